@@ -1,0 +1,2 @@
+//! The softmargin program.
+fn main() {}

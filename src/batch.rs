@@ -1,0 +1,147 @@
+//! Samples with their labels, and which of them count how much. Everything that can be checked
+//! without the model is checked here, once, so that an evaluation does not check it again.
+
+use crate::{Error, MatrixView, Scalar};
+
+/// A batch of labelled samples: a view of the caller's data, of which nothing is copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a, T> {
+    features: MatrixView<'a, T>,
+    labels: &'a [u32],
+    sample_weights: Option<&'a [T]>,
+    selection: Option<&'a [u32]>,
+    total_weight: f64,
+}
+
+impl<'a, T: Scalar> Batch<'a, T> {
+    /// All rows of `features`, each with weight 1. `labels[i]`, a class from 0, belongs to row i.
+    ///
+    /// # Errors
+    /// [`Error::NoSamples`], [`Error::NoFeatures`], [`Error::LabelsLength`]. That the labels are
+    /// classes of the model is checked by the evaluation, which knows the model.
+    pub fn new(features: MatrixView<'a, T>, labels: &'a [u32]) -> Result<Self, Error> {
+        let rows = features.rows();
+        if rows == 0 {
+            return Err(Error::NoSamples);
+        }
+        if features.cols() == 0 {
+            return Err(Error::NoFeatures);
+        }
+        if labels.len() != rows {
+            return Err(Error::LabelsLength { labels: labels.len(), rows });
+        }
+        Ok(Self {
+            features,
+            labels,
+            sample_weights: None,
+            selection: None,
+            total_weight: rows as f64,
+        })
+    }
+
+    /// Gives row i the weight `weights[i]`. The loss is then Σ wᵢLᵢ / Σ wᵢ.
+    ///
+    /// # Errors
+    /// [`Error::SampleWeightsLength`] unless there is one weight a row of the feature matrix;
+    /// [`Error::SampleWeight`] for a negative, infinite or NaN weight, selected or not;
+    /// [`Error::ZeroSampleWeights`] if those that count sum to zero.
+    ///
+    /// Takes O(N).
+    pub fn with_sample_weights(mut self, weights: &'a [T]) -> Result<Self, Error> {
+        let rows = self.features.rows();
+        if weights.len() != rows {
+            return Err(Error::SampleWeightsLength { weights: weights.len(), rows });
+        }
+        for (row, weight) in weights.iter().enumerate() {
+            let value = weight.to_f64();
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::SampleWeight { row, value });
+            }
+        }
+        self.sample_weights = Some(weights);
+        self.with_total_weight()
+    }
+
+    /// Keeps the rows that `rows` names, in that order; a row that is named twice counts twice.
+    /// Labels and sample weights stay indexed by the original row. A second selection replaces the
+    /// first.
+    ///
+    /// # Errors
+    /// [`Error::NoSamples`] for an empty selection, [`Error::SelectedRow`] for a row that does not
+    /// exist, [`Error::ZeroSampleWeights`] if the sample weights of the rows sum to zero.
+    ///
+    /// Takes O(rows.len()).
+    pub fn select(mut self, rows: &'a [u32]) -> Result<Self, Error> {
+        if rows.is_empty() {
+            return Err(Error::NoSamples);
+        }
+        let n = self.features.rows();
+        if let Some(position) = rows.iter().position(|&row| row as usize >= n) {
+            return Err(Error::SelectedRow { position, row: rows[position], rows: n });
+        }
+        self.selection = Some(rows);
+        self.with_total_weight()
+    }
+
+    fn with_total_weight(mut self) -> Result<Self, Error> {
+        let samples = self.n_samples();
+        self.total_weight = match self.sample_weights {
+            None => samples as f64,
+            Some(weights) => {
+                let mut sum = 0.0;
+                for i in 0..samples {
+                    let row = self.row_index(i);
+                    sum += weights[row].to_f64();
+                    if sum == f64::INFINITY {
+                        return Err(Error::SampleWeightsOverflow { row });
+                    }
+                }
+                sum
+            }
+        };
+        if self.total_weight == 0.0 {
+            return Err(Error::ZeroSampleWeights { samples });
+        }
+        Ok(self)
+    }
+
+    /// The number of samples: the rows selected, or all of them.
+    pub fn n_samples(&self) -> usize {
+        self.selection.map_or(self.features.rows(), <[u32]>::len)
+    }
+
+    /// The number of features (D).
+    pub fn n_features(&self) -> usize {
+        self.features.cols()
+    }
+
+    /// The feature matrix, with all its rows, selected or not.
+    pub fn features(&self) -> MatrixView<'a, T> {
+        self.features
+    }
+
+    /// The labels of all rows, selected or not.
+    pub fn labels(&self) -> &'a [u32] {
+        self.labels
+    }
+
+    /// The sample weights of all rows, if there are any.
+    pub fn sample_weights(&self) -> Option<&'a [T]> {
+        self.sample_weights
+    }
+
+    /// The selected rows, if not all.
+    pub fn selection(&self) -> Option<&'a [u32]> {
+        self.selection
+    }
+
+    /// Z: the sum of the weights of the samples.
+    pub fn total_weight(&self) -> f64 {
+        self.total_weight
+    }
+
+    /// The original row of sample `i`; `i` must be less than [`n_samples`](Self::n_samples).
+    pub(crate) fn row_index(&self, i: usize) -> usize {
+        self.selection.map_or(i, |rows| rows[i] as usize)
+    }
+}

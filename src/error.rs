@@ -1,0 +1,239 @@
+//! What can be wrong with the caller's input. Every variant carries the sizes, the row or the value
+//! at fault, so that the message alone is enough to mend it.
+
+/// An input that cannot be evaluated. Whenever one is returned, no output has been written.
+///
+/// Rows are numbered from 0 in the data that the caller holds: with a selection, it is the original
+/// row that is named.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The slice does not hold exactly `rows × cols` elements.
+    #[error("a matrix of {rows} × {cols} needs {expected} elements, but the slice has {actual}")]
+    DataLength {
+        /// Rows asked for.
+        rows: usize,
+        /// Columns asked for.
+        cols: usize,
+        /// `rows × cols`.
+        expected: usize,
+        /// Elements in the slice.
+        actual: usize,
+    },
+    /// The slice ends before the last row does.
+    #[error(
+        "a matrix of {rows} × {cols} with row stride {row_stride} needs at least {expected} elements, but the slice has {actual}"
+    )]
+    StridedLength {
+        /// Rows asked for.
+        rows: usize,
+        /// Columns asked for.
+        cols: usize,
+        /// Elements from the start of one row to the start of the next.
+        row_stride: usize,
+        /// `(rows − 1) × row_stride + cols`.
+        expected: usize,
+        /// Elements in the slice.
+        actual: usize,
+    },
+    /// Rows would overlap.
+    #[error("the row stride is {row_stride}, less than the {cols} columns of a row")]
+    RowStride {
+        /// Elements from the start of one row to the start of the next.
+        row_stride: usize,
+        /// Columns of the matrix.
+        cols: usize,
+    },
+    /// The number of elements does not fit the address space.
+    #[error("a matrix of {rows} rows of {row_stride} elements overflows the address space")]
+    SizeOverflow {
+        /// Rows asked for.
+        rows: usize,
+        /// Elements a row.
+        row_stride: usize,
+    },
+    /// The batch has no samples, so its mean does not exist.
+    #[error("there are no samples")]
+    NoSamples,
+    /// The data or the model has no features.
+    #[error("there are no features (D = 0)")]
+    NoFeatures,
+    /// The model has no classes.
+    #[error("the model has no classes (C = 0)")]
+    NoClasses,
+    /// There is not one label for every row.
+    #[error("{labels} labels for {rows} rows")]
+    LabelsLength {
+        /// Labels given.
+        labels: usize,
+        /// Rows of the feature matrix.
+        rows: usize,
+    },
+    /// A label names a class that the model does not have.
+    #[error("row {row} has label {label}, but the model has {classes} classes (0 to {})", .classes.saturating_sub(1))]
+    Label {
+        /// The row.
+        row: usize,
+        /// Its label.
+        label: u32,
+        /// C, the number of classes.
+        classes: usize,
+    },
+    /// There is not one sample weight for every row.
+    #[error("{weights} sample weights for {rows} rows")]
+    SampleWeightsLength {
+        /// Weights given.
+        weights: usize,
+        /// Rows of the feature matrix.
+        rows: usize,
+    },
+    /// A sample weight is negative, infinite or NaN.
+    #[error("the sample weight of row {row} is {value}; weights must be finite and at least 0")]
+    SampleWeight {
+        /// The row.
+        row: usize,
+        /// Its weight.
+        value: f64,
+    },
+    /// The weights of the samples sum to zero, so their mean does not exist.
+    #[error("the sample weights of all {samples} samples sum to 0")]
+    ZeroSampleWeights {
+        /// Samples in the batch.
+        samples: usize,
+    },
+    /// The sum of the sample weights is beyond the range of f64.
+    #[error("the sum of the sample weights overflows at row {row}")]
+    SampleWeightsOverflow {
+        /// The row at which the sum became infinite.
+        row: usize,
+    },
+    /// A selected row does not exist.
+    #[error("selection[{position}] is row {row}, but there are {rows} rows")]
+    SelectedRow {
+        /// Index into the selection.
+        position: usize,
+        /// The row asked for.
+        row: u32,
+        /// Rows of the feature matrix.
+        rows: usize,
+    },
+    /// The model was made for another number of features.
+    #[error("the model has {model} features, the data {data}")]
+    Features {
+        /// D of the model.
+        model: usize,
+        /// D of the data.
+        data: usize,
+    },
+    /// The gradient, or the sums of a [`Partial`](crate::Partial), has another shape than the model.
+    #[error(
+        "the {what} has {classes} classes × {features} features, the model {model_classes} × {model_features}"
+    )]
+    Shape {
+        /// What has the wrong shape.
+        what: &'static str,
+        /// Its number of classes.
+        classes: usize,
+        /// Its number of features.
+        features: usize,
+        /// C of the model.
+        model_classes: usize,
+        /// D of the model.
+        model_features: usize,
+    },
+    /// The buffer of parameters or sums is not as long as its shape asks.
+    #[error(
+        "{classes} classes × {features} features need {expected} values, but there are {actual}"
+    )]
+    ParametersLength {
+        /// C.
+        classes: usize,
+        /// D.
+        features: usize,
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        actual: usize,
+    },
+    /// λ is negative, infinite or NaN.
+    #[error("the L2 coefficient λ is {value}; it must be finite and at least 0")]
+    L2 {
+        /// λ as given.
+        value: f64,
+    },
+    /// The margin Δ is negative, infinite or NaN.
+    #[error("the margin Δ is {value}; it must be finite and at least 0")]
+    Margin {
+        /// Δ as given.
+        value: f64,
+    },
+    /// No instruction set has this name.
+    #[error("unknown instruction set {name:?} (known: portable, avx2, avx512)")]
+    UnknownIsa {
+        /// The name as given.
+        name: String,
+    },
+    /// This machine lacks the instruction set.
+    #[error("this machine has no {name} (it has: {available})")]
+    IsaUnavailable {
+        /// The instruction set asked for.
+        name: &'static str,
+        /// Those that the machine has.
+        available: String,
+    },
+    /// A NaN, an infinity or an overflow made the result of a row meaningless.
+    #[error("row {row}: {cause}")]
+    NonFinite {
+        /// The first row whose result is not finite.
+        row: usize,
+        /// Where it came from.
+        cause: NonFinite,
+    },
+    /// λ ΣW² or 2λW, or the mean itself, is beyond the range of the element type.
+    #[error("the {what} overflows")]
+    Overflow {
+        /// The quantity that overflows.
+        what: &'static str,
+    },
+}
+
+/// Where a result that is not finite came from.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NonFinite {
+    /// A feature of the row is NaN or infinite.
+    #[error("feature {feature} is {value}")]
+    Feature {
+        /// Column of the feature matrix.
+        feature: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A weight of the model is NaN or infinite.
+    #[error("the model's weight of class {class}, feature {feature} is {value}")]
+    Weight {
+        /// The class.
+        class: usize,
+        /// The feature.
+        feature: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A bias of the model is NaN or infinite.
+    #[error("the model's bias of class {class} is {value}")]
+    Bias {
+        /// The class.
+        class: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// All inputs are finite; a score is not.
+    #[error("a score overflows")]
+    Score,
+    /// All scores are finite; the loss is not.
+    #[error("the loss overflows")]
+    Loss,
+    /// All losses are finite; the sum for the gradient is not.
+    #[error("the sum of the gradient overflows")]
+    Gradient,
+}

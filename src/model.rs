@@ -1,0 +1,165 @@
+//! The parameters of a linear classifier, W and b, in one buffer; a gradient has the same shape.
+
+use crate::{Error, MatrixView, Scalar};
+
+/// W (C × D, row-major) followed by b (C), in one contiguous buffer.
+///
+/// An optimiser works on [`parameters_mut`](Self::parameters_mut) and need not know what is what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearModel<T> {
+    parameters: Vec<T>,
+    n_classes: usize,
+    n_features: usize,
+}
+
+impl<T: Scalar> LinearModel<T> {
+    /// All weights and biases zero: where training starts, and what a gradient is written into.
+    ///
+    /// # Panics
+    /// As `vec!` does, when `C × (D + 1)` elements do not fit the address space.
+    pub fn zeros(n_classes: usize, n_features: usize) -> Self {
+        let length = parameter_count(n_classes, n_features).expect("capacity overflow");
+        Self { parameters: vec![T::default(); length], n_classes, n_features }
+    }
+
+    /// A model from its buffer: W row-major, then b.
+    ///
+    /// # Errors
+    /// [`Error::ParametersLength`] unless there are `C × D + C` values; [`Error::SizeOverflow`].
+    pub fn from_parameters(
+        n_classes: usize,
+        n_features: usize,
+        parameters: Vec<T>,
+    ) -> Result<Self, Error> {
+        let expected = parameter_count(n_classes, n_features)
+            .ok_or(Error::SizeOverflow { rows: n_classes, row_stride: n_features })?;
+        if parameters.len() != expected {
+            let (classes, features, actual) = (n_classes, n_features, parameters.len());
+            return Err(Error::ParametersLength { classes, features, expected, actual });
+        }
+        Ok(Self { parameters, n_classes, n_features })
+    }
+
+    /// The scores s = W x + b of every row, N × C in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::Features`] for rows of another length, [`Error::NoFeatures`], [`Error::NoClasses`],
+    /// [`Error::NonFinite`] if a score is not finite.
+    pub fn scores(&self, features: MatrixView<'_, T>) -> Result<Vec<T>, Error> {
+        crate::evaluator::scores(self, features)
+    }
+
+    /// The class with the largest score for every row; the first one of equals.
+    ///
+    /// # Errors
+    /// As [`scores`](Self::scores).
+    pub fn predict(&self, features: MatrixView<'_, T>) -> Result<Vec<u32>, Error> {
+        let first_max = |scores: &[T]| {
+            let mut best = 0;
+            for (class, score) in scores.iter().enumerate() {
+                if *score > scores[best] {
+                    best = class;
+                }
+            }
+            best as u32
+        };
+        Ok(self.scores(features)?.chunks_exact(self.n_classes).map(first_max).collect())
+    }
+
+    /// softmax(s) for every row, N × C in row-major order: the probabilities of a model trained
+    /// with cross-entropy.
+    ///
+    /// # Errors
+    /// As [`scores`](Self::scores).
+    pub fn predict_proba(&self, features: MatrixView<'_, T>) -> Result<Vec<T>, Error> {
+        let mut scores = self.scores(features)?;
+        for row in scores.chunks_exact_mut(self.n_classes) {
+            let max = row.iter().fold(f64::NEG_INFINITY, |max, s| max.max(s.to_f64()));
+            let sum: f64 = row.iter().map(|s| (s.to_f64() - max).exp()).sum();
+            for s in row {
+                *s = T::from_f64((s.to_f64() - max).exp() / sum);
+            }
+        }
+        Ok(scores)
+    }
+}
+
+impl<T> LinearModel<T> {
+    /// C.
+    pub fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    /// D.
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// W: weight (c, d) is `weights()[c * n_features + d]`.
+    pub fn weights(&self) -> &[T] {
+        &self.parameters[..self.n_classes * self.n_features]
+    }
+
+    /// W, to be changed.
+    pub fn weights_mut(&mut self) -> &mut [T] {
+        &mut self.parameters[..self.n_classes * self.n_features]
+    }
+
+    /// b, one value a class.
+    pub fn bias(&self) -> &[T] {
+        &self.parameters[self.n_classes * self.n_features..]
+    }
+
+    /// b, to be changed.
+    pub fn bias_mut(&mut self) -> &mut [T] {
+        &mut self.parameters[self.n_classes * self.n_features..]
+    }
+
+    /// W and then b: all that an optimiser changes.
+    pub fn parameters(&self) -> &[T] {
+        &self.parameters
+    }
+
+    /// W and then b, to be changed.
+    pub fn parameters_mut(&mut self) -> &mut [T] {
+        &mut self.parameters
+    }
+
+    /// The buffer: W row-major, then b.
+    pub fn into_parameters(self) -> Vec<T> {
+        self.parameters
+    }
+
+    /// Checks that data with `n_features` features fits, and that there is something to compute.
+    pub(crate) fn check_features(&self, n_features: usize) -> Result<(), Error> {
+        if self.n_classes == 0 {
+            return Err(Error::NoClasses);
+        }
+        if self.n_features == 0 {
+            return Err(Error::NoFeatures);
+        }
+        if self.n_features != n_features {
+            return Err(Error::Features { model: self.n_features, data: n_features });
+        }
+        Ok(())
+    }
+
+    /// Checks that `what`, of the given shape, has the shape of this model.
+    pub(crate) fn check_shape(
+        &self,
+        what: &'static str,
+        classes: usize,
+        features: usize,
+    ) -> Result<(), Error> {
+        let (model_classes, model_features) = (self.n_classes, self.n_features);
+        if (classes, features) != (model_classes, model_features) {
+            return Err(Error::Shape { what, classes, features, model_classes, model_features });
+        }
+        Ok(())
+    }
+}
+
+/// C × D + C, or `None` where that overflows.
+pub(crate) fn parameter_count(n_classes: usize, n_features: usize) -> Option<usize> {
+    n_classes.checked_mul(n_features)?.checked_add(n_classes)
+}

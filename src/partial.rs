@@ -1,0 +1,111 @@
+//! Unnormalised sums over some of the samples. Chunks of a data set, read one after the other or by
+//! many processes, each give a [`Partial`]; merged, they are the sums of the whole.
+
+use crate::{Error, LinearModel, Scalar, model::parameter_count};
+use core::marker::PhantomData;
+
+/// The sums Σ wᵢ dLᵢ/dW, Σ wᵢ dLᵢ/db, Σ wᵢ Lᵢ and Σ wᵢ over the samples seen so far, in `f64`.
+///
+/// Filled by [`Evaluator::accumulate`](crate::Evaluator::accumulate), joined by
+/// [`merge`](Self::merge), turned into the loss and its gradient by
+/// [`Evaluator::finish`](crate::Evaluator::finish). To send one to another process, send
+/// [`sums`](Self::sums): they add up element by element, as an all-reduce does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Partial<T> {
+    sums: Vec<f64>,
+    n_classes: usize,
+    n_features: usize,
+    element: PhantomData<fn() -> T>,
+}
+
+/// Σ wᵢ Lᵢ and Σ wᵢ stand behind the sums of W and b.
+const SCALARS: usize = 2;
+
+impl<T: Scalar> Partial<T> {
+    /// No samples yet, for models of C classes and D features.
+    ///
+    /// # Panics
+    /// As `vec!` does, when `C × (D + 1)` elements do not fit the address space.
+    pub fn new(n_classes: usize, n_features: usize) -> Self {
+        let length = parameter_count(n_classes, n_features).and_then(|n| n.checked_add(SCALARS));
+        let sums = vec![0.0; length.expect("capacity overflow")];
+        Self { sums, n_classes, n_features, element: PhantomData }
+    }
+
+    /// A partial from the [`sums`](Self::sums) of another, from another process perhaps.
+    ///
+    /// # Errors
+    /// [`Error::ParametersLength`] unless there are `C × D + C + 2` values; [`Error::SizeOverflow`].
+    pub fn from_sums(n_classes: usize, n_features: usize, sums: Vec<f64>) -> Result<Self, Error> {
+        let expected = parameter_count(n_classes, n_features)
+            .and_then(|n| n.checked_add(SCALARS))
+            .ok_or(Error::SizeOverflow { rows: n_classes, row_stride: n_features })?;
+        if sums.len() != expected {
+            let (classes, features, actual) = (n_classes, n_features, sums.len());
+            return Err(Error::ParametersLength { classes, features, expected, actual });
+        }
+        Ok(Self { sums, n_classes, n_features, element: PhantomData })
+    }
+
+    /// Adds the samples of `other` to these.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `other` is for models of another shape; nothing is added then.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        if (self.n_classes, self.n_features) != (other.n_classes, other.n_features) {
+            return Err(Error::Shape {
+                what: "partial",
+                classes: other.n_classes,
+                features: other.n_features,
+                model_classes: self.n_classes,
+                model_features: self.n_features,
+            });
+        }
+        for (sum, term) in self.sums.iter_mut().zip(&other.sums) {
+            *sum += term;
+        }
+        Ok(())
+    }
+
+    /// Forgets all samples, so that the buffer can be used again.
+    pub fn clear(&mut self) {
+        self.sums.fill(0.0);
+    }
+}
+
+impl<T> Partial<T> {
+    /// C.
+    pub fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    /// D.
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// Σ wᵢ over the samples seen so far: their number, where they have no weights.
+    pub fn total_weight(&self) -> f64 {
+        self.sums[self.sums.len() - 1]
+    }
+
+    /// All sums in one buffer: C × D of the weights, C of the bias, the loss, the weight.
+    pub fn sums(&self) -> &[f64] {
+        &self.sums
+    }
+
+    /// The unnormalised loss.
+    pub(crate) fn loss(&self) -> f64 {
+        self.sums[self.sums.len() - SCALARS]
+    }
+
+    /// The unnormalised gradient: C × D of the weights, then C of the bias.
+    pub(crate) fn gradient(&self) -> &[f64] {
+        &self.sums[..self.sums.len() - SCALARS]
+    }
+
+    /// Checks that this is for models of the shape of `model`.
+    pub(crate) fn check_shape(&self, model: &LinearModel<T>) -> Result<(), Error> {
+        model.check_shape("partial", self.n_classes, self.n_features)
+    }
+}

@@ -1,0 +1,91 @@
+//! The oracle: the definition of the loss and its gradient, term by term, in `f64`. It is slow and
+//! obvious on purpose; every kernel answers to it in the tests.
+
+use crate::{Batch, LinearModel, Loss, Objective, Scalar};
+
+/// L, dL/dW and dL/db.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    /// The loss with its L2 term.
+    pub loss: f64,
+    /// dL/dW, C × D.
+    pub weights: Vec<f64>,
+    /// dL/db.
+    pub bias: Vec<f64>,
+}
+
+/// Evaluates the definition. Labels must be classes of the model.
+pub fn loss_and_gradient<T: Scalar>(
+    objective: &Objective,
+    model: &LinearModel<T>,
+    batch: &Batch<'_, T>,
+) -> Reference {
+    let (c, d) = (model.n_classes(), model.n_features());
+    let mut loss = 0.0;
+    let mut weights = vec![0.0; c * d];
+    let mut bias = vec![0.0; c];
+
+    for i in 0..batch.n_samples() {
+        let row = batch.row_index(i);
+        let x = batch.features().row(row).expect("a row of the batch");
+        let y = batch.labels()[row] as usize;
+        let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64())
+            / batch.total_weight();
+
+        let s = scores(model, x);
+        let (sample_loss, ds) = match objective.loss() {
+            Loss::Hinge { margin } => hinge(&s, y, margin),
+            Loss::CrossEntropy => cross_entropy(&s, y),
+        };
+
+        loss += w * sample_loss;
+        for k in 0..c {
+            for l in 0..d {
+                weights[k * d + l] += w * ds[k] * x[l].to_f64();
+            }
+            bias[k] += w * ds[k];
+        }
+    }
+
+    for (gradient, weight) in weights.iter_mut().zip(model.weights()) {
+        loss += objective.l2() * weight.to_f64() * weight.to_f64();
+        *gradient += 2.0 * objective.l2() * weight.to_f64();
+    }
+    Reference { loss, weights, bias }
+}
+
+/// W x + b.
+pub fn scores<T: Scalar>(model: &LinearModel<T>, x: &[T]) -> Vec<f64> {
+    let d = model.n_features();
+    let dot = |w: &[T]| w.iter().zip(x).map(|(w, x)| w.to_f64() * x.to_f64()).sum::<f64>();
+    (0..model.n_classes())
+        .map(|k| dot(&model.weights()[k * d..][..d]) + model.bias()[k].to_f64())
+        .collect()
+}
+
+/// Σ_{j≠y} max(0, s_j − s_y + Δ) and its derivatives.
+fn hinge(s: &[f64], y: usize, margin: f64) -> (f64, Vec<f64>) {
+    let mut loss = 0.0;
+    let mut ds = vec![0.0; s.len()];
+    for j in (0..s.len()).filter(|&j| j != y) {
+        let violation = s[j] - s[y] + margin;
+        if violation > 0.0 {
+            loss += violation;
+            ds[j] += 1.0;
+            ds[y] -= 1.0;
+        }
+    }
+    (loss, ds)
+}
+
+/// −s_y + ln Σ_j e^{s_j} and its derivatives, shifted by the largest score of the row.
+fn cross_entropy(s: &[f64], y: usize) -> (f64, Vec<f64>) {
+    let top = (0..s.len()).fold(0, |top, j| if s[j] > s[top] { j } else { top });
+    let e: Vec<f64> = s.iter().map(|s_j| (s_j - s[top]).exp()).collect();
+    let others: f64 = (0..s.len()).filter(|&j| j != top).map(|j| e[j]).sum();
+    let loss = s[top] - s[y] + others.ln_1p();
+    let sum = 1.0 + others;
+    let mut ds: Vec<f64> = e.iter().map(|e_j| e_j / sum).collect();
+    ds[y] = -(0..s.len()).filter(|&j| j != y).map(|j| e[j]).sum::<f64>() / sum;
+    (loss, ds)
+}

@@ -1,0 +1,4 @@
+//! Instruction sets.
+
+mod isa;
+pub use isa::Isa;
