@@ -3,16 +3,24 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod batch;
+mod buffer;
+mod diagnose;
 mod error;
 mod evaluator;
+mod kernel;
+mod loss;
 mod matrix;
 mod model;
 mod objective;
+mod parallel;
 mod partial;
+mod partition;
+mod predict;
 #[doc(hidden)]
 pub mod reference;
 mod scalar;
 mod simd;
+mod task;
 
 pub use batch::Batch;
 pub use error::{Error, NonFinite};

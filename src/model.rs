@@ -46,7 +46,7 @@ impl<T: Scalar> LinearModel<T> {
     /// [`Error::Features`] for rows of another length, [`Error::NoFeatures`], [`Error::NoClasses`],
     /// [`Error::NonFinite`] if a score is not finite.
     pub fn scores(&self, features: MatrixView<'_, T>) -> Result<Vec<T>, Error> {
-        crate::evaluator::scores(self, features)
+        crate::predict::scores(self, features)
     }
 
     /// The class with the largest score for every row; the first one of equals.

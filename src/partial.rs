@@ -67,6 +67,11 @@ impl<T: Scalar> Partial<T> {
         Ok(())
     }
 
+    /// Checks that this is for models of the shape of `model`.
+    pub(crate) fn check_shape(&self, model: &LinearModel<T>) -> Result<(), Error> {
+        model.check_shape("partial", self.n_classes, self.n_features)
+    }
+
     /// Forgets all samples, so that the buffer can be used again.
     pub fn clear(&mut self) {
         self.sums.fill(0.0);
@@ -94,6 +99,19 @@ impl<T> Partial<T> {
         &self.sums
     }
 
+    /// Makes this a partial for models of another shape; what it held is lost. Allocates only if it
+    /// has never been as large.
+    pub(crate) fn reshape(&mut self, n_classes: usize, n_features: usize) {
+        (self.n_classes, self.n_features) = (n_classes, n_features);
+        // A model of this shape exists, so its size does not overflow.
+        self.sums.resize(n_classes * n_features + n_classes + SCALARS, 0.0);
+    }
+
+    /// All sums, to be filled; laid out as [`sums`](Self::sums).
+    pub(crate) fn sums_mut(&mut self) -> &mut [f64] {
+        &mut self.sums
+    }
+
     /// The unnormalised loss.
     pub(crate) fn loss(&self) -> f64 {
         self.sums[self.sums.len() - SCALARS]
@@ -102,10 +120,5 @@ impl<T> Partial<T> {
     /// The unnormalised gradient: C × D of the weights, then C of the bias.
     pub(crate) fn gradient(&self) -> &[f64] {
         &self.sums[..self.sums.len() - SCALARS]
-    }
-
-    /// Checks that this is for models of the shape of `model`.
-    pub(crate) fn check_shape(&self, model: &LinearModel<T>) -> Result<(), Error> {
-        model.check_shape("partial", self.n_classes, self.n_features)
     }
 }

@@ -33,10 +33,7 @@ pub fn loss_and_gradient<T: Scalar>(
             / batch.total_weight();
 
         let s = scores(model, x);
-        let (sample_loss, ds) = match objective.loss() {
-            Loss::Hinge { margin } => hinge(&s, y, margin),
-            Loss::CrossEntropy => cross_entropy(&s, y),
-        };
+        let (sample_loss, ds) = sample_loss(objective.loss(), &s, y);
 
         loss += w * sample_loss;
         for k in 0..c {
@@ -61,6 +58,14 @@ pub fn scores<T: Scalar>(model: &LinearModel<T>, x: &[T]) -> Vec<f64> {
     (0..model.n_classes())
         .map(|k| dot(&model.weights()[k * d..][..d]) + model.bias()[k].to_f64())
         .collect()
+}
+
+/// The loss of a sample with scores `s` and label `y`, and its derivatives by the scores.
+pub fn sample_loss(loss: Loss, s: &[f64], y: usize) -> (f64, Vec<f64>) {
+    match loss {
+        Loss::Hinge { margin } => hinge(s, y, margin),
+        Loss::CrossEntropy => cross_entropy(s, y),
+    }
 }
 
 /// Σ_{j≠y} max(0, s_j − s_y + Δ) and its derivatives.

@@ -1,25 +1,39 @@
 //! The two element types, and for each the lanes that compute with it.
 
-use core::fmt::{Debug, Display};
+use crate::simd::Backends;
+use core::{
+    fmt::{Debug, Display},
+    ops::Add,
+};
 
-/// The element type of features, weights and gradients: `f32` or `f64`. Sealed.
+/// The element type of features, weights and gradients: `f32` or `f64`. Sealed: its supertrait, which
+/// names the lanes of each instruction set, is private.
 pub trait Scalar:
-    Copy + Debug + Display + Default + PartialEq + PartialOrd + Send + Sync + 'static + sealed::Lanes
+    Copy
+    + Debug
+    + Display
+    + Default
+    + PartialEq
+    + PartialOrd
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + Backends
 {
+    /// The largest finite value.
+    const MAX: Self;
+
     /// The nearest value of this type (round to nearest, ties to even; overflow gives ±∞).
     fn from_f64(value: f64) -> Self;
     /// The same value as `f64`, exactly.
     fn to_f64(self) -> f64;
-}
-
-pub(crate) mod sealed {
-    /// Seals [`Scalar`](super::Scalar) and names the lanes of each backend.
-    pub trait Lanes {}
-    impl Lanes for f32 {}
-    impl Lanes for f64 {}
+    /// Neither NaN nor infinite.
+    fn is_finite(self) -> bool;
 }
 
 impl Scalar for f32 {
+    const MAX: Self = f32::MAX;
+
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value as f32
@@ -28,9 +42,15 @@ impl Scalar for f32 {
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
 }
 
 impl Scalar for f64 {
+    const MAX: Self = f64::MAX;
+
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value
@@ -38,5 +58,9 @@ impl Scalar for f64 {
     #[inline(always)]
     fn to_f64(self) -> f64 {
         self
+    }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.is_finite()
     }
 }

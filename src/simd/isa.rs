@@ -1,6 +1,8 @@
 //! Which instruction sets this machine has. An [`Isa`] exists only for one that it has, so whatever
 //! takes an `Isa` may use its instructions without asking again.
 
+#[cfg(target_arch = "x86_64")]
+use super::x86::{Avx2, Avx512};
 use crate::Error;
 use core::fmt;
 use core::str::FromStr;
@@ -19,9 +21,9 @@ pub struct Isa(pub(super) Kind);
 pub(super) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
-    Avx2,
+    Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
-    Avx512,
+    Avx512(Avx512),
 }
 
 impl Isa {
@@ -36,13 +38,8 @@ impl Isa {
         let mut available = vec![Self(Kind::Portable)];
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            let avx512 = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
-            available.extend(avx2.then_some(Self(Kind::Avx2)));
-            available.extend((avx2 && avx512).then_some(Self(Kind::Avx512)));
+            available.extend(Avx2::detect().map(|proof| Self(Kind::Avx2(proof))));
+            available.extend(Avx512::detect().map(|proof| Self(Kind::Avx512(proof))));
         }
         available
     }
@@ -52,9 +49,9 @@ impl Isa {
         match self.0 {
             Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => "avx2",
+            Kind::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => "avx512",
+            Kind::Avx512(_) => "avx512",
         }
     }
 }

@@ -1,4 +1,157 @@
-//! Instruction sets.
+//! Vectors of lanes, and the one place where a kernel meets an instruction set.
+//!
+//! A kernel is a struct with its arguments and an implementation of [`Run`], written once, generic
+//! over [`Lanes`] and `#[inline(always)]`. [`Isa::run`] calls it through a shell that is compiled
+//! for the instruction set, so everything that is inlined into the shell is too. That happens once a
+//! task, never inside a loop.
+//!
+//! No lanes can be made without their [`Lanes::Proof`], a value that exists only where the machine
+//! was found to have the instructions. That is what makes the methods of [`Lanes`] safe.
 
 mod isa;
+pub(crate) mod math;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 pub use isa::Isa;
+use isa::Kind;
+
+use crate::Scalar;
+use core::ops::{Add, Div, Mul, Sub};
+
+/// A vector register's worth of numbers.
+///
+/// Two vectors are compared lane by lane into a [`Mask`](Self::Mask). Comparisons with NaN are
+/// false.
+pub trait Lanes:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
+    /// The type of a lane.
+    type Elem: Scalar;
+    /// Shows that this machine has the instructions.
+    type Proof: Copy;
+    /// One truth value a lane.
+    type Mask: Copy;
+
+    /// The number of lanes.
+    const LANES: usize;
+    /// How many such vectors the machine's registers hold.
+    const REGISTERS: usize;
+
+    /// `x` in every lane.
+    fn splat(proof: Self::Proof, x: Self::Elem) -> Self;
+
+    /// The elements from `source` on.
+    ///
+    /// # Safety
+    /// `source` must be valid for reading `LANES` elements.
+    unsafe fn load(proof: Self::Proof, source: *const Self::Elem) -> Self;
+
+    /// The `n` elements from `source` on, and zero in the other lanes. Reads nothing else.
+    ///
+    /// # Safety
+    /// `n` must be at most `LANES`, and `source` valid for reading `n` elements.
+    unsafe fn load_first(proof: Self::Proof, source: *const Self::Elem, n: usize) -> Self;
+
+    /// Writes the lanes to `target` on.
+    ///
+    /// # Safety
+    /// `target` must be valid for writing `LANES` elements.
+    unsafe fn store(self, target: *mut Self::Elem);
+
+    /// `self * b + c`, rounded once where the machine has FMA.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `self > b`, else `b`: a NaN in `b` stays, one in `self` does not.
+    fn max(self, b: Self) -> Self;
+    /// `self` where it is less than `b`, else `b`: a NaN in `b` stays, one in `self` does not.
+    fn min(self, b: Self) -> Self;
+
+    /// `self > b` in each lane.
+    fn gt(self, b: Self) -> Self::Mask;
+    /// `yes` where the mask is set, `no` elsewhere.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+
+    /// The sum of the lanes of each of four vectors, in a fixed order of additions.
+    fn sum4(vectors: [Self; 4]) -> [Self::Elem; 4];
+
+    /// The bits of the lanes, added as integers.
+    fn add_bits(self, b: Self) -> Self;
+    /// The bits of the lanes, subtracted as integers.
+    fn sub_bits(self, b: Self) -> Self;
+    /// The bits of the lanes, shifted left by the width of a mantissa: 23 or 52.
+    fn shl_mantissa(self) -> Self;
+    /// The bits of the lanes, shifted right (filling with zeros) by the width of a mantissa.
+    fn shr_mantissa(self) -> Self;
+
+    /// The first `LANES` elements of a slice.
+    #[inline(always)]
+    fn from_slice(proof: Self::Proof, source: &[Self::Elem]) -> Self {
+        assert!(source.len() >= Self::LANES);
+        // SAFETY: the slice has at least `LANES` elements.
+        unsafe { Self::load(proof, source.as_ptr()) }
+    }
+
+    /// Writes the lanes to the first `LANES` elements of a slice.
+    #[inline(always)]
+    fn write_to(self, target: &mut [Self::Elem]) {
+        assert!(target.len() >= Self::LANES);
+        // SAFETY: the slice has at least `LANES` elements.
+        unsafe { self.store(target.as_mut_ptr()) }
+    }
+}
+
+/// A kernel, with its arguments.
+pub(crate) trait Run<T: Scalar> {
+    /// What it returns.
+    type Output;
+    /// Runs with the given lanes. Implementations are `#[inline(always)]`, as is all they call.
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> Self::Output;
+}
+
+impl Isa {
+    /// Runs a kernel with this instruction set.
+    pub(crate) fn run<T: Scalar, R: Run<T>>(self, kernel: R) -> R::Output {
+        match self.0 {
+            Kind::Portable => kernel.run::<T::Portable>(()),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the proof exists only where the machine has AVX2 and FMA.
+            Kind::Avx2(proof) => unsafe { x86::run_avx2(kernel, proof) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the proof exists only where the machine has these parts of AVX-512.
+            Kind::Avx512(proof) => unsafe { x86::run_avx512(kernel, proof) },
+        }
+    }
+}
+
+/// The lanes of each backend, and the constants of [`math`], for an element type.
+pub trait Backends: Sized + 'static {
+    /// On every machine.
+    type Portable: Lanes<Elem = Self, Proof = ()>;
+    /// With AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: Lanes<Elem = Self, Proof = x86::Avx2>;
+    /// With AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: Lanes<Elem = Self, Proof = x86::Avx512>;
+    /// What `exp` and `ln_1p` need to know.
+    const MATH: math::Constants<Self>;
+}
+
+impl Backends for f32 {
+    type Portable = portable::F32x8;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = x86::F32x8;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = x86::F32x16;
+    const MATH: math::Constants<Self> = math::F32;
+}
+
+impl Backends for f64 {
+    type Portable = portable::F64x4;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = x86::F64x4;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = x86::F64x8;
+    const MATH: math::Constants<Self> = math::F64;
+}

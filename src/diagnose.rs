@@ -1,0 +1,52 @@
+//! What made a result infinite or NaN. Only ever run on the way to an error, so it may take its time.
+
+use crate::{Batch, Error, LinearModel, NonFinite, Objective, Scalar, reference};
+
+/// The cause of a score of `row` that is not finite.
+pub(crate) fn score<T: Scalar>(model: &LinearModel<T>, batch: &Batch<'_, T>, row: usize) -> Error {
+    let x = batch.features().row(row).unwrap_or_default();
+    Error::NonFinite { row, cause: score_cause(model, x) }
+}
+
+/// The cause of a score of the features `x` that is not finite.
+pub(crate) fn score_cause<T: Scalar>(model: &LinearModel<T>, x: &[T]) -> NonFinite {
+    let bad = |values: &[T]| values.iter().position(|value| !value.is_finite());
+    if let Some(feature) = bad(x) {
+        NonFinite::Feature { feature, value: x[feature].to_f64() }
+    } else if let Some(i) = bad(model.weights()) {
+        let (class, feature) = (i / model.n_features(), i % model.n_features());
+        NonFinite::Weight { class, feature, value: model.weights()[i].to_f64() }
+    } else if let Some(class) = bad(model.bias()) {
+        NonFinite::Bias { class, value: model.bias()[class].to_f64() }
+    } else {
+        NonFinite::Score
+    }
+}
+
+/// The row at which the sum of the gradient leaves the range of `T`: the first one at which the
+/// magnitudes of the terms of an entry do.
+pub(crate) fn gradient<T: Scalar>(
+    objective: &Objective,
+    model: &LinearModel<T>,
+    batch: &Batch<'_, T>,
+) -> Error {
+    let limit = T::MAX.to_f64();
+    let mut magnitudes = vec![0.0; model.n_classes() * model.n_features()];
+    let mut row = 0;
+    for i in 0..batch.n_samples() {
+        row = batch.row_index(i);
+        let x = batch.features().row(row).unwrap_or_default();
+        let s = reference::scores(model, x);
+        let (_, ds) = reference::sample_loss(objective.loss(), &s, batch.labels()[row] as usize);
+        let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64());
+        for (magnitudes, ds) in magnitudes.chunks_exact_mut(model.n_features()).zip(ds) {
+            for (magnitude, x) in magnitudes.iter_mut().zip(x) {
+                *magnitude += (w * ds * x.to_f64()).abs();
+            }
+        }
+        if magnitudes.iter().any(|magnitude| !(*magnitude < limit)) {
+            break;
+        }
+    }
+    Error::NonFinite { row, cause: NonFinite::Gradient }
+}

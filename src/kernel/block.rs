@@ -1,0 +1,71 @@
+//! A block of rows: as many as stay in cache between the two products.
+
+use crate::{Batch, MatrixView, Scalar};
+use core::ops::Range;
+
+/// What of X a block may take up: half of the 512 KiB that the second-level caches of current
+/// processors have at least.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Blocks are whole numbers of the widest vectors, and no longer than the scratch memory of small
+/// rows deserves.
+const BLOCK_ROWS: Range<usize> = 16..256;
+
+/// The rows of a block, for rows of `n_features`.
+pub(crate) fn block_rows<T>(n_features: usize) -> usize {
+    let rows = BLOCK_BYTES / size_of::<T>() / n_features.max(1);
+    rows.clamp(BLOCK_ROWS.start, BLOCK_ROWS.end) / BLOCK_ROWS.start * BLOCK_ROWS.start
+}
+
+/// Some rows of a matrix, by the offsets of their first elements.
+///
+/// Every offset is that of a row of `x`: what [`row`](Self::row) promises, the kernels rely on.
+pub(crate) struct RowBlock<'a, T> {
+    x: MatrixView<'a, T>,
+    offsets: &'a [usize],
+}
+
+impl<'a, T: Scalar> RowBlock<'a, T> {
+    /// The samples `range` of a batch; `offsets` is scratch memory for as many.
+    pub(crate) fn of_batch(
+        batch: &Batch<'a, T>,
+        range: Range<usize>,
+        offsets: &'a mut [usize],
+    ) -> Self {
+        let x = batch.features();
+        for (offset, i) in offsets.iter_mut().zip(range.clone()) {
+            // `Batch` has checked that the rows it selects are rows of its matrix.
+            *offset = batch.row_index(i) * x.row_stride();
+        }
+        Self { x, offsets: &offsets[..range.len()] }
+    }
+
+    /// The rows `range` of a matrix; `offsets` is scratch memory for as many.
+    pub(crate) fn of_matrix(
+        x: MatrixView<'a, T>,
+        range: Range<usize>,
+        offsets: &'a mut [usize],
+    ) -> Self {
+        assert!(range.end <= x.rows());
+        for (offset, row) in offsets.iter_mut().zip(range.clone()) {
+            *offset = row * x.row_stride();
+        }
+        Self { x, offsets: &offsets[..range.len()] }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    pub(crate) fn n_features(&self) -> usize {
+        self.x.cols()
+    }
+
+    /// The start of row `i` of the block, valid for reading [`n_features`](Self::n_features)
+    /// elements.
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> *const T {
+        // Within the slice of the matrix, as every row is.
+        self.x.as_ptr().wrapping_add(self.offsets[i])
+    }
+}

@@ -1,0 +1,136 @@
+//! dW += dSᵀ X for a block of rows.
+//!
+//! A tile of a few classes × up to [`TILE`] vectors of features keeps its sums in registers while it
+//! walks down the rows. After [`CHAIN`] rows they are added to a second level of sums, and at the end
+//! of the block to dW, which is kept in `f64`: no sum in `f32` ever grows long, and the error of a
+//! million rows is hardly more than that of [`CHAIN`].
+
+use super::{RowBlock, TILE, tile_classes, tile_start};
+use crate::{Scalar, simd::Lanes};
+
+/// Rows that are summed in one register.
+const CHAIN: usize = 32;
+
+/// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d.
+/// Up to the next multiple of the lanes, the places behind the features are added zeros to.
+#[inline(always)]
+pub(crate) fn accumulate<L: Lanes>(
+    proof: L::Proof,
+    rows: &RowBlock<'_, L::Elem>,
+    ds: &[L::Elem],
+    stride: usize,
+    n_classes: usize,
+    dw: &mut [f64],
+    dw_stride: usize,
+) {
+    assert!(rows.len() <= stride && ds.len() >= n_classes * stride);
+    let n_tiles = n_classes.div_ceil(tile_classes::<L>());
+    let (full, vectors) = (rows.n_features() / L::LANES, rows.n_features().div_ceil(L::LANES));
+    let mut v = 0;
+    while v < vectors {
+        // As wide as there are whole vectors; the last vector, if it is not whole, comes by itself.
+        let width = match full.saturating_sub(v) {
+            TILE.. => TILE,
+            2.. => 2,
+            _ => 1,
+        };
+        for tile in 0..n_tiles {
+            let start = tile_start(n_classes, n_tiles, tile);
+            let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
+            let ds = &ds[start * stride..];
+            let dw = &mut dw[start * dw_stride + v * L::LANES..];
+            let sums = Tile::<L> { proof, rows, feature: v * L::LANES, ds, stride, dw, dw_stride };
+            match width {
+                TILE => sums.of_classes::<TILE>(classes),
+                2 => sums.of_classes::<2>(classes),
+                _ => sums.of_classes::<1>(classes),
+            }
+        }
+        v += width;
+    }
+}
+
+/// One register tile of dW and what it is summed from.
+struct Tile<'a, L: Lanes> {
+    proof: L::Proof,
+    rows: &'a RowBlock<'a, L::Elem>,
+    /// The first feature of the tile.
+    feature: usize,
+    /// From the first class of the tile on.
+    ds: &'a [L::Elem],
+    stride: usize,
+    /// From the first class and feature of the tile on.
+    dw: &'a mut [f64],
+    dw_stride: usize,
+}
+
+impl<L: Lanes> Tile<'_, L> {
+    #[inline(always)]
+    fn of_classes<const V: usize>(self, classes: usize) {
+        match classes {
+            1 => self.accumulate::<1, V>(),
+            2 => self.accumulate::<2, V>(),
+            3 => self.accumulate::<3, V>(),
+            4 => self.accumulate::<4, V>(),
+            5 => self.accumulate::<5, V>(),
+            6 => self.accumulate::<6, V>(),
+            n => unreachable!("a tile of {n} classes"),
+        }
+    }
+
+    #[inline(always)]
+    fn accumulate<const K: usize, const V: usize>(self) {
+        let Self { proof, rows, feature, ds, stride, dw, dw_stride } = self;
+        let zero = L::splat(proof, L::Elem::default());
+        let rest = rows.n_features() - feature;
+        assert!(rest >= V * L::LANES || V == 1);
+        assert!(ds.len() >= (K - 1) * stride + rows.len());
+
+        let mut block = [[zero; V]; K];
+        for first in (0..rows.len()).step_by(CHAIN) {
+            let mut chain = [[zero; V]; K];
+            for r in first..rows.len().min(first + CHAIN) {
+                let mut x = [zero; V];
+                for (v, x) in x.iter_mut().enumerate() {
+                    // SAFETY: a row is valid for reading all its features, of which `rest` lie behind
+                    // `feature`: `V` whole vectors, or fewer elements than one.
+                    *x = unsafe {
+                        let source = rows.row(r).add(feature + v * L::LANES);
+                        if rest >= L::LANES {
+                            L::load(proof, source)
+                        } else {
+                            L::load_first(proof, source, rest)
+                        }
+                    };
+                }
+                for (k, sums) in chain.iter_mut().enumerate() {
+                    // SAFETY: `r < rows.len()`, and `ds` was asserted to be long enough.
+                    let ds = L::splat(proof, unsafe { *ds.get_unchecked(k * stride + r) });
+                    for (sum, x) in sums.iter_mut().zip(&x) {
+                        *sum = ds.mul_add(*x, *sum);
+                    }
+                }
+            }
+            for (block, chain) in block.iter_mut().flatten().zip(chain.iter().flatten()) {
+                *block = *block + *chain;
+            }
+        }
+
+        for (k, sums) in block.into_iter().enumerate() {
+            for (v, sums) in sums.into_iter().enumerate() {
+                add_widened(sums, &mut dw[k * dw_stride + v * L::LANES..][..L::LANES]);
+            }
+        }
+    }
+}
+
+/// Adds the lanes to as many `f64`.
+#[inline(always)]
+fn add_widened<L: Lanes>(sums: L, target: &mut [f64]) {
+    // More lanes than any backend has.
+    let mut lanes = [L::Elem::default(); 16];
+    sums.write_to(&mut lanes);
+    for (target, lane) in target.iter_mut().zip(lanes) {
+        *target += lane.to_f64();
+    }
+}

@@ -1,0 +1,62 @@
+//! Softmax cross-entropy, shifted by the largest score of each sample, which makes it safe from
+//! overflow (Blanchard, Higham & Higham, "Accurately computing the log-sum-exp and softmax
+//! functions", 2021).
+//!
+//! With m the largest score and R the sum of e^{s_j − m} over the classes other than the label, the
+//! loss is m − s_y + ln(R + e^{s_y − m}). Where the label has the largest score itself this is
+//! ln(1 + R), exact to the last bits however small R is; elsewhere R is at least 1, and
+//! R − 1 + e^{s_y − m} is what is added to 1. The derivative at the label is −R / (R + e^{s_y − m}),
+//! without a cancellation.
+
+use super::SampleLoss;
+use crate::{
+    Scalar,
+    simd::{Lanes, math},
+};
+
+/// −s_y + ln Σ_j e^{s_j}.
+#[derive(Clone, Copy)]
+pub(crate) struct CrossEntropy;
+
+impl SampleLoss for CrossEntropy {
+    #[inline(always)]
+    fn evaluate<L: Lanes>(
+        self,
+        p: L::Proof,
+        scores: &mut [L::Elem],
+        stride: usize,
+        label: L,
+        weight: L,
+        gradient: bool,
+    ) -> (L, L) {
+        let zero = L::splat(p, L::Elem::default());
+        let one = L::splat(p, L::Elem::from_f64(1.0));
+
+        let mut max = label;
+        for class in scores.chunks(stride) {
+            max = L::from_slice(p, class).max(max);
+        }
+
+        let mut others = zero;
+        for class in scores.chunks_mut(stride) {
+            let e = math::exp(p, L::from_slice(p, class) - max);
+            others = others + e;
+            if gradient {
+                e.write_to(class);
+            }
+        }
+
+        let e_label = math::exp(p, label - max);
+        let label_is_less = max.gt(label);
+        let over_one = L::select(label_is_less, others - one + e_label, others);
+        let loss = max - label + math::ln_1p(p, over_one);
+
+        let scale = weight / (others + e_label);
+        if gradient {
+            for class in scores.chunks_mut(stride) {
+                (L::from_slice(p, class) * scale).write_to(class);
+            }
+        }
+        (loss, zero - others * scale)
+    }
+}

@@ -1,0 +1,46 @@
+//! How a batch is divided into tasks. It depends on the shape alone, never on the number of threads:
+//! that, and the fixed order in which the tasks' sums are added, is what makes the bits of a result
+//! the same on any number of threads.
+
+use core::ops::Range;
+
+/// Multiplications in each of the two products below which a task is not worth a thread: some tens
+/// of microseconds of work.
+const MIN_TASK_WORK: usize = 1 << 20;
+
+/// Enough for the threads of large machines, and for threads of unequal speed.
+const MAX_TASKS: usize = 32;
+
+/// What the tasks' gradients may take up together.
+const MAX_GRADIENT_BYTES: usize = 32 << 20;
+
+/// Tasks begin at multiples of this many rows, the longest vector there is.
+const ROW_MULTIPLE: usize = 16;
+
+/// A division of N samples into ranges.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Partition {
+    n_samples: usize,
+    task_rows: usize,
+}
+
+impl Partition {
+    pub(crate) fn new(n_samples: usize, n_classes: usize, n_features: usize) -> Self {
+        let parameters = n_classes.saturating_mul(n_features).max(1);
+        let worth = n_samples.saturating_mul(parameters) / MIN_TASK_WORK;
+        let affordable = MAX_GRADIENT_BYTES / size_of::<f64>() / parameters;
+        let tasks = worth.min(affordable).clamp(1, MAX_TASKS);
+        let task_rows = n_samples.div_ceil(tasks).next_multiple_of(ROW_MULTIPLE);
+        Self { n_samples, task_rows }
+    }
+
+    pub(crate) fn n_tasks(&self) -> usize {
+        self.n_samples.div_ceil(self.task_rows)
+    }
+
+    /// The samples of a task.
+    pub(crate) fn samples(&self, task: usize) -> Range<usize> {
+        let start = task * self.task_rows;
+        start..self.n_samples.min(start + self.task_rows)
+    }
+}

@@ -1,0 +1,67 @@
+//! The scores of a model by themselves, for predictions.
+
+use crate::{
+    Error, Isa, LinearModel, MatrixView, Scalar,
+    buffer::Buffer,
+    diagnose,
+    kernel::{self, Pack, PackedWeights, RowBlock, block_rows},
+    parallel::for_each_chunk,
+    simd::{Lanes, Run},
+};
+
+/// W x + b for every row, N × C in row-major order.
+pub(crate) fn scores<T: Scalar>(
+    model: &LinearModel<T>,
+    x: MatrixView<'_, T>,
+) -> Result<Vec<T>, Error> {
+    model.check_features(x.cols())?;
+    let c = model.n_classes();
+    let size =
+        x.rows().checked_mul(c).ok_or(Error::SizeOverflow { rows: x.rows(), row_stride: c })?;
+    let mut scores = vec![T::default(); size];
+
+    let isa = Isa::detect();
+    let mut weights = PackedWeights::default();
+    isa.run(Pack { weights: &mut weights, model });
+    let rows = block_rows::<T>(x.cols());
+    for_each_chunk(&mut scores, rows * c, |i, scores| {
+        isa.run(ScoreBlock { weights: &weights, x, first: i * rows, scores });
+    });
+
+    match scores.iter().position(|score| !score.is_finite()) {
+        None => Ok(scores),
+        Some(i) => {
+            let row = i / c;
+            let cause = diagnose::score_cause(model, x.row(row).unwrap_or_default());
+            Err(Error::NonFinite { row, cause })
+        }
+    }
+}
+
+/// The scores of the rows from `first` on, as many as there are places for.
+struct ScoreBlock<'a, T> {
+    weights: &'a PackedWeights<T>,
+    x: MatrixView<'a, T>,
+    first: usize,
+    scores: &'a mut [T],
+}
+
+impl<T: Scalar> Run<T> for ScoreBlock<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let c = self.weights.n_classes();
+        let n = self.scores.len() / c;
+        let stride = block_rows::<T>(self.x.cols());
+        let mut offsets = vec![0; n];
+        let mut by_class = Buffer::default();
+        by_class.resize(c * stride);
+        let rows = RowBlock::of_matrix(self.x, self.first..self.first + n, &mut offsets);
+        kernel::scores::<L>(proof, &rows, self.weights, by_class.as_mut_slice(), stride);
+        for (i, scores) in self.scores.chunks_exact_mut(c).enumerate() {
+            let of_row = by_class.as_slice()[i..].iter().step_by(stride);
+            scores.iter_mut().zip(of_row).for_each(|(score, s)| *score = *s);
+        }
+    }
+}
