@@ -44,7 +44,7 @@ pub(crate) fn gradient<T: Scalar>(
                 *magnitude += (w * ds * x.to_f64()).abs();
             }
         }
-        if magnitudes.iter().any(|magnitude| !(*magnitude < limit)) {
+        if magnitudes.iter().any(|magnitude| *magnitude >= limit || magnitude.is_nan()) {
             break;
         }
     }

@@ -3,7 +3,7 @@
 use crate::simd::Backends;
 use core::{
     fmt::{Debug, Display},
-    ops::Add,
+    ops::{Add, Neg},
 };
 
 /// The element type of features, weights and gradients: `f32` or `f64`. Sealed: its supertrait, which
@@ -18,6 +18,7 @@ pub trait Scalar:
     + Send
     + Sync
     + Add<Output = Self>
+    + Neg<Output = Self>
     + Backends
 {
     /// The largest finite value.

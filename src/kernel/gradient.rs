@@ -9,7 +9,10 @@ use super::{RowBlock, TILE, tile_classes, tile_start};
 use crate::{Scalar, simd::Lanes};
 
 /// Rows that are summed in one register.
-const CHAIN: usize = 32;
+const CHAIN: usize = 16;
+
+/// Rows that are summed in the precision of the elements.
+const SPAN: usize = 64;
 
 /// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d.
 /// Up to the next multiple of the lanes, the places behind the features are added zeros to.
@@ -86,39 +89,41 @@ impl<L: Lanes> Tile<'_, L> {
         assert!(rest >= V * L::LANES || V == 1);
         assert!(ds.len() >= (K - 1) * stride + rows.len());
 
-        let mut block = [[zero; V]; K];
-        for first in (0..rows.len()).step_by(CHAIN) {
-            let mut chain = [[zero; V]; K];
-            for r in first..rows.len().min(first + CHAIN) {
-                let mut x = [zero; V];
-                for (v, x) in x.iter_mut().enumerate() {
-                    // SAFETY: a row is valid for reading all its features, of which `rest` lie behind
-                    // `feature`: `V` whole vectors, or fewer elements than one.
-                    *x = unsafe {
-                        let source = rows.row(r).add(feature + v * L::LANES);
-                        if rest >= L::LANES {
-                            L::load(proof, source)
-                        } else {
-                            L::load_first(proof, source, rest)
+        for span in (0..rows.len()).step_by(SPAN) {
+            let span = span..rows.len().min(span + SPAN);
+            let mut sums = [[zero; V]; K];
+            for first in span.clone().step_by(CHAIN) {
+                let mut chain = [[zero; V]; K];
+                for r in first..span.end.min(first + CHAIN) {
+                    let mut x = [zero; V];
+                    for (v, x) in x.iter_mut().enumerate() {
+                        // SAFETY: a row is valid for reading all its features, of which `rest` lie
+                        // behind `feature`: `V` whole vectors, or fewer elements than one.
+                        *x = unsafe {
+                            let source = rows.row(r).add(feature + v * L::LANES);
+                            if rest >= L::LANES {
+                                L::load(proof, source)
+                            } else {
+                                L::load_first(proof, source, rest)
+                            }
+                        };
+                    }
+                    for (k, sums) in chain.iter_mut().enumerate() {
+                        // SAFETY: `r < rows.len()`, and `ds` was asserted to be long enough.
+                        let ds = L::splat(proof, unsafe { *ds.get_unchecked(k * stride + r) });
+                        for (sum, x) in sums.iter_mut().zip(&x) {
+                            *sum = ds.mul_add(*x, *sum);
                         }
-                    };
-                }
-                for (k, sums) in chain.iter_mut().enumerate() {
-                    // SAFETY: `r < rows.len()`, and `ds` was asserted to be long enough.
-                    let ds = L::splat(proof, unsafe { *ds.get_unchecked(k * stride + r) });
-                    for (sum, x) in sums.iter_mut().zip(&x) {
-                        *sum = ds.mul_add(*x, *sum);
                     }
                 }
+                for (sum, chain) in sums.iter_mut().flatten().zip(chain.iter().flatten()) {
+                    *sum = *sum + *chain;
+                }
             }
-            for (block, chain) in block.iter_mut().flatten().zip(chain.iter().flatten()) {
-                *block = *block + *chain;
-            }
-        }
-
-        for (k, sums) in block.into_iter().enumerate() {
-            for (v, sums) in sums.into_iter().enumerate() {
-                add_widened(sums, &mut dw[k * dw_stride + v * L::LANES..][..L::LANES]);
+            for (k, sums) in sums.into_iter().enumerate() {
+                for (v, sums) in sums.into_iter().enumerate() {
+                    add_widened(sums, &mut dw[k * dw_stride + v * L::LANES..][..L::LANES]);
+                }
             }
         }
     }

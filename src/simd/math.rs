@@ -6,6 +6,7 @@
 //! ln(1 + x) for the rounding of 1 + x are those of Sun's fdlibm.
 
 use super::{Backends, Lanes};
+use crate::Scalar;
 
 /// The numbers that depend on the precision.
 pub struct Constants<T: 'static> {
@@ -106,15 +107,14 @@ pub(crate) fn exp<L: Lanes>(p: L::Proof, x: L) -> L {
     // x = n ln 2 + r with |r| ≤ ln 2 / 2.
     let round = L::splat(p, m.round);
     let n = x.mul_add(L::splat(p, m.log2_e), round) - round;
-    let zero = n - n;
-    let r = (zero - n).mul_add(L::splat(p, m.ln2_high), x);
-    let r = (zero - n).mul_add(L::splat(p, m.ln2_low), r);
+    let r = n.mul_add(L::splat(p, -m.ln2_high), x);
+    let r = n.mul_add(L::splat(p, -m.ln2_low), r);
 
     let q = polynomial(p, r, m.exp);
     let e_r = (r * r).mul_add(q, r) + L::splat(p, one());
 
     // 2^n itself may lie outside the range of normal numbers: its two halves never do.
-    let half = n.mul_add(L::splat(p, <L::Elem as crate::Scalar>::from_f64(0.5)), round) - round;
+    let half = n.mul_add(L::splat(p, L::Elem::from_f64(0.5)), round) - round;
     e_r * power_of_two(p, half) * power_of_two(p, n - half)
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn ln_1p<L: Lanes>(p: L::Proof, x: L) -> L {
     let g = g - unit;
     let s = g / (unit + unit + g);
     let z = s * s;
-    let h = L::splat(p, <L::Elem as crate::Scalar>::from_f64(0.5)) * g * g;
+    let h = L::splat(p, L::Elem::from_f64(0.5)) * g * g;
     let r = z * polynomial(p, z, m.ln);
     let tail = s.mul_add(h + r, k.mul_add(L::splat(p, m.ln2_low), c));
     k.mul_add(L::splat(p, m.ln2_high), g - (h - tail))
@@ -162,6 +162,6 @@ fn power_of_two<L: Lanes>(p: L::Proof, n: L) -> L {
 }
 
 #[inline(always)]
-fn one<T: crate::Scalar>() -> T {
+fn one<T: Scalar>() -> T {
     T::from_f64(1.0)
 }
