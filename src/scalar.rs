@@ -23,6 +23,8 @@ pub trait Scalar:
 {
     /// The largest finite value.
     const MAX: Self;
+    /// The smallest positive normal value.
+    const MIN_POSITIVE: Self;
 
     /// The nearest value of this type (round to nearest, ties to even; overflow gives ±∞).
     fn from_f64(value: f64) -> Self;
@@ -34,6 +36,7 @@ pub trait Scalar:
 
 impl Scalar for f32 {
     const MAX: Self = f32::MAX;
+    const MIN_POSITIVE: Self = f32::MIN_POSITIVE;
 
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
@@ -51,6 +54,7 @@ impl Scalar for f32 {
 
 impl Scalar for f64 {
     const MAX: Self = f64::MAX;
+    const MIN_POSITIVE: Self = f64::MIN_POSITIVE;
 
     #[inline(always)]
     fn from_f64(value: f64) -> Self {

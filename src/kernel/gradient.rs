@@ -96,10 +96,10 @@ impl<L: Lanes> Tile<'_, L> {
                 let mut chain = [[zero; V]; K];
                 for r in first..span.end.min(first + CHAIN) {
                     let mut x = [zero; V];
-                    for (v, x) in x.iter_mut().enumerate() {
+                    for v in 0..V {
                         // SAFETY: a row is valid for reading all its features, of which `rest` lie
                         // behind `feature`: `V` whole vectors, or fewer elements than one.
-                        *x = unsafe {
+                        x[v] = unsafe {
                             let source = rows.row(r).add(feature + v * L::LANES);
                             if rest >= L::LANES {
                                 L::load(proof, source)
@@ -108,21 +108,23 @@ impl<L: Lanes> Tile<'_, L> {
                             }
                         };
                     }
-                    for (k, sums) in chain.iter_mut().enumerate() {
+                    for k in 0..K {
                         // SAFETY: `r < rows.len()`, and `ds` was asserted to be long enough.
                         let ds = L::splat(proof, unsafe { *ds.get_unchecked(k * stride + r) });
-                        for (sum, x) in sums.iter_mut().zip(&x) {
-                            *sum = ds.mul_add(*x, *sum);
+                        for v in 0..V {
+                            chain[k][v] = ds.mul_add(x[v], chain[k][v]);
                         }
                     }
                 }
-                for (sum, chain) in sums.iter_mut().flatten().zip(chain.iter().flatten()) {
-                    *sum = *sum + *chain;
+                for k in 0..K {
+                    for v in 0..V {
+                        sums[k][v] = sums[k][v] + chain[k][v];
+                    }
                 }
             }
-            for (k, sums) in sums.into_iter().enumerate() {
-                for (v, sums) in sums.into_iter().enumerate() {
-                    add_widened(sums, &mut dw[k * dw_stride + v * L::LANES..][..L::LANES]);
+            for k in 0..K {
+                for v in 0..V {
+                    add_widened(sums[k][v], &mut dw[k * dw_stride + v * L::LANES..][..L::LANES]);
                 }
             }
         }

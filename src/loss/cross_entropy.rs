@@ -53,8 +53,11 @@ impl SampleLoss for CrossEntropy {
 
         let scale = weight / (others + e_label);
         if gradient {
+            // Subnormal derivatives are of no consequence, but would slow down the product to come.
+            let tiny = L::splat(p, L::Elem::MIN_POSITIVE);
             for class in scores.chunks_mut(stride) {
-                (L::from_slice(p, class) * scale).write_to(class);
+                let ds = L::from_slice(p, class) * scale;
+                L::select(tiny.gt(ds), zero, ds).write_to(class);
             }
         }
         (loss, zero - others * scale)

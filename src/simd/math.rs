@@ -100,6 +100,7 @@ pub(super) const F64: Constants<f64> = Constants {
 #[inline(always)]
 pub(crate) fn exp<L: Lanes>(p: L::Proof, x: L) -> L {
     let m = &<L::Elem as Backends>::MATH;
+    let vanishes = L::splat(p, m.exp_zero).gt(x);
     // In this order of operands a NaN passes.
     let x = L::splat(p, m.exp_zero).max(x);
     let x = L::splat(p, m.exp_infinity).min(x);
@@ -115,7 +116,9 @@ pub(crate) fn exp<L: Lanes>(p: L::Proof, x: L) -> L {
 
     // 2^n itself may lie outside the range of normal numbers: its two halves never do.
     let half = n.mul_add(L::splat(p, L::Elem::from_f64(0.5)), round) - round;
-    e_r * power_of_two(p, half) * power_of_two(p, n - half)
+    // And where the result is zero a factor is, as processors take their time to underflow.
+    let rest = L::select(vanishes, L::splat(p, L::Elem::default()), power_of_two(p, n - half));
+    e_r * power_of_two(p, half) * rest
 }
 
 /// ln(1 + x) for finite x ≥ 0, with a small relative error however small x is; NaN gives NaN.
