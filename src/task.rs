@@ -41,7 +41,7 @@ impl<T: Scalar> Task<T> {
     /// Makes room for blocks of a shape.
     pub(crate) fn resize(&mut self, n_classes: usize, n_features: usize, gradient: bool) {
         let rows = block_rows::<T>(n_features);
-        self.offsets.resize(rows, 0);
+        self.offsets.resize(2 * rows, 0);
         self.scores.resize(n_classes * rows);
         self.labels.resize(rows);
         self.weights.resize(rows);
@@ -99,7 +99,9 @@ impl<T: Scalar> Run<T> for RunTask<'_, T> {
         }
         let rows = block_rows::<T>(pass.batch.n_features());
         for start in samples.clone().step_by(rows) {
-            if let Err(error) = task.block::<L>(proof, pass, start..samples.end.min(start + rows)) {
+            let block = start..samples.end.min(start + rows);
+            let ahead = samples.end.min(block.end + rows);
+            if let Err(error) = task.block::<L>(proof, pass, block, ahead) {
                 task.error = Some(error);
                 return;
             }
@@ -115,6 +117,7 @@ impl<T: Scalar> Task<T> {
         proof: L::Proof,
         pass: &Pass<'_, T>,
         samples: Range<usize>,
+        end: usize,
     ) -> Result<(), Error> {
         let (c, batch) = (pass.weights.n_classes(), pass.batch);
         let (first, mut n) = (samples.start, samples.len());
@@ -127,7 +130,7 @@ impl<T: Scalar> Task<T> {
             n = i;
         }
 
-        let rows = RowBlock::of_batch(batch, first..first + n, &mut self.offsets);
+        let rows = RowBlock::of_batch(batch, first..first + n, end, &mut self.offsets);
         let scores = self.scores.as_mut_slice();
         let stride = scores.len() / c;
         kernel::scores::<L>(proof, &rows, pass.weights, scores, stride);

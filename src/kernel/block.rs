@@ -1,5 +1,7 @@
 //! A block of rows: as many as stay in cache between the two products.
 
+#[cfg(doc)]
+use super::TILE;
 use crate::{Batch, MatrixView, Scalar};
 use core::ops::Range;
 
@@ -23,21 +25,24 @@ pub(crate) fn block_rows<T>(n_features: usize) -> usize {
 pub(crate) struct RowBlock<'a, T> {
     x: MatrixView<'a, T>,
     offsets: &'a [usize],
+    n_rows: usize,
 }
 
 impl<'a, T: Scalar> RowBlock<'a, T> {
-    /// The samples `range` of a batch; `offsets` is scratch memory for as many.
+    /// The samples `range` of a batch, and those up to `end`, which come next, for
+    /// [`row_ahead`](Self::row_ahead); `offsets` is scratch memory for all of them.
     pub(crate) fn of_batch(
         batch: &Batch<'a, T>,
         range: Range<usize>,
+        end: usize,
         offsets: &'a mut [usize],
     ) -> Self {
         let x = batch.features();
-        for (offset, i) in offsets.iter_mut().zip(range.clone()) {
+        for (offset, i) in offsets.iter_mut().zip(range.start..end) {
             // `Batch` has checked that the rows it selects are rows of its matrix.
             *offset = batch.row_index(i) * x.row_stride();
         }
-        Self { x, offsets: &offsets[..range.len()] }
+        Self { x, offsets: &offsets[..end - range.start], n_rows: range.len() }
     }
 
     /// The rows `range` of a matrix; `offsets` is scratch memory for as many.
@@ -50,11 +55,11 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
         for (offset, row) in offsets.iter_mut().zip(range.clone()) {
             *offset = row * x.row_stride();
         }
-        Self { x, offsets: &offsets[..range.len()] }
+        Self { x, offsets: &offsets[..range.len()], n_rows: range.len() }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.offsets.len()
+        self.n_rows
     }
 
     pub(crate) fn n_features(&self) -> usize {
@@ -67,5 +72,13 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
     pub(crate) fn row(&self, i: usize) -> *const T {
         // Within the slice of the matrix, as every row is.
         self.x.as_ptr().wrapping_add(self.offsets[i])
+    }
+
+    /// The start of the row as far into the next block as `i` is into this one (or of the last row
+    /// known), to be prefetched. While a block is worked on, the two products bring in the next one
+    /// between them: the scores the first two of every [`TILE`] rows, the gradient the others.
+    #[inline(always)]
+    pub(super) fn row_ahead(&self, i: usize) -> *const T {
+        self.row((self.n_rows + i).min(self.offsets.len() - 1))
     }
 }

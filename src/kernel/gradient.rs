@@ -6,7 +6,10 @@
 //! million rows is hardly more than that of [`CHAIN`].
 
 use super::{RowBlock, TILE, tile_classes, tile_start};
-use crate::{Scalar, simd::Lanes};
+use crate::{
+    Scalar,
+    simd::{Lanes, prefetch},
+};
 
 /// Rows that are summed in one register.
 const CHAIN: usize = 16;
@@ -42,7 +45,8 @@ pub(crate) fn accumulate<L: Lanes>(
             let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
             let ds = &ds[start * stride..];
             let dw = &mut dw[start * dw_stride + v * L::LANES..];
-            let sums = Tile::<L> { proof, rows, feature: v * L::LANES, ds, stride, dw, dw_stride };
+            let sums =
+                Tile::<L> { proof, rows, start, feature: v * L::LANES, ds, stride, dw, dw_stride };
             match width {
                 TILE => sums.of_classes::<TILE>(classes),
                 2 => sums.of_classes::<2>(classes),
@@ -57,6 +61,8 @@ pub(crate) fn accumulate<L: Lanes>(
 struct Tile<'a, L: Lanes> {
     proof: L::Proof,
     rows: &'a RowBlock<'a, L::Elem>,
+    /// The first class of the tile.
+    start: usize,
     /// The first feature of the tile.
     feature: usize,
     /// From the first class of the tile on.
@@ -83,7 +89,7 @@ impl<L: Lanes> Tile<'_, L> {
 
     #[inline(always)]
     fn accumulate<const K: usize, const V: usize>(self) {
-        let Self { proof, rows, feature, ds, stride, dw, dw_stride } = self;
+        let Self { proof, rows, start, feature, ds, stride, dw, dw_stride } = self;
         let zero = L::splat(proof, L::Elem::default());
         let rest = rows.n_features() - feature;
         assert!(rest >= V * L::LANES || V == 1);
@@ -96,6 +102,11 @@ impl<L: Lanes> Tile<'_, L> {
                 let mut chain = [[zero; V]; K];
                 for r in first..span.end.min(first + CHAIN) {
                     let mut x = [zero; V];
+                    if start == 0 && r % TILE >= 2 {
+                        for v in 0..V {
+                            prefetch(rows.row_ahead(r).wrapping_add(feature + v * L::LANES));
+                        }
+                    }
                     for v in 0..V {
                         // SAFETY: a row is valid for reading all its features, of which `rest` lie
                         // behind `feature`: `V` whole vectors, or fewer elements than one.

@@ -6,7 +6,7 @@
 //! side by side, because the losses take one sample a lane.
 
 use super::{PackedWeights, RowBlock, TILE, pack::ClassTile};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, prefetch};
 
 /// Writes the score of row r for class k to `scores[k * stride + r]`. When the rows are no multiple
 /// of [`TILE`], up to `TILE − 1` places behind them are written too, with scores of the last row.
@@ -25,17 +25,31 @@ pub(crate) fn scores<L: Lanes>(
         for (i, start) in starts.iter_mut().enumerate() {
             *start = rows.row((first + i).min(n - 1));
         }
+        let ahead = [rows.row_ahead(first), rows.row_ahead(first + 1)];
         for tile in weights.tiles::<L>() {
+            let ahead = (tile.start == 0).then_some(&ahead);
             let scores = &mut scores[tile.start * stride + first..];
             // SAFETY: each start is valid for reading the features of a row.
             unsafe {
                 match tile.bias.len() {
-                    1 => rows_by_classes::<L, 1>(proof, &starts, rows, &tile, scores, stride),
-                    2 => rows_by_classes::<L, 2>(proof, &starts, rows, &tile, scores, stride),
-                    3 => rows_by_classes::<L, 3>(proof, &starts, rows, &tile, scores, stride),
-                    4 => rows_by_classes::<L, 4>(proof, &starts, rows, &tile, scores, stride),
-                    5 => rows_by_classes::<L, 5>(proof, &starts, rows, &tile, scores, stride),
-                    6 => rows_by_classes::<L, 6>(proof, &starts, rows, &tile, scores, stride),
+                    1 => {
+                        rows_by_classes::<L, 1>(proof, &starts, ahead, rows, &tile, scores, stride)
+                    }
+                    2 => {
+                        rows_by_classes::<L, 2>(proof, &starts, ahead, rows, &tile, scores, stride)
+                    }
+                    3 => {
+                        rows_by_classes::<L, 3>(proof, &starts, ahead, rows, &tile, scores, stride)
+                    }
+                    4 => {
+                        rows_by_classes::<L, 4>(proof, &starts, ahead, rows, &tile, scores, stride)
+                    }
+                    5 => {
+                        rows_by_classes::<L, 5>(proof, &starts, ahead, rows, &tile, scores, stride)
+                    }
+                    6 => {
+                        rows_by_classes::<L, 6>(proof, &starts, ahead, rows, &tile, scores, stride)
+                    }
                     n => unreachable!("a tile of {n} classes"),
                 }
             }
@@ -51,6 +65,7 @@ pub(crate) fn scores<L: Lanes>(
 unsafe fn rows_by_classes<L: Lanes, const K: usize>(
     proof: L::Proof,
     starts: &[*const L::Elem; TILE],
+    ahead: Option<&[*const L::Elem; 2]>,
     rows: &RowBlock<'_, L::Elem>,
     tile: &ClassTile<'_, L::Elem>,
     scores: &mut [L::Elem],
@@ -63,6 +78,9 @@ unsafe fn rows_by_classes<L: Lanes, const K: usize>(
 
     let mut sums = [[L::splat(proof, L::Elem::default()); TILE]; K];
     for v in 0..vectors {
+        for row in ahead.into_iter().flatten() {
+            prefetch(row.wrapping_add(v * L::LANES));
+        }
         let mut x = [sums[0][0]; TILE];
         for (x, start) in x.iter_mut().zip(starts) {
             // SAFETY: the caller grants `d` elements: `full` vectors and `rest` more.

@@ -101,6 +101,19 @@ pub trait Lanes:
     }
 }
 
+/// Asks for the cache line at `address` to be brought near. Any address will do: nothing is read.
+#[inline(always)]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64, and a prefetch does not fault, whatever the address.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// A kernel, with its arguments.
 pub(crate) trait Run<T: Scalar> {
     /// What it returns.
