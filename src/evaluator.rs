@@ -6,6 +6,7 @@ use crate::{
     kernel::{Pack, PackedWeights},
     parallel::for_each_chunk,
     partition::Partition,
+    reduce::{Mean, Reduce},
     task::{Pass, RunTask, Task},
 };
 
@@ -63,7 +64,7 @@ impl<T: Scalar> Evaluator<T> {
         self.check(model)?;
         model.check_shape("gradient", gradient.n_classes(), gradient.n_features())?;
         self.sum(model, batch, true)?;
-        normalise(&self.objective, model, &self.total, Some(gradient))
+        self.mean(model, &self.total, Some(gradient))
     }
 
     /// Returns L alone, the same bits as [`loss_and_gradient`](Self::loss_and_gradient), in about
@@ -74,7 +75,7 @@ impl<T: Scalar> Evaluator<T> {
     pub fn loss(&mut self, model: &LinearModel<T>, batch: &Batch<'_, T>) -> Result<f64, Error> {
         self.check(model)?;
         self.sum(model, batch, false)?;
-        normalise(&self.objective, model, &self.total, None)
+        self.mean(model, &self.total, None)
     }
 
     /// Adds the unnormalised sums of one chunk of the data to `partial`.
@@ -108,7 +109,7 @@ impl<T: Scalar> Evaluator<T> {
         self.check(model)?;
         partial.check_shape(model)?;
         model.check_shape("gradient", gradient.n_classes(), gradient.n_features())?;
-        normalise(&self.objective, model, partial, Some(gradient))
+        self.mean(model, partial, Some(gradient))
     }
 
     /// What must hold whatever the data.
@@ -146,19 +147,15 @@ impl<T: Scalar> Evaluator<T> {
         }
 
         self.total.reshape(c, d);
-        let total = self.total.sums_mut();
-        let (dw, rest) = total.split_at_mut(c * d);
+        let (dw, rest) = self.total.sums_mut().split_at_mut(c * d);
         let (db, scalars) = rest.split_at_mut(c);
         let tasks = &*tasks;
         scalars[0] = tasks.iter().map(Task::loss).sum();
         scalars[1] = batch.total_weight();
         if gradient {
-            for_each_chunk(dw, d, |class, dw| {
-                dw.fill(0.0);
-                for task in tasks {
-                    let sums = dw.iter_mut().zip(task.gradient(class, d));
-                    sums.for_each(|(sum, term)| *sum += term);
-                }
+            for_each_chunk(dw, d * c.div_ceil(n_tasks), |i, dw| {
+                let first_class = i * c.div_ceil(n_tasks);
+                self.isa.run(Reduce { tasks, first_class, n_features: d, dw });
             });
             db.fill(0.0);
             for task in tasks {
@@ -171,49 +168,14 @@ impl<T: Scalar> Evaluator<T> {
         }
         Ok(())
     }
-}
 
-/// Divides the sums by Z and adds the L2 term.
-fn normalise<T: Scalar>(
-    objective: &Objective,
-    model: &LinearModel<T>,
-    partial: &Partial<T>,
-    gradient: Option<&mut LinearModel<T>>,
-) -> Result<f64, Error> {
-    let (z, l2) = (partial.total_weight(), objective.l2());
-    if z == 0.0 {
-        return Err(Error::NoSamples);
+    /// From sums to L and its gradient.
+    fn mean(
+        &self,
+        model: &LinearModel<T>,
+        sums: &Partial<T>,
+        gradient: Option<&mut LinearModel<T>>,
+    ) -> Result<f64, Error> {
+        self.isa.run(Mean { l2: self.objective.l2(), model, sums, gradient })
     }
-    let squares = if l2 > 0.0 { sum_of_squares(model.weights()) } else { 0.0 };
-    let loss = partial.loss() / z + l2 * squares;
-    if !loss.is_finite() {
-        return Err(Error::NonFiniteResult { what: "loss" });
-    }
-
-    if let Some(gradient) = gradient {
-        let n_weights = model.weights().len();
-        let (dw, db) = partial.gradient().split_at(n_weights);
-        let of_weight = |(sum, w): (&f64, &T)| T::from_f64(sum / z + 2.0 * l2 * w.to_f64());
-        let of_bias = |sum: &f64| T::from_f64(sum / z);
-        let finite = dw.iter().zip(model.weights()).all(|pair| of_weight(pair).is_finite())
-            && db.iter().all(|sum| of_bias(sum).is_finite());
-        if !finite {
-            return Err(Error::NonFiniteResult { what: "gradient" });
-        }
-        let pairs = dw.iter().zip(model.weights());
-        gradient.weights_mut().iter_mut().zip(pairs).for_each(|(g, pair)| *g = of_weight(pair));
-        gradient.bias_mut().iter_mut().zip(db).for_each(|(g, sum)| *g = of_bias(sum));
-    }
-    Ok(loss)
-}
-
-/// Σ W², in as many sums as keep a processor busy.
-fn sum_of_squares<T: Scalar>(weights: &[T]) -> f64 {
-    let mut sums = [0.0; 8];
-    for chunk in weights.chunks(sums.len()) {
-        for (sum, w) in sums.iter_mut().zip(chunk) {
-            *sum += w.to_f64() * w.to_f64();
-        }
-    }
-    sums.iter().sum()
 }

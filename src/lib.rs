@@ -72,6 +72,7 @@ mod parallel;
 mod partial;
 mod partition;
 mod predict;
+mod reduce;
 #[doc(hidden)]
 pub mod reference;
 mod scalar;

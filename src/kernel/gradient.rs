@@ -5,6 +5,8 @@
 //! of the block to dW, which is kept in `f64`: no sum in `f32` ever grows long, and the error of a
 //! million rows is hardly more than that of [`CHAIN`].
 
+#![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
+
 use super::{RowBlock, TILE, tile_classes, tile_start};
 use crate::{
     Scalar,

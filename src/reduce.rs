@@ -1,0 +1,94 @@
+//! From the sums of the tasks to the total, in the order of the tasks, and from the total to the mean
+//! with its L2 term. Plain loops, which the compiler turns into vectors of the instruction set.
+
+use crate::{
+    Error, LinearModel, Partial, Scalar,
+    simd::{Lanes, Run},
+    task::Task,
+};
+
+/// Adds up the gradients of the tasks, for some classes.
+pub(crate) struct Reduce<'a, T> {
+    pub(crate) tasks: &'a [Task<T>],
+    pub(crate) first_class: usize,
+    pub(crate) n_features: usize,
+    /// The total for classes from `first_class` on.
+    pub(crate) dw: &'a mut [f64],
+}
+
+impl<T: Scalar> Run<T> for Reduce<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) {
+        for (i, dw) in self.dw.chunks_exact_mut(self.n_features).enumerate() {
+            let (first, others) = self.tasks.split_first().expect("at least one task");
+            dw.copy_from_slice(first.gradient(self.first_class + i, self.n_features));
+            for task in others {
+                let terms = task.gradient(self.first_class + i, self.n_features);
+                dw.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+            }
+        }
+    }
+}
+
+/// Divides the sums by Z, adds the L2 term, and writes the gradient once all of it is known to be
+/// finite. Returns the loss.
+pub(crate) struct Mean<'a, T> {
+    pub(crate) l2: f64,
+    pub(crate) model: &'a LinearModel<T>,
+    pub(crate) sums: &'a Partial<T>,
+    pub(crate) gradient: Option<&'a mut LinearModel<T>>,
+}
+
+impl<T: Scalar> Run<T> for Mean<'_, T> {
+    type Output = Result<f64, Error>;
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) -> Result<f64, Error> {
+        let Self { l2, model, sums, gradient } = self;
+        let z = sums.total_weight();
+        if z == 0.0 {
+            return Err(Error::NoSamples);
+        }
+        let squares = if l2 > 0.0 { sum_of_squares(model.weights()) } else { 0.0 };
+        let loss = sums.loss() / z + l2 * squares;
+        if !loss.is_finite() {
+            return Err(Error::NonFiniteResult { what: "loss" });
+        }
+
+        if let Some(gradient) = gradient {
+            let (dw, db) = sums.gradient().split_at(model.weights().len());
+            let (of_one, of_weight) = (1.0 / z, 2.0 * l2);
+            let mean =
+                |sum: f64, weight: T| T::from_f64(sum * of_one + of_weight * weight.to_f64());
+            let mut finite = true;
+            for (sum, weight) in dw.iter().zip(model.weights()) {
+                finite &= mean(*sum, *weight).is_finite();
+            }
+            for sum in db {
+                finite &= mean(*sum, T::default()).is_finite();
+            }
+            if !finite {
+                return Err(Error::NonFiniteResult { what: "gradient" });
+            }
+            let entries = gradient.weights_mut().iter_mut().zip(dw).zip(model.weights());
+            entries.for_each(|((entry, sum), weight)| *entry = mean(*sum, *weight));
+            let entries = gradient.bias_mut().iter_mut().zip(db);
+            entries.for_each(|(entry, sum)| *entry = mean(*sum, T::default()));
+        }
+        Ok(loss)
+    }
+}
+
+/// Σ W², in as many sums as there are lanes.
+#[inline(always)]
+fn sum_of_squares<T: Scalar>(weights: &[T]) -> f64 {
+    let mut sums = [0.0; 8];
+    for chunk in weights.chunks(sums.len()) {
+        for (sum, w) in sums.iter_mut().zip(chunk) {
+            *sum += w.to_f64() * w.to_f64();
+        }
+    }
+    sums.iter().sum()
+}
