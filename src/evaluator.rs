@@ -3,7 +3,7 @@
 
 use crate::{
     Batch, Error, Isa, LinearModel, Objective, Partial, Scalar, diagnose,
-    kernel::{Pack, PackedWeights},
+    kernel::{Pack, PackedWeights, Path},
     parallel::for_each_chunk,
     partition::Partition,
     reduce::{Mean, Reduce},
@@ -132,12 +132,12 @@ impl<T: Scalar> Evaluator<T> {
         if self.tasks.len() < n_tasks {
             self.tasks.resize_with(n_tasks, Task::default);
         }
-        let tasks = &mut self.tasks[..n_tasks];
-        tasks.iter_mut().for_each(|task| task.resize(c, d, gradient));
-
-        self.isa.run(Pack { weights: &mut self.weights, model });
+        let path = Path::of(c);
+        self.isa.run(Pack { path, model, weights: &mut self.weights });
         let loss = self.objective.loss();
-        let pass = Pass { loss, model, weights: &self.weights, batch, gradient };
+        let pass = Pass { path, loss, model, weights: &self.weights, batch, gradient };
+        let tasks = &mut self.tasks[..n_tasks];
+        tasks.iter_mut().for_each(|task| task.resize(&pass));
         for_each_chunk(tasks, 1, |i, task| {
             let task = &mut task[0];
             self.isa.run(RunTask { task, pass: &pass, samples: partition.samples(i) });

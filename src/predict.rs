@@ -4,7 +4,7 @@ use crate::{
     Error, Isa, LinearModel, MatrixView, Scalar,
     buffer::Buffer,
     diagnose,
-    kernel::{self, Pack, PackedWeights, RowBlock, block_rows},
+    kernel::{Pack, PackedWeights, Path, RowBlock, direct},
     parallel::for_each_chunk,
     simd::{Lanes, Run},
 };
@@ -22,8 +22,8 @@ pub(crate) fn scores<T: Scalar>(
 
     let isa = Isa::detect();
     let mut weights = PackedWeights::default();
-    isa.run(Pack { weights: &mut weights, model });
-    let rows = block_rows::<T>(x.cols());
+    isa.run(Pack { path: Path::Direct, weights: &mut weights, model });
+    let rows = Path::Direct.block_rows::<T>(x.cols());
     for_each_chunk(&mut scores, rows * c, |i, scores| {
         isa.run(ScoreBlock { weights: &weights, x, first: i * rows, scores });
     });
@@ -53,12 +53,12 @@ impl<T: Scalar> Run<T> for ScoreBlock<'_, T> {
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
         let c = self.weights.n_classes();
         let n = self.scores.len() / c;
-        let stride = block_rows::<T>(self.x.cols());
+        let stride = Path::Direct.block_rows::<T>(self.x.cols());
         let mut offsets = vec![0; n];
         let mut by_class = Buffer::default();
         by_class.resize(c * stride);
         let rows = RowBlock::of_matrix(self.x, self.first..self.first + n, &mut offsets);
-        kernel::scores::<L>(proof, &rows, self.weights, by_class.as_mut_slice(), stride);
+        direct::scores::<L>(proof, &rows, self.weights, by_class.as_mut_slice(), stride);
         for (i, scores) in self.scores.chunks_exact_mut(c).enumerate() {
             let of_row = by_class.as_slice()[i..].iter().step_by(stride);
             scores.iter_mut().zip(of_row).for_each(|(score, s)| *score = *s);

@@ -2,22 +2,20 @@
 //! derivatives, and those folded into the task's own gradient, while the block is in cache.
 
 use crate::{
-    Batch, Error, Loss, NonFinite, Scalar,
+    Batch, Error, LinearModel, Loss, NonFinite, Scalar,
     buffer::Buffer,
     diagnose,
-    kernel::{self, PackedWeights, RowBlock, block_rows},
+    kernel::{Layout, MAX_LANES, PackedWeights, Path, RowBlock, direct, packed},
     loss::{CrossEntropy, Hinge, Samples},
     simd::{Lanes, Run},
 };
 use core::ops::Range;
 
-/// The widest vector: blocks are padded to a multiple of it.
-const MAX_LANES: usize = 16;
-
 /// The scratch memory of a task and, afterwards, its sums.
 #[derive(Debug, Default)]
 pub(crate) struct Task<T> {
     offsets: Vec<usize>,
+    panels: Buffer<T>,
     scores: Buffer<T>,
     labels: Buffer<T>,
     weights: Buffer<T>,
@@ -30,25 +28,33 @@ pub(crate) struct Task<T> {
 
 /// What all tasks of an evaluation share.
 pub(crate) struct Pass<'a, T> {
+    pub(crate) path: Path,
     pub(crate) loss: Loss,
-    pub(crate) model: &'a crate::LinearModel<T>,
+    pub(crate) model: &'a LinearModel<T>,
     pub(crate) weights: &'a PackedWeights<T>,
     pub(crate) batch: &'a Batch<'a, T>,
     pub(crate) gradient: bool,
 }
 
 impl<T: Scalar> Task<T> {
-    /// Makes room for blocks of a shape.
-    pub(crate) fn resize(&mut self, n_classes: usize, n_features: usize, gradient: bool) {
-        let rows = block_rows::<T>(n_features);
+    /// Makes room for the blocks of an evaluation.
+    pub(crate) fn resize(&mut self, pass: &Pass<'_, T>) {
+        let (c, d) = (pass.model.n_classes(), pass.model.n_features());
+        let rows = pass.path.block_rows::<T>(d);
         self.offsets.resize(2 * rows, 0);
-        self.scores.resize(n_classes * rows);
+        match pass.path {
+            Path::Direct => self.scores.resize(c * rows),
+            Path::Packed => {
+                self.panels.resize(d.next_multiple_of(MAX_LANES) * rows);
+                self.scores.resize(c.next_multiple_of(MAX_LANES) * rows);
+            }
+        }
         self.labels.resize(rows);
         self.weights.resize(rows);
         self.losses.resize(rows);
-        if gradient {
-            self.gradient.resize(n_classes * gradient_stride(n_features));
-            self.bias_gradient.resize(n_classes);
+        if pass.gradient {
+            self.gradient.resize(c * gradient_stride(d));
+            self.bias_gradient.resize(c.next_multiple_of(MAX_LANES));
         }
     }
 
@@ -68,6 +74,7 @@ impl<T: Scalar> Task<T> {
     }
 
     /// Σ wᵢ dLᵢ/db.
+    /// There may be more places than classes.
     pub(crate) fn bias_gradient(&self) -> &[f64] {
         self.bias_gradient.as_slice()
     }
@@ -97,7 +104,7 @@ impl<T: Scalar> Run<T> for RunTask<'_, T> {
             task.gradient.as_mut_slice().fill(0.0);
             task.bias_gradient.as_mut_slice().fill(0.0);
         }
-        let rows = block_rows::<T>(pass.batch.n_features());
+        let rows = task.losses.as_slice().len();
         for start in samples.clone().step_by(rows) {
             let block = start..samples.end.min(start + rows);
             let ahead = samples.end.min(block.end + rows);
@@ -131,28 +138,30 @@ impl<T: Scalar> Task<T> {
         }
 
         let rows = RowBlock::of_batch(batch, first..first + n, end, &mut self.offsets);
-        let scores = self.scores.as_mut_slice();
-        let stride = scores.len() / c;
-        kernel::scores::<L>(proof, &rows, pass.weights, scores, stride);
-
-        let all_finite = |n: usize, scores: &[T]| {
-            let finite = |class: &[T]| class[..n].iter().fold(true, |all, s| all & s.is_finite());
-            scores.chunks_exact(stride).fold(true, |all, class| all & finite(class))
-        };
-        if !all_finite(n, scores) {
-            let finite = |i: usize| scores.iter().skip(i).step_by(stride).all(|s| s.is_finite());
+        let block_rows = self.losses.as_slice().len();
+        let layout = Layout::of::<L>(pass.path, c, block_rows);
+        let scores = &mut self.scores.as_mut_slice()[..layout.len()];
+        match pass.path {
+            Path::Direct => {
+                direct::scores::<L>(proof, &rows, pass.weights, scores, block_rows);
+            }
+            Path::Packed => {
+                let panels = self.panels.as_mut_slice();
+                packed::pack_rows::<L>(proof, &rows, panels, block_rows);
+                packed::scores::<L>(proof, panels, n, block_rows, pass.weights, scores);
+            }
+        }
+        if !layout.all_finite(scores, n) {
+            let finite = |i: usize| (0..c).all(|k| scores[layout.index(i, k)].is_finite());
             let i = (0..n).find(|&i| !finite(i)).expect("a score that is not finite");
             at_fault = Some(diagnose::score(pass.model, batch, row_of(i)));
             n = i;
         }
 
-        let padded = n.next_multiple_of(L::LANES);
+        let padded = layout.pad(scores, n);
         let labels = &mut self.labels.as_mut_slice()[..padded];
         let weights = &mut self.weights.as_mut_slice()[..padded];
         let losses = &mut self.losses.as_mut_slice()[..padded];
-        for class in scores.chunks_exact_mut(stride) {
-            class[n..padded].fill(T::default());
-        }
         labels[n..].fill(T::default());
         weights[n..].fill(T::default());
         match batch.sample_weights() {
@@ -160,17 +169,22 @@ impl<T: Scalar> Task<T> {
             Some(all) => (0..n).for_each(|i| weights[i] = all[row_of(i)]),
         }
         for (i, label) in labels[..n].iter_mut().enumerate() {
-            let score = &mut scores[label_of(i) as usize * stride + i];
+            let score = &mut scores[layout.index(i, label_of(i) as usize)];
             *label = core::mem::replace(score, T::from_f64(f64::NEG_INFINITY));
         }
 
-        let block = Samples { scores, stride, labels, weights, losses };
+        let samples = Samples { scores, labels, weights, losses };
         match pass.loss {
-            Loss::Hinge { margin } => block.evaluate::<L>(proof, Hinge { margin }, pass.gradient),
-            Loss::CrossEntropy => block.evaluate::<L>(proof, CrossEntropy, pass.gradient),
+            Loss::Hinge { margin } => {
+                layout.evaluate::<L, T>(proof, samples, Hinge { margin }, pass.gradient);
+            }
+            Loss::CrossEntropy => {
+                layout.evaluate::<L, T>(proof, samples, CrossEntropy, pass.gradient);
+            }
         }
 
-        let (scores, labels) = (self.scores.as_mut_slice(), self.labels.as_slice());
+        let scores = &mut self.scores.as_mut_slice()[..layout.len()];
+        let labels = self.labels.as_slice();
         let (weights, losses) = (self.weights.as_slice(), self.losses.as_slice());
         for i in 0..n {
             self.loss += weights[i].to_f64() * losses[i].to_f64();
@@ -184,15 +198,25 @@ impl<T: Scalar> Task<T> {
 
         if pass.gradient {
             for (i, label) in labels[..n].iter().enumerate() {
-                scores[label_of(i) as usize * stride + i] = *label;
+                scores[layout.index(i, label_of(i) as usize)] = *label;
             }
-            let sums = self.bias_gradient.as_mut_slice();
-            for (sum, ds) in sums.iter_mut().zip(scores.chunks_exact(stride)) {
-                *sum += ds[..n].iter().map(|ds| ds.to_f64()).sum::<f64>();
+            layout.add_bias_gradient::<L, T>(
+                proof,
+                scores,
+                padded,
+                self.bias_gradient.as_mut_slice(),
+            );
+            let (dw, d) = (self.gradient.as_mut_slice(), batch.n_features());
+            let dw_stride = gradient_stride(d);
+            match pass.path {
+                Path::Direct => {
+                    direct::accumulate::<L>(proof, &rows, scores, block_rows, c, dw, dw_stride);
+                }
+                Path::Packed => {
+                    let x = self.panels.as_slice();
+                    packed::accumulate::<L>(proof, scores, c, x, d, n, block_rows, dw, dw_stride);
+                }
             }
-            let dw = self.gradient.as_mut_slice();
-            let dw_stride = gradient_stride(batch.n_features());
-            kernel::accumulate::<L>(proof, &rows, scores, stride, c, dw, dw_stride);
         }
         Ok(())
     }

@@ -1,22 +1,31 @@
 //! A block of rows: as many as stay in cache between the two products.
 
+use super::Path;
 #[cfg(doc)]
-use super::TILE;
+use super::direct::TILE;
 use crate::{Batch, MatrixView, Scalar};
 use core::ops::Range;
 
-/// What of X a block may take up: half of the 512 KiB that the second-level caches of current
-/// processors have at least.
-const BLOCK_BYTES: usize = 256 << 10;
+/// What of X a block may take up, so that it stays in a second-level cache: half of the 512 KiB that
+/// current processors have at least where the rows are read where they lie, and more where they are
+/// packed, as each pass over them then does more work.
+const fn block_bytes(path: Path) -> usize {
+    match path {
+        Path::Direct => 256 << 10,
+        Path::Packed => 768 << 10,
+    }
+}
 
 /// Blocks are whole numbers of the widest vectors, and no longer than the scratch memory of small
 /// rows deserves.
 const BLOCK_ROWS: Range<usize> = 16..256;
 
-/// The rows of a block, for rows of `n_features`.
-pub(crate) fn block_rows<T>(n_features: usize) -> usize {
-    let rows = BLOCK_BYTES / size_of::<T>() / n_features.max(1);
-    rows.clamp(BLOCK_ROWS.start, BLOCK_ROWS.end) / BLOCK_ROWS.start * BLOCK_ROWS.start
+impl Path {
+    /// The rows of a block, for rows of `n_features`.
+    pub(crate) fn block_rows<T>(self, n_features: usize) -> usize {
+        let rows = block_bytes(self) / size_of::<T>() / n_features.max(1);
+        rows.clamp(BLOCK_ROWS.start, BLOCK_ROWS.end) / BLOCK_ROWS.start * BLOCK_ROWS.start
+    }
 }
 
 /// Some rows of a matrix, by the offsets of their first elements.

@@ -1,33 +1,94 @@
 //! The two matrix products, on a block of rows that stays in cache between them: the scores
-//! S = X Wᵀ + b, and the gradient dW += dSᵀ X.
+//! S = X Wᵀ + b, and the gradient dW += dSᵀ X. There are two ways to compute them, for few classes and
+//! for many; [`Path`] chooses.
 
 mod block;
-mod gradient;
-mod pack;
-mod scores;
+pub(crate) mod direct;
+mod layout;
+pub(crate) mod packed;
 
-pub(crate) use block::{RowBlock, block_rows};
-pub(crate) use gradient::accumulate;
-pub(crate) use pack::{Pack, PackedWeights};
-pub(crate) use scores::scores;
+pub(crate) use block::RowBlock;
+pub(crate) use layout::Layout;
 
-use crate::simd::Lanes;
+use crate::{
+    LinearModel, Scalar,
+    buffer::Buffer,
+    simd::{Lanes, Run},
+};
 
-/// Rows (of the scores) or vectors of features (of the gradient) that a register tile spans.
-const TILE: usize = 4;
+/// How the products of a shape are computed, and so in which order the scores of a block are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Path {
+    /// [`direct`]: the scores of a class side by side, one sample a lane.
+    Direct,
+    /// [`packed`]: the scores of a sample side by side, one class a lane.
+    Packed,
+}
 
-/// The most classes that a register tile spans, so that `TILE` × this many sums, `TILE` vectors of X
-/// and one of W fit the registers.
-const fn tile_classes<L: Lanes>() -> usize {
-    match L::REGISTERS {
-        32.. => 6,
-        16.. => 2,
-        _ => 1,
+impl Path {
+    /// The faster path for so many classes.
+    pub(crate) fn of(n_classes: usize) -> Self {
+        if n_classes < PACKED_CLASSES { Self::Direct } else { Self::Packed }
     }
 }
 
-/// The fewest tiles that cover `n_classes`, as equal as can be: the first class of tile `i`.
-const fn tile_start(n_classes: usize, n_tiles: usize, i: usize) -> usize {
-    // In two parts, as `n_classes * i` may overflow.
-    n_classes / n_tiles * i + n_classes % n_tiles * i / n_tiles
+/// From this many classes on, packing X pays.
+const PACKED_CLASSES: usize = 33;
+
+/// The lanes of the widest vectors, of which the scratch memory has whole numbers.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// Rows that are summed in one register before it is added to a sum of sums.
+const CHAIN: usize = 16;
+
+/// W and b in the order in which a path reads them, packed once an evaluation.
+#[derive(Debug, Default)]
+pub(crate) struct PackedWeights<T> {
+    weights: Buffer<T>,
+    bias: Buffer<T>,
+    n_classes: usize,
+    n_features: usize,
+}
+
+impl<T> PackedWeights<T> {
+    pub(crate) fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+}
+
+/// Packs a model with the lanes that will read it. Takes O(C D).
+pub(crate) struct Pack<'a, T> {
+    pub(crate) path: Path,
+    pub(crate) model: &'a LinearModel<T>,
+    pub(crate) weights: &'a mut PackedWeights<T>,
+}
+
+impl<T: Scalar> Run<T> for Pack<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) {
+        let Self { path, model, weights } = self;
+        (weights.n_classes, weights.n_features) = (model.n_classes(), model.n_features());
+        match path {
+            Path::Direct => direct::pack::<L>(model, weights),
+            Path::Packed => packed::pack::<L>(model, weights),
+        }
+    }
+}
+
+/// Where tile `i` starts when `n` things are covered by tiles as equal as can be.
+const fn tile_start(n: usize, n_tiles: usize, i: usize) -> usize {
+    // In two parts, as `n * i` may overflow.
+    n / n_tiles * i + n % n_tiles * i / n_tiles
+}
+
+/// Adds the lanes to the first `f64` of `target`, as many as there are.
+#[inline(always)]
+fn add_widened<L: Lanes>(sums: L, target: &mut [f64]) {
+    let mut lanes = [L::Elem::default(); MAX_LANES];
+    sums.write_to(&mut lanes);
+    for (target, lane) in target.iter_mut().zip(&lanes[..L::LANES]) {
+        *target += lane.to_f64();
+    }
 }

@@ -8,7 +8,7 @@
 //! R − 1 + e^{s_y − m} is what is added to 1. The derivative at the label is −R / (R + e^{s_y − m}),
 //! without a cancellation.
 
-use super::SampleLoss;
+use super::{Direction, SampleLoss};
 use crate::{
     Scalar,
     simd::{Lanes, math},
@@ -20,7 +20,7 @@ pub(crate) struct CrossEntropy;
 
 impl SampleLoss for CrossEntropy {
     #[inline(always)]
-    fn evaluate<L: Lanes>(
+    fn evaluate<L: Lanes, D: Direction>(
         self,
         p: L::Proof,
         scores: &mut [L::Elem],
@@ -33,18 +33,21 @@ impl SampleLoss for CrossEntropy {
         let one = L::splat(p, L::Elem::from_f64(1.0));
 
         let mut max = label;
-        for class in scores.chunks(stride) {
-            max = L::from_slice(p, class).max(max);
+        for scores in scores.chunks(stride) {
+            max = L::from_slice(p, scores).max(max);
         }
+        let max = D::max(p, max);
 
         let mut others = zero;
-        for class in scores.chunks_mut(stride) {
-            let e = math::exp(p, L::from_slice(p, class) - max);
+        for scores in scores.chunks_mut(stride) {
+            let e = math::exp(p, L::from_slice(p, scores) - max);
             others = others + e;
             if gradient {
-                e.write_to(class);
+                e.write_to(scores);
             }
         }
+
+        let others = D::sum(p, others);
 
         let e_label = math::exp(p, label - max);
         let label_is_less = max.gt(label);
@@ -55,9 +58,9 @@ impl SampleLoss for CrossEntropy {
         if gradient {
             // Subnormal derivatives are of no consequence, but would slow down the product to come.
             let tiny = L::splat(p, L::Elem::MIN_POSITIVE);
-            for class in scores.chunks_mut(stride) {
-                let ds = L::from_slice(p, class) * scale;
-                L::select(tiny.gt(ds), zero, ds).write_to(class);
+            for scores in scores.chunks_mut(stride) {
+                let ds = L::from_slice(p, scores) * scale;
+                L::select(tiny.gt(ds), zero, ds).write_to(scores);
             }
         }
         (loss, zero - others * scale)

@@ -1,7 +1,7 @@
 //! The multiclass hinge loss of Weston and Watkins (1999): every class whose score comes within the
 //! margin of the label's score adds what it lacks to the loss, and one to its own derivative.
 
-use super::SampleLoss;
+use super::{Direction, SampleLoss};
 use crate::{Scalar, simd::Lanes};
 
 /// Σ_{j≠y} max(0, s_j − s_y + Δ).
@@ -13,7 +13,7 @@ pub(crate) struct Hinge {
 
 impl SampleLoss for Hinge {
     #[inline(always)]
-    fn evaluate<L: Lanes>(
+    fn evaluate<L: Lanes, D: Direction>(
         self,
         p: L::Proof,
         scores: &mut [L::Elem],
@@ -26,16 +26,16 @@ impl SampleLoss for Hinge {
         let margin = L::splat(p, L::Elem::from_f64(self.margin));
         let one = L::splat(p, L::Elem::from_f64(1.0));
         let (mut loss, mut violations) = (zero, zero);
-        for class in scores.chunks_mut(stride) {
-            let violation = L::from_slice(p, class) - label + margin;
+        for scores in scores.chunks_mut(stride) {
+            let violation = L::from_slice(p, scores) - label + margin;
             // Strictly: a margin that is met exactly is met. The label's own violation is −∞.
             let violated = violation.gt(zero);
             loss = loss + L::select(violated, violation, zero);
             if gradient {
                 violations = violations + L::select(violated, one, zero);
-                L::select(violated, weight, zero).write_to(class);
+                L::select(violated, weight, zero).write_to(scores);
             }
         }
-        (loss, zero - violations * weight)
+        (D::sum(p, loss), zero - D::sum(p, violations) * weight)
     }
 }

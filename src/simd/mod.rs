@@ -84,6 +84,30 @@ pub trait Lanes:
     /// The bits of the lanes, shifted right (filling with zeros) by the width of a mantissa.
     fn shr_mantissa(self) -> Self;
 
+    /// The sum of all lanes, by halving.
+    #[inline(always)]
+    fn sum_lanes(self) -> Self::Elem {
+        let lanes = [self, self, self, self];
+        Self::sum4(lanes)[0]
+    }
+
+    /// The largest lane, by halving.
+    #[inline(always)]
+    fn max_lane(self) -> Self::Elem {
+        let mut lanes = [Self::Elem::default(); 16];
+        self.write_to(&mut lanes);
+        let mut n = Self::LANES;
+        while n > 1 {
+            n /= 2;
+            for i in 0..n {
+                if lanes[i + n] > lanes[i] {
+                    lanes[i] = lanes[i + n];
+                }
+            }
+        }
+        lanes[0]
+    }
+
     /// The first `LANES` elements of a slice.
     #[inline(always)]
     fn from_slice(proof: Self::Proof, source: &[Self::Elem]) -> Self {

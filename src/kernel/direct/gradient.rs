@@ -7,14 +7,11 @@
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use super::{RowBlock, TILE, tile_classes, tile_start};
+use super::{TILE, tile_classes};
 use crate::{
-    Scalar,
+    kernel::{CHAIN, RowBlock, add_widened, tile_start},
     simd::{Lanes, prefetch},
 };
-
-/// Rows that are summed in one register.
-const CHAIN: usize = 16;
 
 /// Rows that are summed in the precision of the elements.
 const SPAN: usize = 64;
@@ -141,16 +138,5 @@ impl<L: Lanes> Tile<'_, L> {
                 }
             }
         }
-    }
-}
-
-/// Adds the lanes to as many `f64`.
-#[inline(always)]
-fn add_widened<L: Lanes>(sums: L, target: &mut [f64]) {
-    // More lanes than any backend has.
-    let mut lanes = [L::Elem::default(); 16];
-    sums.write_to(&mut lanes);
-    for (target, lane) in target.iter_mut().zip(lanes) {
-        *target += lane.to_f64();
     }
 }

@@ -5,8 +5,14 @@
 //! they lie, whatever their stride. The scores are stored class by class, with the rows of a class
 //! side by side, because the losses take one sample a lane.
 
-use super::{PackedWeights, RowBlock, TILE, pack::ClassTile};
-use crate::simd::{Lanes, prefetch};
+use super::{
+    TILE,
+    pack::{ClassTile, tiles},
+};
+use crate::{
+    kernel::{PackedWeights, RowBlock},
+    simd::{Lanes, prefetch},
+};
 
 /// Writes the score of row r for class k to `scores[k * stride + r]`. When the rows are no multiple
 /// of [`TILE`], up to `TILE − 1` places behind them are written too, with scores of the last row.
@@ -18,7 +24,7 @@ pub(crate) fn scores<L: Lanes>(
     scores: &mut [L::Elem],
     stride: usize,
 ) {
-    assert_eq!(rows.n_features(), weights.n_features());
+    assert_eq!(rows.n_features(), weights.n_features);
     let n = rows.len();
     for first in (0..n).step_by(TILE) {
         let mut starts = [rows.row(first); TILE];
@@ -26,7 +32,7 @@ pub(crate) fn scores<L: Lanes>(
             *start = rows.row((first + i).min(n - 1));
         }
         let ahead = [rows.row_ahead(first), rows.row_ahead(first + 1)];
-        for tile in weights.tiles::<L>() {
+        for tile in tiles::<L>(weights) {
             let ahead = (tile.start == 0).then_some(&ahead);
             let scores = &mut scores[tile.start * stride + first..];
             // SAFETY: each start is valid for reading the features of a row.

@@ -1,0 +1,122 @@
+//! dW += dSᵀ X for a block of packed rows. Down the tile go classes, across it vectors of features; the
+//! steps are the rows, whose derivatives are broadcast from the panels of dS.
+//!
+//! As with few classes, a register sums over [`CHAIN`] rows only; what it has is then added to a sum
+//! over the block, and that to dW in `f64`.
+
+#![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
+
+use super::{
+    tile::{Numbers, Tile, Vectors, add_outer_products, shape},
+    tiles,
+};
+use crate::{
+    kernel::{CHAIN, add_widened},
+    simd::Lanes,
+};
+
+/// Adds Σ_r dS[r][k] X[r][l] to `dw[k * dw_stride + l]` for all classes k and features l, where X and dS
+/// are panels of `panel_rows` rows of which the first `n_rows` count. Up to the next multiple of the
+/// lanes, the places behind the features are added zeros to.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "two matrices and a third, with their shapes")]
+pub(crate) fn accumulate<L: Lanes>(
+    proof: L::Proof,
+    ds: &[L::Elem],
+    n_classes: usize,
+    x: &[L::Elem],
+    n_features: usize,
+    n_rows: usize,
+    panel_rows: usize,
+    dw: &mut [f64],
+    dw_stride: usize,
+) {
+    let panels = n_features.div_ceil(L::LANES);
+    assert!(n_rows <= panel_rows);
+    assert!(x.len() >= panels * panel_rows * L::LANES);
+    assert!(ds.len() >= n_classes.div_ceil(L::LANES) * panel_rows * L::LANES);
+
+    let (down, across) = shape::<L>();
+    for (panel, width) in tiles(panels, across) {
+        for class in (0..n_classes).step_by(down) {
+            let dw = &mut dw[class * dw_stride + panel * L::LANES..];
+            let classes = down.min(n_classes - class);
+            let block = Block::<L> {
+                proof,
+                ds,
+                class,
+                classes,
+                x,
+                panel,
+                n_rows,
+                panel_rows,
+                dw,
+                dw_stride,
+            };
+            // SAFETY: the buffers hold all panels, as asserted; the classes of a tile lie within one, as
+            // their number divides the lanes.
+            unsafe {
+                match (down, width) {
+                    (8, 3) => block.accumulate::<8, 3>(),
+                    (8, 2) => block.accumulate::<8, 2>(),
+                    (8, 1) => block.accumulate::<8, 1>(),
+                    (4, 3) => block.accumulate::<4, 3>(),
+                    (4, 2) => block.accumulate::<4, 2>(),
+                    (4, 1) => block.accumulate::<4, 1>(),
+                    (2, 2) => block.accumulate::<2, 2>(),
+                    (2, 1) => block.accumulate::<2, 1>(),
+                    shape => unreachable!("a tile of {shape:?}"),
+                }
+            }
+        }
+    }
+}
+
+/// One tile of dW and what is added to it.
+struct Block<'a, L: Lanes> {
+    proof: L::Proof,
+    ds: &'a [L::Elem],
+    class: usize,
+    classes: usize,
+    x: &'a [L::Elem],
+    panel: usize,
+    n_rows: usize,
+    panel_rows: usize,
+    /// From the first class and feature of the tile on.
+    dw: &'a mut [f64],
+    dw_stride: usize,
+}
+
+impl<L: Lanes> Block<'_, L> {
+    /// # Safety
+    /// The panels of dS must have the classes from `class` to `class + M`, X the panels from `panel` to
+    /// `panel + V`, and both at least `n_rows` rows.
+    #[inline(always)]
+    unsafe fn accumulate<const M: usize, const V: usize>(self) {
+        let Self { proof, ds, class, classes, x, panel, n_rows, panel_rows, dw, dw_stride } = self;
+        let zero = L::splat(proof, L::Elem::default());
+        let mut sums: Tile<L, M, V> = [[zero; V]; M];
+        for row in (0..n_rows).step_by(CHAIN) {
+            let mut chain: Tile<L, M, V> = [[zero; V]; M];
+            // SAFETY: both buffers have the panels, and the panels the rows, up to `n_rows`.
+            unsafe {
+                let start = class / L::LANES * panel_rows * L::LANES + class % L::LANES;
+                let start = ds.as_ptr().add(start + row * L::LANES);
+                let numbers = Numbers { start, of_number: 1, of_step: L::LANES };
+                let start = x.as_ptr().add((panel * panel_rows + row) * L::LANES);
+                let vectors = Vectors { start, of_vector: panel_rows * L::LANES };
+                add_outer_products(proof, &mut chain, numbers, vectors, CHAIN.min(n_rows - row));
+            }
+            for i in 0..M {
+                for v in 0..V {
+                    sums[i][v] = sums[i][v] + chain[i][v];
+                }
+            }
+        }
+        for (i, sums) in sums.iter().enumerate().take(classes) {
+            for (v, sums) in sums.iter().enumerate() {
+                add_widened(*sums, &mut dw[i * dw_stride + v * L::LANES..][..L::LANES]);
+            }
+        }
+    }
+}
