@@ -6,7 +6,7 @@ mod common;
 
 use common::{Case, Scales, evaluate, for_each_isa, for_each_threads, tolerance};
 use serde::Deserialize;
-use softmargin::reference::Reference;
+use softmargin::reference::{self, Reference};
 use softmargin::{LinearModel, Objective, Scalar};
 
 #[derive(Deserialize)]
@@ -113,7 +113,7 @@ fn golden_f64() {
 fn oracle() {
     for golden in golden_cases() {
         let case = golden.case::<f64>();
-        let oracle = case.reference();
+        let oracle = reference::loss_and_gradient(&case.objective, &case.model, &case.batch());
         let gradient = [&oracle.weights[..], &oracle.bias].concat();
         let gradient = LinearModel::from_parameters(golden.c, golden.d, gradient).unwrap();
         let expected = golden.expected();
