@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Case, KNOWN_ISAS, Shape, error_of, for_each_isa, says};
+use common::failure::{error_of, says};
+use common::{Case, KNOWN_ISAS, Shape, for_each_isa};
 use softmargin::{Batch, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Partial};
 
 const BIG: usize = usize::MAX / 2;

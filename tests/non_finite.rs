@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Case, Shape, error_of, evaluate, for_each_isa, says};
+use common::failure::{error_of, says};
+use common::{Case, Shape, evaluate, for_each_isa};
 use softmargin::{Error, LinearModel, NonFinite, Objective, Scalar};
 
 const BAD: [f64; 3] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];

@@ -12,7 +12,6 @@ pub mod case;
 pub mod failure;
 
 pub use case::{Case, Shape};
-pub use failure::{error_of, says};
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
