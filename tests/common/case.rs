@@ -1,0 +1,221 @@
+//! A batch and a model to evaluate, and its variants: the same samples with padded rows, scattered
+//! among decoys and selected, or with repeats. All that no kernel may read is NaN, and the labels
+//! there are no classes.
+
+use super::Random;
+use softmargin::reference::{self, Reference};
+use softmargin::{Batch, LinearModel, Loss, MatrixView, Objective, Scalar};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+/// N × D × C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub n: usize,
+    pub d: usize,
+    pub c: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}x{}", self.n, self.d, self.c)
+    }
+}
+
+/// A slice with decoys before its first element and behind its last one.
+#[derive(Clone, Debug)]
+pub struct Guarded<A>(Vec<A>);
+
+/// Odd, so that the slice inside is aligned to its element and to nothing more.
+const GUARD: usize = 35;
+
+impl<A: Copy> Guarded<A> {
+    pub fn new(values: &[A], decoy: A) -> Self {
+        let decoys = [decoy; GUARD];
+        Self([&decoys, values, &decoys].concat())
+    }
+}
+
+impl<A> Deref for Guarded<A> {
+    type Target = [A];
+    fn deref(&self) -> &[A] {
+        &self.0[GUARD..self.0.len() - GUARD]
+    }
+}
+
+impl<A> DerefMut for Guarded<A> {
+    fn deref_mut(&mut self) -> &mut [A] {
+        let end = self.0.len() - GUARD;
+        &mut self.0[GUARD..end]
+    }
+}
+
+/// All that one evaluation takes.
+#[derive(Clone, Debug)]
+pub struct Case<T> {
+    pub objective: Objective,
+    pub model: LinearModel<T>,
+    pub x: Guarded<T>,
+    pub rows: usize,
+    pub stride: usize,
+    pub labels: Guarded<u32>,
+    pub sample_weights: Option<Guarded<T>>,
+    pub selection: Option<Vec<u32>>,
+}
+
+/// A class that no model has.
+const WILD_LABEL: u32 = u32::MAX;
+
+impl<T: Scalar> Case<T> {
+    /// A contiguous batch, all of it. The sizes follow from the model and the labels.
+    pub fn new(objective: Objective, model: LinearModel<T>, x: &[T], labels: &[u32]) -> Self {
+        Self {
+            objective,
+            x: Guarded::new(x, T::from_f64(f64::NAN)),
+            rows: labels.len(),
+            stride: model.n_features(),
+            model,
+            labels: Guarded::new(labels, WILD_LABEL),
+            sample_weights: None,
+            selection: None,
+        }
+    }
+
+    /// Normal features, weights (of variance 1 / D, so that the scores are of order 1) and biases.
+    ///
+    /// For the hinge loss in f32 they are rounded to eighths, and so clipped that every score is
+    /// exact in any order of summation: where the loss has a kink, a rounding error in a score may
+    /// otherwise rightly change the gradient by a whole sample. Many scores then are exactly on the
+    /// kink, if the margin is a multiple of 1/64.
+    pub fn random(objective: Objective, shape: Shape, seed: u64) -> Self {
+        let Shape { n, d, c } = shape;
+        let exact = matches!(objective.loss(), Loss::Hinge { .. }) && size_of::<T>() == 4;
+        let mut random = Random::new(seed);
+        let mut normal = |deviation: f64| {
+            let value = deviation * random.normal();
+            T::from_f64(if exact { (value * 8.0).round().clamp(-32.0, 32.0) / 8.0 } else { value })
+        };
+        let deviation = if exact { 0.25 } else { 1.0 / (d as f64).sqrt() };
+        let mut parameters: Vec<T> = (0..c * d).map(|_| normal(deviation)).collect();
+        parameters.extend((0..c).map(|_| normal(0.5)));
+        let x: Vec<T> = (0..n * d).map(|_| normal(1.0)).collect();
+        let labels: Vec<u32> = (0..n).map(|_| random.below(c) as u32).collect();
+        let model = LinearModel::from_parameters(c, d, parameters).unwrap();
+        Self::new(objective, model, &x, &labels)
+    }
+
+    /// With the given sample weights, one a row.
+    pub fn weighted(mut self, weights: &[T]) -> Self {
+        self.sample_weights = Some(Guarded::new(weights, T::from_f64(f64::NAN)));
+        self
+    }
+
+    /// With random sample weights, about a third of them zero (but never all).
+    pub fn randomly_weighted(self, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut weights: Vec<T> =
+            (0..self.rows).map(|_| T::from_f64((random.unit() * 3.0 - 1.0).max(0.0))).collect();
+        weights[random.below(self.rows)] = T::from_f64(1.5);
+        self.weighted(&weights)
+    }
+
+    /// The same rows, `padding` elements further apart; between them is NaN.
+    pub fn padded(mut self, padding: usize) -> Self {
+        let d = self.model.n_features();
+        let stride = self.stride + padding;
+        let mut x = vec![T::from_f64(f64::NAN); self.rows * stride];
+        for (to, from) in x.chunks_exact_mut(stride).zip(self.x.chunks_exact(self.stride)) {
+            to[..d].copy_from_slice(&from[..d]);
+        }
+        self.x = Guarded::new(&x, T::from_f64(f64::NAN));
+        self.stride = stride;
+        self
+    }
+
+    /// The same samples scattered over twice as many rows and selected in random order. The other
+    /// rows have NaN features, labels that are no classes, and heavy weights.
+    pub fn selected(mut self, seed: u64) -> Self {
+        assert!(self.selection.is_none());
+        let rows = 2 * self.rows + 1;
+        let mut places: Vec<usize> = (0..rows).collect();
+        Random::new(seed).shuffle(&mut places);
+        places.truncate(self.rows);
+
+        let mut x = vec![T::from_f64(f64::NAN); rows * self.stride];
+        let mut labels = vec![WILD_LABEL; rows];
+        let mut weights = vec![T::from_f64(1e3); rows];
+        for (from, &to) in places.iter().enumerate() {
+            x[to * self.stride..][..self.stride]
+                .copy_from_slice(&self.x[from * self.stride..][..self.stride]);
+            labels[to] = self.labels[from];
+            if let Some(sample_weights) = &self.sample_weights {
+                weights[to] = sample_weights[from];
+            }
+        }
+        self.rows = rows;
+        self.x = Guarded::new(&x, T::from_f64(f64::NAN));
+        self.labels = Guarded::new(&labels, WILD_LABEL);
+        if self.sample_weights.is_some() {
+            self = self.weighted(&weights);
+        }
+        Random::new(seed ^ 1).shuffle(&mut places);
+        self.selection = Some(places.iter().map(|&row| row as u32).collect());
+        self
+    }
+
+    /// Selects so many more rows, each of which is among the samples already.
+    pub fn repeated(mut self, repeats: usize, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let samples: Vec<u32> = self.sample_rows().map(|row| row as u32).collect();
+        let mut rows = samples.clone();
+        rows.extend((0..repeats).map(|_| samples[random.below(samples.len())]));
+        self.selection = Some(rows);
+        self
+    }
+
+    /// The batch, as the caller of the crate would build it.
+    pub fn batch(&self) -> Batch<'_, T> {
+        let d = self.model.n_features();
+        // Every element that `MatrixView::new` would have is there in the contiguous case.
+        let x = if self.stride == d {
+            MatrixView::new(&self.x, self.rows, d).unwrap()
+        } else {
+            MatrixView::with_row_stride(&self.x, self.rows, d, self.stride).unwrap()
+        };
+        let mut batch = Batch::new(x, &self.labels).unwrap();
+        if let Some(weights) = &self.sample_weights {
+            batch = batch.with_sample_weights(weights).unwrap();
+        }
+        match &self.selection {
+            Some(rows) => batch.select(rows).unwrap(),
+            None => batch,
+        }
+    }
+
+    /// The rows of the samples, in order.
+    pub fn sample_rows(&self) -> impl Iterator<Item = usize> {
+        let all = if self.selection.is_none() { 0..self.rows } else { 0..0 };
+        let selected = self.selection.as_deref().unwrap_or_default();
+        all.chain(selected.iter().map(|&row| row as usize))
+    }
+
+    /// What the oracle says. The L2 term is added here: the oracle adds its squares to the loss one by
+    /// one, and a hundred thousand of them cost more than the 1e-14 that f64 is to be held to.
+    pub fn reference(&self) -> Reference {
+        let (l2, weights) = (self.objective.l2(), self.model.weights());
+        let plain = self.objective.with_l2(0.0);
+        let mut reference = reference::loss_and_gradient(&plain, &self.model, &self.batch());
+        let squares = |row: &[T]| row.iter().map(|w| w.to_f64() * w.to_f64()).sum::<f64>();
+        reference.loss += l2 * weights.chunks(64).map(squares).sum::<f64>();
+        for (gradient, weight) in reference.weights.iter_mut().zip(weights) {
+            *gradient += 2.0 * l2 * weight.to_f64();
+        }
+        reference
+    }
+
+    /// Feature `col` of row `row`, to be changed.
+    pub fn feature_mut(&mut self, row: usize, col: usize) -> &mut T {
+        let index = row * self.stride + col;
+        &mut self.x[index]
+    }
+}

@@ -1,0 +1,319 @@
+//! Bad input is an error that names the sizes, the row or the value at fault, before any output is
+//! touched. One test for every way to be wrong; numbers that are not finite have their own file.
+
+mod common;
+
+use common::failure::{error_of, says};
+use common::{Case, KNOWN_ISAS, Shape, for_each_isa};
+use softmargin::{Batch, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Partial};
+
+const BIG: usize = usize::MAX / 2;
+
+fn objectives() -> [Objective; 2] {
+    [Objective::hinge(1.0), Objective::cross_entropy()]
+}
+
+/// 40 rows of 7 features, of 5 classes.
+fn good_case(objective: Objective) -> Case<f32> {
+    Case::random(objective, Shape { n: 40, d: 7, c: 5 }, 51)
+}
+
+#[test]
+fn data_length() {
+    for actual in [0, 220, 222] {
+        let error = MatrixView::new(&vec![0.0_f32; actual], 13, 17).unwrap_err();
+        assert_eq!(error, Error::DataLength { rows: 13, cols: 17, expected: 221, actual });
+        says(&error, &["13", "17", "221", &actual.to_string()]);
+    }
+    assert!(MatrixView::new(&[0.0_f32; 221], 13, 17).is_ok());
+}
+
+#[test]
+fn strided_length() {
+    let error = MatrixView::with_row_stride(&[0.0_f64; 256], 13, 17, 20).unwrap_err();
+    let expected =
+        Error::StridedLength { rows: 13, cols: 17, row_stride: 20, expected: 257, actual: 256 };
+    assert_eq!(error, expected);
+    says(&error, &["13", "17", "20", "257", "256"]);
+    // The last row may end the slice.
+    assert!(MatrixView::with_row_stride(&[0.0_f64; 257], 13, 17, 20).is_ok());
+    assert!(MatrixView::with_row_stride(&[0.0_f64; 0], 0, 17, 20).is_ok());
+}
+
+#[test]
+fn row_stride() {
+    let error = MatrixView::with_row_stride(&[0.0_f32; 1000], 13, 17, 16).unwrap_err();
+    assert_eq!(error, Error::RowStride { row_stride: 16, cols: 17 });
+    says(&error, &["16", "17"]);
+}
+
+#[test]
+fn size_overflow() {
+    let error = MatrixView::new(&[0.0_f32; 8], BIG, 3).unwrap_err();
+    assert_eq!(error, Error::SizeOverflow { rows: BIG, row_stride: 3 });
+    says(&error, &[&BIG.to_string(), "3 elements"]);
+    let error = MatrixView::with_row_stride(&[0.0_f32; 8], BIG, 1, 3).unwrap_err();
+    assert_eq!(error, Error::SizeOverflow { rows: BIG, row_stride: 3 });
+    let error = MatrixView::with_row_stride(&[0.0_f32; 8], 3, 2, usize::MAX).unwrap_err();
+    assert_eq!(error, Error::SizeOverflow { rows: 3, row_stride: usize::MAX });
+    let error = LinearModel::<f32>::from_parameters(BIG, 3, vec![]).unwrap_err();
+    assert_eq!(error, Error::SizeOverflow { rows: BIG, row_stride: 3 });
+    let error = Partial::<f32>::from_sums(BIG, 3, vec![]).unwrap_err();
+    assert_eq!(error, Error::SizeOverflow { rows: BIG, row_stride: 3 });
+    // Two more values than there are numbers.
+    let error = Partial::<f32>::from_sums(1, usize::MAX - 1, vec![]).unwrap_err();
+    assert_eq!(error, Error::SizeOverflow { rows: 1, row_stride: usize::MAX - 1 });
+}
+
+#[test]
+fn no_samples() {
+    let x = MatrixView::<f32>::new(&[], 0, 7).unwrap();
+    assert_eq!(Batch::new(x, &[]).unwrap_err(), Error::NoSamples);
+}
+
+#[test]
+fn empty_selection() {
+    let case = good_case(objectives()[0]);
+    assert_eq!(case.batch().select(&[]).unwrap_err(), Error::NoSamples);
+}
+
+#[test]
+fn no_features() {
+    let x = MatrixView::<f32>::new(&[], 3, 0).unwrap();
+    let error = Batch::new(x, &[0, 0, 0]).unwrap_err();
+    assert_eq!(error, Error::NoFeatures);
+    says(&error, &["D = 0"]);
+    for objective in objectives() {
+        let good = good_case(objective);
+        let mut evaluator = Evaluator::new(objective);
+        let (model, mut gradient) = (LinearModel::zeros(5, 0), LinearModel::zeros(5, 0));
+        let result = evaluator.loss_and_gradient(&model, &good.batch(), &mut gradient);
+        assert_eq!(result, Err(Error::NoFeatures));
+        assert_eq!(evaluator.loss(&model, &good.batch()), Err(Error::NoFeatures));
+    }
+    assert_eq!(LinearModel::zeros(5, 0).scores(x).unwrap_err(), Error::NoFeatures);
+}
+
+#[test]
+fn no_classes() {
+    for objective in objectives() {
+        let case = Case { model: LinearModel::zeros(0, 7), ..good_case(objective) };
+        let error = error_of(&case);
+        assert_eq!(error, Error::NoClasses);
+        says(&error, &["C = 0"]);
+        let rows = case.batch().features();
+        assert_eq!(case.model.scores(rows).unwrap_err(), Error::NoClasses);
+        assert_eq!(case.model.predict(rows).unwrap_err(), Error::NoClasses);
+        assert_eq!(case.model.predict_proba(rows).unwrap_err(), Error::NoClasses);
+    }
+}
+
+#[test]
+fn labels_length() {
+    for labels in [0, 12, 14] {
+        let x = MatrixView::new(&[0.0_f32; 221], 13, 17).unwrap();
+        let error = Batch::new(x, &vec![0; labels]).unwrap_err();
+        assert_eq!(error, Error::LabelsLength { labels, rows: 13 });
+        says(&error, &[&labels.to_string(), "13"]);
+    }
+}
+
+#[test]
+fn label() {
+    for objective in objectives() {
+        for (row, label) in [(0, 5), (33, 6), (39, u32::MAX)] {
+            let mut case = good_case(objective);
+            case.labels[row] = label;
+            let error = error_of(&case);
+            assert_eq!(error, Error::Label { row, label, classes: 5 });
+            says(&error, &[&row.to_string(), &label.to_string(), "5 classes", "4"]);
+
+            // The original row is named; nobody minds a row that is not selected.
+            let others: Vec<u32> = (0..40).rev().filter(|&other| other as usize != row).collect();
+            let with = Some([&others[..20], &[row as u32]].concat());
+            let error = error_of(&Case { selection: with, ..case.clone() });
+            assert_eq!(error, Error::Label { row, label, classes: 5 });
+            let without = Case { selection: Some(others), ..case };
+            for_each_isa(|isa| assert!(common::evaluate(isa, &without).loss.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn sample_weights_length() {
+    let case = good_case(objectives()[0]);
+    for weights in [0, 39, 41] {
+        let error = case.batch().with_sample_weights(&vec![1.0; weights]).unwrap_err();
+        assert_eq!(error, Error::SampleWeightsLength { weights, rows: 40 });
+        says(&error, &[&weights.to_string(), "40"]);
+    }
+    // As many as rows, not as the samples selected.
+    let error = case.batch().select(&[1, 2]).unwrap().with_sample_weights(&[1.0; 2]).unwrap_err();
+    assert_eq!(error, Error::SampleWeightsLength { weights: 2, rows: 40 });
+}
+
+#[test]
+fn sample_weight() {
+    let case = good_case(objectives()[0]);
+    for (row, value) in [(0, -0.5), (17, f32::NAN), (39, f32::INFINITY), (5, f32::NEG_INFINITY)] {
+        let mut weights = vec![1.0; 40];
+        weights[row] = value;
+        let error = case.batch().with_sample_weights(&weights).unwrap_err();
+        let Error::SampleWeight { row: named, value: said } = error else { panic!("{error}") };
+        assert_eq!((named, said.to_bits()), (row, f64::from(value).to_bits()));
+        says(&error, &[&row.to_string(), &value.to_string()]);
+        // Selected or not.
+        let selected = case.batch().select(&[1, 2]).unwrap();
+        assert!(selected.with_sample_weights(&weights).is_err());
+    }
+    assert!(case.batch().with_sample_weights(&[-0.0; 40]).is_err(), "but the sum is zero");
+}
+
+#[test]
+fn zero_sample_weights() {
+    let case = good_case(objectives()[0]);
+    let error = case.batch().with_sample_weights(&[0.0; 40]).unwrap_err();
+    assert_eq!(error, Error::ZeroSampleWeights { samples: 40 });
+    says(&error, &["40"]);
+    // Those that are selected, in whichever order it is said.
+    let mut weights = [0.0; 40];
+    weights[17] = 1.0;
+    let weighted = case.batch().with_sample_weights(&weights).unwrap();
+    assert!(weighted.select(&[17, 3]).is_ok());
+    let expected = Error::ZeroSampleWeights { samples: 3 };
+    assert_eq!(weighted.select(&[1, 2, 3]).unwrap_err(), expected);
+    let selected = case.batch().select(&[1, 2, 3]).unwrap();
+    assert_eq!(selected.with_sample_weights(&weights).unwrap_err(), expected);
+}
+
+#[test]
+fn sample_weights_overflow() {
+    let case = Case::<f64>::random(objectives()[1], Shape { n: 4, d: 2, c: 2 }, 1);
+    let weights = [0.5, f64::MAX, f64::MAX, 0.5];
+    let error = case.batch().with_sample_weights(&weights).unwrap_err();
+    assert_eq!(error, Error::SampleWeightsOverflow { row: 2 });
+    says(&error, &["row 2"]);
+}
+
+#[test]
+fn selected_row() {
+    let case = good_case(objectives()[0]);
+    let error = case.batch().select(&[3, 39, 40, 77]).unwrap_err();
+    assert_eq!(error, Error::SelectedRow { position: 2, row: 40, rows: 40 });
+    says(&error, &["[2]", "row 40", "40 rows"]);
+    let error = case.batch().select(&[u32::MAX]).unwrap_err();
+    assert_eq!(error, Error::SelectedRow { position: 0, row: u32::MAX, rows: 40 });
+}
+
+#[test]
+fn features() {
+    let expected = Error::Features { model: 8, data: 7 };
+    says(&expected, &["8", "7"]);
+    for objective in objectives() {
+        let good = good_case(objective);
+        let model = LinearModel::zeros(5, 8);
+        let mut gradient = LinearModel::zeros(5, 8);
+        gradient.parameters_mut().fill(9.5);
+        let mut evaluator = Evaluator::new(objective);
+        let result = evaluator.loss_and_gradient(&model, &good.batch(), &mut gradient);
+        assert_eq!(result, Err(expected.clone()));
+        assert!(gradient.parameters().iter().all(|&g| g == 9.5));
+        assert_eq!(evaluator.loss(&model, &good.batch()), Err(expected.clone()));
+        let result = evaluator.accumulate(&model, &good.batch(), &mut Partial::new(5, 8));
+        assert_eq!(result, Err(expected.clone()));
+        assert_eq!(model.scores(good.batch().features()).unwrap_err(), expected);
+        assert!(evaluator.loss(&good.model, &good.batch()).is_ok());
+    }
+}
+
+#[test]
+fn shape() {
+    for (classes, features) in [(6, 7), (5, 8), (7, 5), (0, 0)] {
+        for objective in objectives() {
+            let good = good_case(objective);
+            let mut evaluator = Evaluator::new(objective);
+            let check = |error: Error, what: &str| {
+                let Error::Shape { what: named, .. } = error else { panic!("{error}") };
+                let (model_classes, model_features) = (5, 7);
+                let expected =
+                    Error::Shape { what: named, classes, features, model_classes, model_features };
+                assert_eq!(error, expected);
+                says(&error, &[what, &format!("{classes} classes × {features} features"), "5 × 7"]);
+            };
+            let mut partial = Partial::new(5, 7);
+            evaluator.accumulate(&good.model, &good.batch(), &mut partial).unwrap();
+            let other = Partial::new(classes, features);
+
+            let mut gradient = LinearModel::zeros(classes, features);
+            gradient.parameters_mut().fill(9.5);
+            let result = evaluator.loss_and_gradient(&good.model, &good.batch(), &mut gradient);
+            check(result.unwrap_err(), "gradient");
+            let result = evaluator.finish(&good.model, &partial, &mut gradient);
+            check(result.unwrap_err(), "gradient");
+            assert!(gradient.parameters().iter().all(|&g| g == 9.5));
+
+            let result = evaluator.accumulate(&good.model, &good.batch(), &mut other.clone());
+            check(result.unwrap_err(), "partial");
+            let result = evaluator.finish(&good.model, &other, &mut LinearModel::zeros(5, 7));
+            check(result.unwrap_err(), "partial");
+            check(partial.merge(&other).unwrap_err(), "partial");
+        }
+    }
+}
+
+#[test]
+fn parameters_length() {
+    let expected =
+        Error::ParametersLength { classes: 13, features: 17, expected: 234, actual: 221 };
+    says(&expected, &["13", "17", "234", "221"]);
+    let result = LinearModel::from_parameters(13, 17, vec![0.0_f64; 221]);
+    assert_eq!(result.unwrap_err(), expected);
+    let error = Partial::<f64>::from_sums(13, 17, vec![0.0; 234]).unwrap_err();
+    assert!(matches!(error, Error::ParametersLength { expected: 236, actual: 234, .. }), "{error}");
+}
+
+#[test]
+fn l2() {
+    for value in [-1e-9, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for objective in objectives() {
+            let error = error_of(&good_case(objective.with_l2(value)));
+            let Error::L2 { value: named } = error else { panic!("{error}") };
+            assert_eq!(named.to_bits(), value.to_bits());
+            says(&error, &["λ", &value.to_string()]);
+        }
+    }
+}
+
+#[test]
+fn margin() {
+    for value in [-1e-9, f64::NAN, f64::INFINITY] {
+        let error = error_of(&good_case(Objective::hinge(value)));
+        let Error::Margin { value: named } = error else { panic!("{error}") };
+        assert_eq!(named.to_bits(), value.to_bits());
+        says(&error, &["Δ", &value.to_string()]);
+    }
+}
+
+#[test]
+fn unknown_isa() {
+    for name in ["", "AVX2", "sse9", "avx512 "] {
+        let error = name.parse::<Isa>().unwrap_err();
+        assert_eq!(error, Error::UnknownIsa { name: name.to_owned() });
+        says(&error, &[&format!("{name:?}"), "portable", "avx2", "avx512"]);
+    }
+}
+
+#[test]
+fn unavailable_isa() {
+    let here: Vec<_> = Isa::available().iter().map(|isa| isa.name()).collect();
+    for name in KNOWN_ISAS {
+        match name.parse::<Isa>() {
+            Ok(isa) => assert!(isa.name() == name && here.contains(&name)),
+            Err(error) => {
+                assert!(!here.contains(&name));
+                assert_eq!(error, Error::IsaUnavailable { name, available: here.join(", ") });
+                says(&error, &[name, "portable"]);
+            }
+        }
+    }
+}

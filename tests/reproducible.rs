@@ -1,0 +1,133 @@
+//! The same input gives the same bits: with 1, 2, 3 or 8 threads, the first time and every other
+//! time, in a new evaluator and in one that has seen other shapes. How a batch is divided, and in
+//! which order the parts are summed, follows from its shape alone.
+
+mod common;
+
+use common::{Case, Evaluated, Shape, evaluate, for_each_isa, for_each_threads, try_evaluate};
+use softmargin::{Evaluator, Isa, Objective, Partial, Scalar};
+
+/// Small, and large enough to be divided by rows: few classes, middling, and many with long rows.
+const SHAPES: [Shape; 5] = [
+    Shape { n: 7, d: 5, c: 3 },
+    Shape { n: 300, d: 65, c: 17 },
+    Shape { n: 5000, d: 100, c: 10 },
+    Shape { n: 3000, d: 33, c: 130 },
+    Shape { n: 700, d: 300, c: 300 },
+];
+
+/// The sums of the batch, added to a partial that already holds it once.
+fn accumulated<T: Scalar>(isa: Isa, case: &Case<T>) -> Vec<u64> {
+    let mut evaluator = Evaluator::new(case.objective).with_isa(isa);
+    let mut partial = Partial::new(case.model.n_classes(), case.model.n_features());
+    for _ in 0..2 {
+        evaluator.accumulate(&case.model, &case.batch(), &mut partial).unwrap();
+    }
+    partial.sums().iter().map(|sum| sum.to_bits()).collect()
+}
+
+fn same_bits<T: Scalar>(objective: Objective) {
+    for shape in SHAPES {
+        let whole = Case::<T>::random(objective.with_l2(1e-3), shape, 31);
+        let mut cases = vec![whole.clone()];
+        // The same walk through another memory layout.
+        if shape.n * shape.d * shape.c <= 5_000_000 {
+            cases.push(whole.randomly_weighted(32).selected(33).repeated(9, 34).padded(3));
+        }
+        for case in &cases {
+            for_each_isa(|isa| {
+                let expected = evaluate(isa, case).bits();
+                let expected_sums = accumulated(isa, case);
+                for_each_threads(&[1, 2, 3, 8], |threads| {
+                    let context = format!("{shape} on {isa}, {threads} threads");
+                    let mut evaluator = Evaluator::new(case.objective).with_isa(isa);
+                    for time in 1..=2 {
+                        let got = try_evaluate(&mut evaluator, case).unwrap().bits();
+                        assert!(got == expected, "{context}, time {time}: other bits");
+                    }
+                    assert!(accumulated(isa, case) == expected_sums, "{context}: other sums");
+                });
+            });
+        }
+    }
+}
+
+#[test]
+fn hinge_f32() {
+    same_bits::<f32>(Objective::hinge(1.0));
+}
+
+#[test]
+fn hinge_f64() {
+    same_bits::<f64>(Objective::hinge(1.0));
+}
+
+#[test]
+fn cross_entropy_f32() {
+    same_bits::<f32>(Objective::cross_entropy());
+}
+
+#[test]
+fn cross_entropy_f64() {
+    same_bits::<f64>(Objective::cross_entropy());
+}
+
+/// One evaluator for all shapes, up, down and up again, gives the bits of a new one for each.
+fn reused<T: Scalar>() {
+    let objective = Objective::cross_entropy().with_l2(1e-3);
+    let cases: Vec<Case<T>> =
+        SHAPES[..4].iter().map(|&shape| Case::random(objective, shape, 35)).collect();
+    for_each_isa(|isa| {
+        let expected: Vec<_> = cases.iter().map(|case| evaluate(isa, case).bits()).collect();
+        for_each_threads(&[1, 3], |threads| {
+            let mut evaluator = Evaluator::new(objective).with_isa(isa);
+            for i in [0, 1, 2, 3, 2, 1, 0, 3, 0, 2] {
+                let got = try_evaluate(&mut evaluator, &cases[i]).unwrap().bits();
+                assert!(got == expected[i], "{} on {isa}, {threads} threads", SHAPES[i]);
+            }
+        });
+    });
+}
+
+#[test]
+fn reused_evaluator_f32() {
+    reused::<f32>();
+}
+
+#[test]
+fn reused_evaluator_f64() {
+    reused::<f64>();
+}
+
+/// Where the samples stand in memory makes no difference; in which order they are named may.
+fn same_bits_in_any_layout<T: Scalar>() {
+    for shape in &SHAPES[..3] {
+        let case = Case::<T>::random(Objective::cross_entropy(), *shape, 36);
+        for_each_isa(|isa| {
+            let expected = evaluate(isa, &case).bits();
+            let padded = evaluate(isa, &case.clone().padded(5)).bits();
+            assert!(padded == expected, "{shape} on {isa}: padded");
+            let all = Case { selection: Some((0..shape.n as u32).collect()), ..case.clone() };
+            assert!(evaluate(isa, &all).bits() == expected, "{shape} on {isa}: all selected");
+        });
+    }
+}
+
+#[test]
+fn the_layout_in_memory_makes_no_difference() {
+    same_bits_in_any_layout::<f32>();
+    same_bits_in_any_layout::<f64>();
+}
+
+/// The bits compared above tell values apart.
+#[test]
+fn bits_see_everything() {
+    let case = Case::<f32>::random(Objective::cross_entropy(), SHAPES[0], 37);
+    let evaluated = evaluate(Isa::detect(), &case);
+    let mut other = evaluated.clone();
+    let last = other.gradient.parameters_mut().last_mut().unwrap();
+    *last = last.next_up();
+    assert_ne!(other.bits(), evaluated.bits());
+    let other = Evaluated { loss: evaluated.loss.next_up(), ..evaluated.clone() };
+    assert_ne!(other.bits(), evaluated.bits());
+}

@@ -1,0 +1,192 @@
+//! Every shape is right: N, D and C around every lane width and block size, against the naive f64
+//! oracle, with sample weights, selections with repeats, padded rows and regularisation. The inputs
+//! stand among NaN decoys that must not be read, the gradient is full of NaN that must be
+//! overwritten, and behind it are canaries that must not be.
+
+mod common;
+
+use common::{
+    Case, Shape, check_against_oracle, evaluate, for_each_isa, try_evaluate, with_threads,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use softmargin::{Evaluator, Objective, Scalar};
+
+/// Around the lanes of every backend (4, 8, 16, and 32 for pairs of registers), and a few primes.
+const LANES: [usize; 19] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 31, 32, 33, 37, 63, 64, 65];
+/// Around the sizes that blocks of rows and tiles of features may have.
+const BLOCKS: [usize; 10] = [63, 64, 65, 127, 128, 129, 255, 256, 257, 300];
+/// The most multiplications that one random case may take: the oracle is slow.
+const MOST_WORK: usize = 1_500_000;
+
+/// All that a random case is made of; proptest shrinks it.
+#[derive(Clone, Debug)]
+struct Plan {
+    shape: Shape,
+    margin: f64,
+    l2: f64,
+    weighted: bool,
+    selected: bool,
+    repeats: usize,
+    padding: usize,
+    seed: u64,
+}
+
+impl Plan {
+    fn case<T: Scalar>(&self, objective: Objective) -> Case<T> {
+        let mut case = Case::random(objective.with_l2(self.l2), self.shape, self.seed);
+        if self.weighted {
+            case = case.randomly_weighted(self.seed ^ 2);
+        }
+        if self.selected {
+            case = case.selected(self.seed ^ 3);
+        }
+        if self.repeats > 0 {
+            case = case.repeated(self.repeats, self.seed ^ 4);
+        }
+        case.padded(self.padding)
+    }
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    let sizes = || prop_oneof![3 => select(&LANES[..]), 2 => select(&BLOCKS[..])];
+    let classes = prop_oneof![4 => select(&LANES[..]), 1 => select(&[127, 128, 129, 130][..])];
+    let shape = (sizes(), sizes(), classes)
+        .prop_map(|(n, d, c)| Shape { n, d, c })
+        .prop_filter("too much for the oracle", |s| s.n * s.d * s.c <= MOST_WORK);
+    (
+        shape,
+        select(&[0.0, 0.25, 1.0, 10.0][..]),
+        select(&[0.0, 1e-4, 0.5][..]),
+        any::<bool>(),
+        any::<bool>(),
+        select(&[0, 0, 1, 40][..]),
+        select(&[0, 0, 1, 3, 16][..]),
+        any::<u64>(),
+    )
+        .prop_map(|(shape, margin, l2, weighted, selected, repeats, padding, seed)| Plan {
+            shape,
+            margin,
+            l2,
+            weighted,
+            selected,
+            repeats,
+            padding,
+            seed,
+        })
+}
+
+fn random_shapes<T: Scalar>(objective: fn(f64) -> Objective, seed: u8) {
+    let config = Config { cases: 120, failure_persistence: None, ..Config::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let result = with_threads(2, || {
+        runner.run(&plans(), |plan| {
+            let case = plan.case::<T>(objective(plan.margin));
+            for_each_isa(|isa| {
+                let got = evaluate(isa, &case);
+                check_against_oracle(&case, &got, &format!("{plan:?} on {isa}"));
+            });
+            Ok(())
+        })
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn random_shapes_hinge_f32() {
+    random_shapes::<f32>(Objective::hinge, 1);
+}
+
+#[test]
+fn random_shapes_hinge_f64() {
+    random_shapes::<f64>(Objective::hinge, 2);
+}
+
+#[test]
+fn random_shapes_cross_entropy_f32() {
+    random_shapes::<f32>(|_| Objective::cross_entropy(), 3);
+}
+
+#[test]
+fn random_shapes_cross_entropy_f64() {
+    random_shapes::<f64>(|_| Objective::cross_entropy(), 4);
+}
+
+/// Long rows, many classes, many rows: more than one block in every direction.
+fn large_shapes<T: Scalar>() {
+    let shapes = [(3, 1100, 130), (70, 1023, 5), (65, 1025, 17), (257, 1024, 2), (300, 37, 130)]
+        .into_iter()
+        .chain([(2049, 5, 3), (1, 1100, 130), (33, 513, 129), (1500, 1, 1), (1, 1, 1100)]);
+    for (index, (n, d, c)) in shapes.enumerate() {
+        let shape = Shape { n, d, c };
+        for objective in [Objective::hinge(1.0), Objective::cross_entropy()] {
+            let seed = index as u64;
+            let whole = Case::<T>::random(objective.with_l2(1e-3), shape, seed);
+            let scattered = whole.clone().randomly_weighted(seed).selected(seed).padded(5);
+            for case in [&whole, &scattered] {
+                for_each_isa(|isa| {
+                    let got = with_threads(2, || evaluate(isa, case));
+                    check_against_oracle(case, &got, &format!("{shape}, {objective:?} on {isa}"));
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn large_shapes_f32() {
+    large_shapes::<f32>();
+}
+
+#[test]
+fn large_shapes_f64() {
+    large_shapes::<f64>();
+}
+
+/// All small shapes around the lanes, one after the other in the same evaluator, so that a rest of
+/// the last shape in its scratch memory would show in the next.
+fn small_shapes<T: Scalar>() {
+    const SIZES: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 18];
+    for objective in [Objective::hinge(0.5).with_l2(0.1), Objective::cross_entropy()] {
+        for_each_isa(|isa| {
+            let mut evaluator = Evaluator::new(objective).with_isa(isa);
+            for (n, d, c) in SIZES
+                .iter()
+                .flat_map(|&n| SIZES.iter().map(move |&d| (n, d)))
+                .flat_map(|(n, d)| SIZES.iter().map(move |&c| (n, d, c)))
+            {
+                let shape = Shape { n, d, c };
+                let case = Case::<T>::random(objective, shape, (n * 1000 + d * 30 + c) as u64);
+                let got = try_evaluate(&mut evaluator, &case).unwrap();
+                check_against_oracle(&case, &got, &format!("{shape}, {objective:?} on {isa}"));
+            }
+        });
+    }
+}
+
+#[test]
+fn small_shapes_f32() {
+    small_shapes::<f32>();
+}
+
+#[test]
+fn small_shapes_f64() {
+    small_shapes::<f64>();
+}
+
+/// The decoys around the data do stand for something: put into a sample, one is an error.
+#[test]
+fn decoys_would_be_noticed() {
+    let shape = Shape { n: 9, d: 5, c: 3 };
+    let mut case = Case::<f64>::random(Objective::cross_entropy(), shape, 1).padded(2).selected(1);
+    let outside = (0..case.rows).find(|&row| case.sample_rows().all(|r| r != row)).unwrap();
+    assert!(case.batch().features().row(outside).unwrap()[0].is_nan());
+    assert!(case.x[case.stride - 1].is_nan());
+    let mut evaluator = Evaluator::new(case.objective);
+    assert!(try_evaluate(&mut evaluator, &case).is_ok());
+    case.selection.as_mut().unwrap().push(outside as u32);
+    case.labels[outside] = 0;
+    assert!(try_evaluate(&mut evaluator, &case).is_err());
+}
