@@ -189,10 +189,11 @@ pub enum Error {
         /// Where it came from.
         cause: NonFinite,
     },
-    /// Every row is finite, but the loss or the gradient is not: λ ΣW² or 2λW overflows.
-    #[error("the {what} is not finite")]
-    NonFiniteResult {
-        /// The quantity that is not finite.
+    /// Every row is finite, but the loss or the gradient is not: λ ΣW², 2λW or the mean itself is beyond
+    /// the range of its type.
+    #[error("the {what} overflows")]
+    Overflow {
+        /// The quantity that overflows.
         what: &'static str,
     },
 }

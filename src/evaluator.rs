@@ -99,7 +99,7 @@ impl<T: Scalar> Evaluator<T> {
     ///
     /// # Errors
     /// [`Error::NoSamples`] if there are none, [`Error::Shape`], [`Error::L2`],
-    /// [`Error::NonFiniteResult`]; the gradient is untouched then.
+    /// [`Error::Overflow`]; the gradient is untouched then.
     pub fn finish(
         &mut self,
         model: &LinearModel<T>,
@@ -133,14 +133,14 @@ impl<T: Scalar> Evaluator<T> {
             self.tasks.resize_with(n_tasks, Task::default);
         }
         let path = Path::of(c);
-        self.isa.run(Pack { path, model, weights: &mut self.weights });
+        T::pack(self.isa, Pack { path, model, weights: &mut self.weights });
         let loss = self.objective.loss();
         let pass = Pass { path, loss, model, weights: &self.weights, batch, gradient };
         let tasks = &mut self.tasks[..n_tasks];
         tasks.iter_mut().for_each(|task| task.resize(&pass));
         for_each_chunk(tasks, 1, |i, task| {
             let task = &mut task[0];
-            self.isa.run(RunTask { task, pass: &pass, samples: partition.samples(i) });
+            T::run_task(self.isa, RunTask { task, pass: &pass, samples: partition.samples(i) });
         });
         if let Some(error) = tasks.iter_mut().find_map(Task::take_error) {
             return Err(error);
@@ -155,7 +155,7 @@ impl<T: Scalar> Evaluator<T> {
         if gradient {
             for_each_chunk(dw, d * c.div_ceil(n_tasks), |i, dw| {
                 let first_class = i * c.div_ceil(n_tasks);
-                self.isa.run(Reduce { tasks, first_class, n_features: d, dw });
+                T::reduce(self.isa, Reduce { tasks, first_class, n_features: d, dw });
             });
             db.fill(0.0);
             for task in tasks {
@@ -176,6 +176,6 @@ impl<T: Scalar> Evaluator<T> {
         sums: &Partial<T>,
         gradient: Option<&mut LinearModel<T>>,
     ) -> Result<f64, Error> {
-        self.isa.run(Mean { l2: self.objective.l2(), model, sums, gradient })
+        T::mean(self.isa, Mean { l2: self.objective.l2(), model, sums, gradient })
     }
 }

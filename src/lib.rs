@@ -61,6 +61,7 @@
 mod batch;
 mod buffer;
 mod diagnose;
+mod entry;
 mod error;
 mod evaluator;
 mod kernel;

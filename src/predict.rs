@@ -22,10 +22,10 @@ pub(crate) fn scores<T: Scalar>(
 
     let isa = Isa::detect();
     let mut weights = PackedWeights::default();
-    isa.run(Pack { path: Path::Direct, weights: &mut weights, model });
+    T::pack(isa, Pack { path: Path::Direct, weights: &mut weights, model });
     let rows = Path::Direct.block_rows::<T>(x.cols());
     for_each_chunk(&mut scores, rows * c, |i, scores| {
-        isa.run(ScoreBlock { weights: &weights, x, first: i * rows, scores });
+        T::score_block(isa, ScoreBlock { weights: &weights, x, first: i * rows, scores });
     });
 
     match scores.iter().position(|score| !score.is_finite()) {
@@ -39,7 +39,7 @@ pub(crate) fn scores<T: Scalar>(
 }
 
 /// The scores of the rows from `first` on, as many as there are places for.
-struct ScoreBlock<'a, T> {
+pub struct ScoreBlock<'a, T> {
     weights: &'a PackedWeights<T>,
     x: MatrixView<'a, T>,
     first: usize,

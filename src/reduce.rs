@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Adds up the gradients of the tasks, for some classes.
-pub(crate) struct Reduce<'a, T> {
+pub struct Reduce<'a, T> {
     pub(crate) tasks: &'a [Task<T>],
     pub(crate) first_class: usize,
     pub(crate) n_features: usize,
@@ -34,7 +34,7 @@ impl<T: Scalar> Run<T> for Reduce<'_, T> {
 
 /// Divides the sums by Z, adds the L2 term, and writes the gradient once all of it is known to be
 /// finite. Returns the loss.
-pub(crate) struct Mean<'a, T> {
+pub struct Mean<'a, T> {
     pub(crate) l2: f64,
     pub(crate) model: &'a LinearModel<T>,
     pub(crate) sums: &'a Partial<T>,
@@ -54,7 +54,7 @@ impl<T: Scalar> Run<T> for Mean<'_, T> {
         let squares = if l2 > 0.0 { sum_of_squares(model.weights()) } else { 0.0 };
         let loss = sums.loss() / z + l2 * squares;
         if !loss.is_finite() {
-            return Err(Error::NonFiniteResult { what: "loss" });
+            return Err(Error::Overflow { what: "loss" });
         }
 
         if let Some(gradient) = gradient {
@@ -70,7 +70,7 @@ impl<T: Scalar> Run<T> for Mean<'_, T> {
                 finite &= mean(*sum, T::default()).is_finite();
             }
             if !finite {
-                return Err(Error::NonFiniteResult { what: "gradient" });
+                return Err(Error::Overflow { what: "gradient" });
             }
             let entries = gradient.weights_mut().iter_mut().zip(dw).zip(model.weights());
             entries.for_each(|((entry, sum), weight)| *entry = mean(*sum, *weight));

@@ -1,6 +1,6 @@
 //! The two element types, and for each the lanes that compute with it.
 
-use crate::simd::Backends;
+use crate::{entry::Kernels, simd::Backends};
 use core::{
     fmt::{Debug, Display},
     ops::{Add, Neg},
@@ -20,6 +20,7 @@ pub trait Scalar:
     + Add<Output = Self>
     + Neg<Output = Self>
     + Backends
+    + Kernels
 {
     /// The largest finite value.
     const MAX: Self;

@@ -86,7 +86,7 @@ fn gradient_stride(n_features: usize) -> usize {
 }
 
 /// A task at its samples.
-pub(crate) struct RunTask<'a, T> {
+pub struct RunTask<'a, T> {
     pub(crate) task: &'a mut Task<T>,
     pub(crate) pass: &'a Pass<'a, T>,
     pub(crate) samples: Range<usize>,
@@ -186,12 +186,15 @@ impl<T: Scalar> Task<T> {
         let scores = &mut self.scores.as_mut_slice()[..layout.len()];
         let labels = self.labels.as_slice();
         let (weights, losses) = (self.weights.as_slice(), self.losses.as_slice());
+        // By blocks, as a long running sum of equal terms drifts even in `f64`.
+        let mut block_loss = 0.0;
         for i in 0..n {
-            self.loss += weights[i].to_f64() * losses[i].to_f64();
-            if !losses[i].is_finite() || !self.loss.is_finite() {
+            block_loss += weights[i].to_f64() * losses[i].to_f64();
+            if !losses[i].is_finite() || !(self.loss + block_loss).is_finite() {
                 return Err(Error::NonFinite { row: row_of(i), cause: NonFinite::Loss });
             }
         }
+        self.loss += block_loss;
         if let Some(error) = at_fault {
             return Err(error);
         }

@@ -57,7 +57,7 @@ impl<T> PackedWeights<T> {
 }
 
 /// Packs a model with the lanes that will read it. Takes O(C D).
-pub(crate) struct Pack<'a, T> {
+pub struct Pack<'a, T> {
     pub(crate) path: Path,
     pub(crate) model: &'a LinearModel<T>,
     pub(crate) weights: &'a mut PackedWeights<T>,
