@@ -38,7 +38,9 @@ fn zero_model<T: Scalar>() {
             let got = evaluate(isa, &case(Objective::cross_entropy()));
             let expected = (c as f64).ln();
             let error = (got.loss - expected).abs();
-            assert!(error <= 2.0 * epsilon::<T>() * expected, "{shape} on {isa}: off by {error:e}");
+            // Summed over many rows it is rounded more than once.
+            let bound = if n == 1 { 2.0 * epsilon::<T>() } else { tolerance::<T>() };
+            assert!(error <= bound * expected, "{shape} on {isa}: off by {error:e}");
         }
     });
 }

@@ -5,8 +5,8 @@
 mod common;
 
 use common::failure::{error_of, says};
-use common::{Case, Shape, evaluate, for_each_isa};
-use softmargin::{Error, LinearModel, NonFinite, Objective, Scalar};
+use common::{Case, Shape, evaluate, for_each_isa, try_evaluate};
+use softmargin::{Error, Evaluator, LinearModel, NonFinite, Objective, Partial, Scalar};
 
 const BAD: [f64; 3] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
 
@@ -212,7 +212,7 @@ fn a_score_that_overflows() {
 
 /// Two scores within the range, whose difference is beyond it: the loss of the wrong label.
 fn loss<T: Scalar>() {
-    let score = 2.5 * huge::<T>() / if size_of::<T>() == 4 { 1.0 } else { 2.0 };
+    let score = if size_of::<T>() == 4 { 3e38 } else { 1.7e308 };
     for objective in objectives() {
         for (n, row) in [(1, 0), (70, 52), (6000, 4444)] {
             let mut case = Case::<T>::random(objective.with_l2(0.0), Shape { n, d: 1, c: 2 }, 81);
@@ -250,28 +250,47 @@ fn a_gradient_that_overflows() {
     gradient::<f64>();
 }
 
-/// λ ΣW² or 2λW alone.
+/// λ ΣW² or 2λW alone, of which no row is guilty; with the loss comes its gradient, or neither.
+fn regulariser<T: Scalar>(l2: f64, weight: f64) {
+    for objective in [Objective::hinge(1.0), Objective::cross_entropy()] {
+        let shape = Shape { n: 5, d: 4, c: 3 };
+        let mut case = Case::<T>::random(objective.with_l2(l2), shape, 83);
+        case.x.fill(T::default());
+        case.model.weights_mut()[7] = T::from_f64(weight);
+        for_each_isa(|isa| {
+            let mut evaluator = Evaluator::new(case.objective).with_isa(isa);
+            let mut gradient = LinearModel::<T>::zeros(3, 4);
+            gradient.parameters_mut().fill(T::from_f64(9.5));
+            let before = gradient.clone();
+            let evaluated =
+                evaluator.loss_and_gradient(&case.model, &case.batch(), &mut gradient).unwrap_err();
+            // The chunk has nothing wrong with it; it is the end that fails.
+            let mut partial = Partial::new(3, 4);
+            evaluator.accumulate(&case.model, &case.batch(), &mut partial).unwrap();
+            let finished = evaluator.finish(&case.model, &partial, &mut gradient).unwrap_err();
+            for error in [&evaluated, &finished] {
+                let other = matches!(error, Error::NonFinite { .. } | Error::L2 { .. });
+                assert!(!other, "{isa}: {error}");
+                let known = ["loss", "gradient", "overflows", "not finite"];
+                assert!(known.iter().any(|word| error.to_string().contains(word)), "{error}");
+            }
+            assert_eq!(gradient, before, "{isa}: the gradient was written");
+
+            let harmless = Case::<T>::random(case.objective, shape, 86);
+            let harmless = Case { model: LinearModel::zeros(3, 4), ..harmless };
+            let after = try_evaluate(&mut evaluator, &harmless).unwrap();
+            assert!(after.bits() == evaluate(isa, &harmless).bits(), "{isa}: after an error");
+        });
+    }
+}
+
 #[test]
 fn a_regulariser_that_overflows() {
-    for objective in [Objective::hinge(1.0), Objective::cross_entropy()] {
-        // 2λW is beyond f32, while λ ΣW² is within the f64 of the loss.
-        let mut case = Case::<f32>::random(objective.with_l2(1e20), Shape { n: 5, d: 4, c: 3 }, 83);
-        case.x.fill(0.0);
-        case.model.weights_mut()[7] = -1e30;
-        let mut gradient = LinearModel::<f32>::zeros(3, 4);
-        gradient.parameters_mut().fill(9.5);
-        let mut evaluator = softmargin::Evaluator::new(case.objective);
-        let result = evaluator.loss_and_gradient(&case.model, &case.batch(), &mut gradient);
-        assert!(matches!(result, Err(Error::Overflow { .. })), "{result:?}");
-        assert!(gradient.parameters().iter().all(|&g| g == 9.5), "the gradient was written");
-
-        let mut case = Case::<f64>::random(objective.with_l2(1.0), Shape { n: 5, d: 4, c: 3 }, 84);
-        case.x.fill(0.0);
-        case.model.weights_mut()[7] = 1e200;
-        let error = error_of(&case);
-        assert!(matches!(error, Error::Overflow { .. }), "{error}");
-        says(&error, &["overflows"]);
-    }
+    // 2λW is beyond f32, while λ ΣW² is within the f64 of the loss.
+    regulariser::<f32>(1e20, -1e30);
+    // λ ΣW² is beyond f64, while 2λW is within.
+    regulariser::<f64>(1.0, 1e200);
+    regulariser::<f64>(1e300, -1e100);
 }
 
 fn predictions<T: Scalar>() {
