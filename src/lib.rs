@@ -47,7 +47,7 @@
 //!
 //! - `rayon` (default): evaluations are split over the current rayon pool. The bits of the result do
 //!   not depend on its number of threads. Without the feature, all runs on the caller's thread.
-//! - `train`: solvers.
+//! - `train`: solvers, L-BFGS and minibatch SGD.
 //!
 //! # Accuracy
 //!
@@ -79,6 +79,8 @@ pub mod reference;
 mod scalar;
 mod simd;
 mod task;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use batch::Batch;
 pub use error::{Error, NonFinite};
