@@ -1,9 +1,9 @@
 //! dW += dSᵀ X for a block of rows.
 //!
 //! A tile of a few classes × up to [`TILE`] vectors of features keeps its sums in registers while it
-//! walks down the rows. After [`CHAIN`] rows they are added to a second level of sums, and at the end
-//! of the block to dW, which is kept in `f64`: no sum in `f32` ever grows long, and the error of a
-//! million rows is hardly more than that of [`CHAIN`].
+//! walks down the rows. After a chain of rows they are added to a second level of sums, and after a span
+//! of rows to dW, which is kept in `f64`: no sum in `f32` ever grows long, and the error of a million
+//! rows is hardly more than that of one chain.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
@@ -13,8 +13,14 @@ use crate::{
     simd::{Lanes, prefetch},
 };
 
-/// Rows that are summed in the precision of the elements.
-const SPAN: usize = 64;
+/// Rows that are summed in one register, and rows that are summed in the precision of the elements. Where
+/// the rows are short, the products are the smaller part of the work, and shorter sums cost little.
+const fn depths(n_features: usize) -> (usize, usize) {
+    match n_features {
+        ..=64 => (8, 16),
+        _ => (CHAIN, 4 * CHAIN),
+    }
+}
 
 /// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d.
 /// Up to the next multiple of the lanes, the places behind the features are added zeros to.
@@ -94,12 +100,13 @@ impl<L: Lanes> Tile<'_, L> {
         assert!(rest >= V * L::LANES || V == 1);
         assert!(ds.len() >= (K - 1) * stride + rows.len());
 
-        for span in (0..rows.len()).step_by(SPAN) {
-            let span = span..rows.len().min(span + SPAN);
+        let (chain_rows, span_rows) = depths(rows.n_features());
+        for span in (0..rows.len()).step_by(span_rows) {
+            let span = span..rows.len().min(span + span_rows);
             let mut sums = [[zero; V]; K];
-            for first in span.clone().step_by(CHAIN) {
+            for first in span.clone().step_by(chain_rows) {
                 let mut chain = [[zero; V]; K];
-                for r in first..span.end.min(first + CHAIN) {
+                for r in first..span.end.min(first + chain_rows) {
                     let mut x = [zero; V];
                     if start == 0 && r % TILE >= 2 {
                         for v in 0..V {
