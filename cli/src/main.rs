@@ -1,2 +1,23 @@
-//! The softmargin program.
-fn main() {}
+//! Parses the arguments, runs a command, and turns a failure into one line and an exit code: 2 for bad
+//! arguments (from `clap`), 1 for bad data, files or results.
+
+use clap::Parser;
+use softmargin_cli::commands::Cli;
+use std::{io, process::ExitCode};
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has had enough of it.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

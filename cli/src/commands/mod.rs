@@ -1,0 +1,157 @@
+//! The commands and their arguments.
+
+mod evaluate;
+mod gradcheck;
+mod predict;
+mod train;
+
+use crate::data::{Dataset, LabelColumn, Split, sample};
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use softmargin::{Isa, Objective};
+use std::{
+    io::{Write, stdout},
+    path::PathBuf,
+};
+
+/// Multiclass linear classifiers (hinge SVM and softmax cross-entropy), trained at the speed of the CPU.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a model; without arguments, on a bundled sample of Fashion-MNIST
+    Train(train::Train),
+    /// Compute the loss and the accuracy of a model
+    Evaluate(evaluate::Evaluate),
+    /// Predict labels, or probabilities, as CSV
+    Predict(predict::Predict),
+    /// Compare the gradient with central differences, on your own data
+    Gradcheck(gradcheck::Gradcheck),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the data or the files, to be told in one line.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Train(command) => command.run(),
+            Command::Evaluate(command) => command.run(),
+            Command::Predict(command) => command.run(),
+            Command::Gradcheck(command) => command.run(),
+        }
+    }
+}
+
+/// What is minimised.
+#[derive(Debug, Args)]
+struct ObjectiveArgs {
+    /// The loss of a sample
+    #[arg(long, value_enum, default_value_t = LossName::CrossEntropy)]
+    loss: LossName,
+    /// The margin Δ of the hinge loss
+    #[arg(long, default_value_t = 1.0, value_parser = non_negative, allow_negative_numbers = true)]
+    margin: f64,
+    /// The coefficient λ of the sum of squared weights
+    #[arg(long, default_value_t = 1e-4, value_parser = non_negative, allow_negative_numbers = true)]
+    l2: f64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LossName {
+    CrossEntropy,
+    Hinge,
+}
+
+impl ObjectiveArgs {
+    fn objective(&self) -> Objective {
+        match self.loss {
+            LossName::CrossEntropy => Objective::cross_entropy(),
+            LossName::Hinge => Objective::hinge(self.margin),
+        }
+        .with_l2(self.l2)
+    }
+}
+
+/// Which data.
+#[derive(Debug, Args)]
+struct DataArgs {
+    /// A folder of IDX files in the layout of MNIST, or a CSV file; the bundled sample by default
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// The column of a CSV file with the labels: a name, or a number from 0. By default the column
+    /// named "label", or else the last one
+    #[arg(long, value_name = "COLUMN")]
+    label_column: Option<LabelColumn>,
+}
+
+impl DataArgs {
+    fn label_column(&self) -> LabelColumn {
+        self.label_column.clone().unwrap_or_default()
+    }
+
+    fn read(&self, split: Split) -> Result<Dataset> {
+        match &self.data {
+            Some(path) => Dataset::read(path, split, &self.label_column()),
+            None => sample(split),
+        }
+    }
+}
+
+/// What computes.
+#[derive(Debug, Args)]
+struct ComputeArgs {
+    /// Threads; all processors by default
+    #[arg(long, value_parser = positive)]
+    threads: Option<usize>,
+    /// The instruction set: portable, avx2 or avx512; the best of this machine by default
+    #[arg(long)]
+    isa: Option<Isa>,
+}
+
+impl ComputeArgs {
+    fn isa(&self) -> Isa {
+        self.isa.unwrap_or_else(Isa::detect)
+    }
+
+    /// Runs `work` on a pool of the threads asked for, and tells it their number.
+    fn install<T: Send>(&self, work: impl FnOnce(usize) -> Result<T> + Send) -> Result<T> {
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(0)).build()?;
+        let threads = pool.current_num_threads();
+        pool.install(|| work(threads))
+    }
+}
+
+fn non_negative(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if value >= 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        Err("must be finite and at least 0".to_owned())
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(value) => Ok(value),
+        Err(_) => Err("not a whole number".to_owned()),
+    }
+}
+
+/// Prints rows of names and values with the values below each other.
+fn print_table(rows: &[(&str, String)]) -> Result<()> {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut out = stdout().lock();
+    for (name, value) in rows {
+        writeln!(out, "{name:<width$}  {value}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The program `softmargin`: trains multiclass linear classifiers, evaluates and applies them, and checks
+//! gradients, on IDX and CSV files. The readers and writers live in a library so that they can be tested
+//! by themselves.
+
+pub mod commands;
+pub mod data;
+pub mod model_file;
+mod output;
+mod progress;
+mod units;

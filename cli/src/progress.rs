@@ -1,0 +1,62 @@
+//! How far a fit is: a bar on a terminal, a few plain lines elsewhere. Both go to standard error, so that
+//! standard output is the result alone.
+
+use crate::units;
+use indicatif::{ProgressBar, ProgressStyle};
+use softmargin::train::Progress;
+use std::{
+    io::{IsTerminal, stderr},
+    time::Instant,
+};
+
+/// Plain lines in all, about.
+const LINES: usize = 10;
+
+pub(crate) struct Reporter {
+    bar: Option<ProgressBar>,
+    unit: &'static str,
+    total: usize,
+    start: Instant,
+}
+
+impl Reporter {
+    /// For `total` iterations or epochs, whichever `unit` is.
+    pub(crate) fn new(total: usize, unit: &'static str) -> Self {
+        let bar = stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total as u64);
+            let style = ProgressStyle::with_template(
+                "{spinner} {bar:30} {pos}/{len} {prefix}  {msg}  {eta} left",
+            );
+            bar.set_style(style.expect("a valid template").progress_chars("━╸ "));
+            bar.set_prefix(unit);
+            bar
+        });
+        Self { bar, unit, total, start: Instant::now() }
+    }
+
+    pub(crate) fn report(&self, progress: &Progress) {
+        let rate = progress.samples as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
+        let message = format!(
+            "loss {:.6}  gradient {:.1e}  {} samples/s",
+            progress.objective,
+            progress.gradient_norm,
+            units::count(rate)
+        );
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(progress.iteration as u64);
+                bar.set_message(message);
+            }
+            None if progress.iteration.is_multiple_of(self.total.div_ceil(LINES).max(1)) => {
+                eprintln!("{} {}/{}  {message}", self.unit, progress.iteration, self.total);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

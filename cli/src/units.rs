@@ -1,0 +1,28 @@
+//! Numbers as people read them.
+
+/// A duration with three digits: `830 µs`, `4.21 ms`, `434 ms`, `1.55 s`, `2 min 05 s`, `1 h 02 min`.
+pub(crate) fn seconds(value: f64) -> String {
+    match value {
+        v if v < 1e-3 => format!("{:.0} µs", v * 1e6),
+        v if v < 10e-3 => format!("{:.2} ms", v * 1e3),
+        v if v < 1.0 => format!("{:.0} ms", v * 1e3),
+        v if v < 60.0 => format!("{v:.2} s"),
+        v if v < 3600.0 => format!("{} min {:02} s", (v / 60.0) as u64, (v % 60.0) as u64),
+        v => format!("{} h {:02} min", (v / 3600.0) as u64, (v % 3600.0 / 60.0) as u64),
+    }
+}
+
+/// A rate or a count with a prefix: `950`, `12.3 k`, `4.56 M`.
+pub(crate) fn count(value: f64) -> String {
+    match value {
+        v if v < 1e3 => format!("{v:.0}"),
+        v if v < 1e6 => format!("{:.1} k", v / 1e3),
+        v if v < 1e9 => format!("{:.2} M", v / 1e6),
+        v => format!("{:.2} G", v / 1e9),
+    }
+}
+
+/// A share: `84.39 %`.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}

@@ -1,0 +1,135 @@
+//! Bad arguments and bad data: the exit code, one clear line, and nothing written.
+
+mod common;
+
+use common::{fails, folder, gzip, idx, images, labels, output, text, write};
+use std::fs;
+
+#[test]
+fn bad_arguments() {
+    for (arguments, word) in [
+        (&["train", "--l2", "-1"][..], "--l2"),
+        (&["train", "--margin", "nan"], "--margin"),
+        (&["train", "--loss", "square"], "--loss"),
+        (&["train", "--threads", "0"], "at least 1"),
+        (&["train", "--batch-size", "0"], "at least 1"),
+        (&["train", "--isa", "mmx"], "unknown instruction set \"mmx\""),
+        (&["train", "--no-such-flag"], "--no-such-flag"),
+        (&["evaluate"], "--model"),
+    ] {
+        fails(
+            2,
+            arguments,
+            if arguments == ["evaluate"] { &[] } else { std::slice::from_ref(&word) },
+        );
+    }
+}
+
+#[test]
+fn missing_files() {
+    fails(1, &["train", "--data", "/no/such/place"], &["/no/such/place", "No such file"]);
+    let empty = folder();
+    let path = text(empty.path());
+    fails(1, &["train", "--data", &path], &[&path, "no train-images-idx3-ubyte"]);
+    write(&empty, "train-images-idx3-ubyte", images());
+    fails(1, &["train", "--data", &path], &["no labels"]);
+    fails(1, &["evaluate", "--model", "/no/model"], &["cannot read the model /no/model"]);
+}
+
+#[test]
+fn damaged_idx_files() {
+    let bytes = images();
+    let huge = idx(0x803, &[u32::MAX, u32::MAX, 1], &[0; 100]);
+    let overflowing = idx(0x803, &[u32::MAX; 3], &[]);
+    let gzipped = gzip(&bytes);
+    for (images, words) in [
+        (bytes[..30].to_vec(), &["truncated", "24 bytes", "14"][..]),
+        (bytes[..9].to_vec(), &["truncated within its header"]),
+        (Vec::new(), &["truncated within its header"]),
+        ([&bytes[..], b"x"].concat(), &["more follows the 24 bytes"]),
+        (idx(0x801, &[6], &[0; 6]), &["0x00000801", "0x00000803"]),
+        (b"GIF89a not an IDX file".to_vec(), &["not an IDX file"]),
+        (huge, &["truncated", "but there are 100"]),
+        (overflowing, &["overflow"]),
+        (idx(0x803, &[0, 2, 2], &[]), &["6 labels"]),
+        (idx(0x803, &[5, 2, 2], &[0; 20]), &["5 images", "6 labels"]),
+        (gzipped[..gzipped.len() - 12].to_vec(), &["train-images-idx3-ubyte"]),
+    ] {
+        let folder = folder();
+        write(&folder, "train-images-idx3-ubyte", images);
+        write(&folder, "train-labels-idx1-ubyte", labels());
+        fails(1, &["train", "--data", &text(folder.path())], words);
+    }
+}
+
+#[test]
+fn no_images_at_all() {
+    let folder = folder();
+    write(&folder, "train-images-idx3-ubyte", idx(0x803, &[0, 2, 2], &[]));
+    write(&folder, "train-labels-idx1-ubyte", idx(0x801, &[0], &[]));
+    fails(1, &["train", "--data", &text(folder.path())], &["no samples"]);
+}
+
+#[test]
+fn bad_csv_cells() {
+    let folder = folder();
+    for (contents, words) in [
+        ("1,2,0\n3,oops,1\n", &["line 2", "column 2", "\"oops\"", "no number"][..]),
+        ("a,b,label\n1,2,0\n3,,1\n", &["line 3", "column 2", "no number"]),
+        ("1,2,0\n3,4,-1\n", &["line 2", "column 3", "\"-1\"", "no label"]),
+        ("1,2,0\n3,4,0.5\n", &["line 2", "column 3", "no label"]),
+        ("1,2,0\n3,NaN,1\n", &["line 2", "column 2", "not finite"]),
+        ("1,2,0\n3,1e39,1\n", &["line 2", "column 2", "not finite"]),
+        ("1,2,0\n3,4\n", &["line 2", "2 columns", "3"]),
+        ("", &["no samples"]),
+        ("a,b,label\n", &["no samples"]),
+    ] {
+        let path = write(&folder, "bad.csv", contents);
+        fails(1, &["train", "--data", &path], words);
+    }
+    let path = write(&folder, "good.csv", "a,b\n1,0\n2,1\n");
+    fails(1, &["train", "--data", &path, "--label-column", "c"], &["no column \"c\""]);
+    fails(1, &["train", "--data", &path, "--label-column", "7"], &["no column 7"]);
+}
+
+#[test]
+fn data_that_does_not_fit() {
+    let folder = folder();
+    let two = write(&folder, "two.csv", "1,2,0\n3,4,1\n");
+    let three = write(&folder, "three.csv", "1,2,3,0\n3,4,5,1\n");
+    let more_classes = write(&folder, "more.csv", "1,2,0\n3,4,2\n");
+    fails(1, &["train", "--data", &two, "--test", &three], &["test data", "2 features", "3"]);
+    fails(1, &["train", "--data", &two, "--test", &more_classes], &["label 2", "2 classes"]);
+
+    let model = text(&folder.path().join("model.safetensors"));
+    output(&["train", "--data", &two, "--out", &model]);
+    fails(1, &["evaluate", "--model", &model, "--data", &three], &["2 features", "3"]);
+    fails(1, &["evaluate", "--model", &model, "--data", &more_classes], &["label 2", "2 classes"]);
+    fails(1, &["predict", "--model", &model], &["2 features", "784"]);
+}
+
+#[test]
+fn models_that_are_none() {
+    let folder = folder();
+    for contents in
+        [&b""[..], b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", b"\x02\0\0\0\0\0\0\0{}", &[0; 64]]
+    {
+        let path = write(&folder, "model", contents);
+        fails(1, &["predict", "--model", &path], &["cannot read the model", &path]);
+    }
+}
+
+/// An earlier model survives a run that fails, and so does one whose place cannot be written.
+#[test]
+fn an_earlier_model_survives() {
+    let folder = folder();
+    let model = write(&folder, "model.safetensors", "precious");
+    let overflowing = write(&folder, "bad.csv", "1e38,0\n-1e38,1\n");
+    fails(1, &["train", "--data", &overflowing, "--out", &model], &["row 0"]);
+    assert_eq!(fs::read(&model).unwrap(), b"precious");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "a temporary file was left");
+
+    fails(1, &["train", "--out", "/no/such/folder/model"], &["cannot write /no/such/folder/model"]);
+    let place = text(folder.path());
+    fails(1, &["train", "--out", &place], &["cannot write", "it is a folder"]);
+}
