@@ -1,7 +1,7 @@
 //! L-BFGS over the whole batch: the two-loop recursion and the line search of Moré and Thuente are those
 //! of the crate `argmin`; this file lends them the evaluator as cost and gradient, and decides when to
-//! stop. It steps the solver itself, because a callback may stop it, and because an error of the
-//! evaluator is to come back as what it is.
+//! stop. It steps the solver itself, because a callback may stop it, and because it is to be
+//! known why it stopped.
 
 use super::{Progress, StopReason, Summary, max_norm};
 use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
@@ -34,12 +34,14 @@ type Iterate = IterState<Parameters, Parameters, (), (), (), f64>;
 type LineSearch = MoreThuenteLineSearch<Parameters, Parameters, f64>;
 
 impl Lbfgs {
-    /// Minimises the evaluator's objective over `batch`, from `model` on.
+    /// Minimises the evaluator's objective over `batch`, from `model` on; every iteration leaves in it a
+    /// lower objective.
     ///
     /// `on_iteration` is told of every iteration, the starting point being number 0.
     ///
     /// # Errors
-    /// Those of [`Evaluator::loss_and_gradient`]; `model` is then the best one found before.
+    /// Those of [`Evaluator::loss_and_gradient`] at the starting point. Later on, a step to where the
+    /// objective is not finite ends the fit as [`StopReason::Diverged`].
     pub fn fit<T: Scalar>(
         &self,
         evaluator: &mut Evaluator<T>,
@@ -47,7 +49,7 @@ impl Lbfgs {
         batch: &Batch<'_, T>,
         mut on_iteration: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let start: Parameters = model.parameters().iter().map(|p| p.to_f64()).collect();
+        let mut iterate: Parameters = model.parameters().iter().map(|p| p.to_f64()).collect();
         let gradient = LinearModel::zeros(model.n_classes(), model.n_features());
         let cost = RefCell::new(Cost {
             evaluator,
@@ -55,22 +57,19 @@ impl Lbfgs {
             batch,
             gradient,
             last: None,
-            best: None,
             evaluations: 0,
-            error: None,
+            diverged: false,
         });
-        let summary = self.iterate(&cost, start, &mut on_iteration);
-        let Cost { model, best, .. } = cost.into_inner();
-        if let Some((_, parameters)) = best {
-            set(model, &parameters);
-        }
+        let summary = self.iterate(&cost, &mut iterate, &mut on_iteration);
+        set(cost.into_inner().model, &iterate);
         summary
     }
 
+    /// Moves `iterate` towards the optimum.
     fn iterate<T: Scalar>(
         &self,
         cost: &RefCell<Cost<'_, '_, T>>,
-        start: Parameters,
+        iterate: &mut Parameters,
         on_iteration: &mut impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         let samples = cost.borrow().batch.n_samples() as u64;
@@ -79,49 +78,47 @@ impl Lbfgs {
             let samples = samples * evaluations as u64;
             Progress { iteration, objective, gradient_norm, evaluations, samples }
         };
-        let stop = |progress, stop_reason| Ok(Summary { progress, stop_reason });
 
-        let point = cost.borrow_mut().evaluate(&start)?;
+        let point = cost.borrow_mut().evaluate(iterate)?;
         let mut now = progress(0, point.objective, max_norm(&point.gradient));
+        let mut decrease = f64::INFINITY;
         let mut solver = LBFGS::new(LineSearch::new(), self.memory.max(1));
         let mut problem = Problem::new(Objective(cost));
-        let mut state = Iterate::new().param(start).cost(point.objective).gradient(point.gradient);
-
+        let state = Iterate::new().param(point.parameters).cost(point.objective);
+        let mut state = state.gradient(point.gradient);
         loop {
-            if on_iteration(&now).is_break() {
-                return stop(now, StopReason::Interrupted);
+            let stop_reason = if on_iteration(&now).is_break() {
+                Some(StopReason::Interrupted)
             } else if now.gradient_norm <= self.gradient_tolerance {
-                return stop(now, StopReason::GradientTolerance);
-            } else if now.iteration >= self.max_iterations {
-                return stop(now, StopReason::MaxIterations);
+                Some(StopReason::GradientTolerance)
+            } else if decrease <= self.relative_decrease {
+                Some(StopReason::RelativeDecrease)
+            } else {
+                (now.iteration >= self.max_iterations).then_some(StopReason::MaxIterations)
+            };
+            if let Some(stop_reason) = stop_reason {
+                return Ok(Summary { progress: now, stop_reason });
             }
 
-            let stepped = solver.next_iter(&mut problem, state);
-            if let Some(error) = cost.borrow_mut().error.take() {
-                return Err(error);
-            }
-            // Without a gradient the line search has failed: it found nothing lower.
-            let next = stepped.ok().map(|(state, _)| state).filter(|s| s.get_gradient().is_some());
-            let Some(mut next) = next else {
-                return stop(
-                    progress(now.iteration, now.objective, now.gradient_norm),
-                    StopReason::LineSearch,
-                );
+            let stepped = solver.next_iter(&mut problem, state).ok().map(|(state, _)| state);
+            // A line search that fails leaves no gradient behind.
+            let Some(mut next) = stepped.filter(|state| state.get_gradient().is_some()) else {
+                let diverged = cost.borrow().diverged;
+                let stop_reason =
+                    if diverged { StopReason::Diverged } else { StopReason::LineSearch };
+                let progress = progress(now.iteration, now.objective, now.gradient_norm);
+                return Ok(Summary { progress, stop_reason });
             };
             next.update();
             next.increment_iter();
             let gradient_norm = next.get_gradient().map_or(0.0, |gradient| max_norm(gradient));
             let before = now.objective;
             now = progress(now.iteration + 1, next.get_cost(), gradient_norm);
-            state = next;
-
-            let scale = before.abs().max(now.objective.abs()).max(1.0);
-            if (before - now.objective) / scale <= self.relative_decrease
-                && now.gradient_norm > self.gradient_tolerance
-            {
-                let _ = on_iteration(&now);
-                return stop(now, StopReason::RelativeDecrease);
+            decrease = (before - now.objective) / before.abs().max(now.objective.abs()).max(1.0);
+            if let Some(parameters) = next.get_param() {
+                iterate.clone_from(parameters);
             }
+            state = next;
         }
     }
 }
@@ -134,10 +131,9 @@ struct Cost<'a, 'b, T> {
     gradient: LinearModel<T>,
     /// The point evaluated last: a line search asks for its cost and its gradient one by one.
     last: Option<Point>,
-    /// The lowest objective so far, and where it is.
-    best: Option<(f64, Parameters)>,
     evaluations: usize,
-    error: Option<Error>,
+    /// Whether a step led to where the objective is not finite.
+    diverged: bool,
 }
 
 /// A point of parameters, evaluated.
@@ -157,9 +153,6 @@ impl<T: Scalar> Cost<'_, '_, T> {
         self.evaluations += 1;
         let objective =
             self.evaluator.loss_and_gradient(self.model, self.batch, &mut self.gradient)?;
-        if self.best.as_ref().is_none_or(|(lowest, _)| objective < *lowest) {
-            self.best = Some((objective, parameters.to_vec()));
-        }
         let gradient = self.gradient.parameters().iter().map(|g| g.to_f64()).collect();
         let point = Point { parameters: parameters.to_vec(), objective, gradient };
         self.last = Some(point.clone());
@@ -177,11 +170,16 @@ struct Objective<'c, 'a, 'b, T>(&'c RefCell<Cost<'a, 'b, T>>);
 
 impl<T: Scalar> Objective<'_, '_, '_, T> {
     fn evaluate(&self, parameters: &[f64]) -> Result<Point, argmin::core::Error> {
+        // When the last bits of two gradients agree, the step between them is a division by zero.
+        if !parameters.iter().all(|parameter| parameter.is_finite()) {
+            return Err(
+                argmin::core::ArgminError::ConditionViolated { text: "no step".into() }.into()
+            );
+        }
         let mut cost = self.0.borrow_mut();
-        cost.evaluate(parameters).map_err(|error| {
-            cost.error = Some(error.clone());
-            error.into()
-        })
+        let point = cost.evaluate(parameters);
+        cost.diverged = point.is_err();
+        Ok(point?)
     }
 }
 

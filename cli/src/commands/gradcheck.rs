@@ -81,11 +81,11 @@ impl Gradcheck {
         evaluator.loss_and_gradient(&model, batch, &mut gradient)?;
         let largest = gradient.parameters().iter().fold(0.0_f64, |max, g| max.max(g.abs()));
 
-        // Cross-entropy bends: the error of a difference is least where that of the bend and that of the
-        // rounding meet. The hinge is straight between its kinks, and shorter steps meet fewer of them.
+        // The error of a difference is least where that of the bend and that of the rounding meet. The hinge
+        // does not bend, but has kinks, and shorter steps meet fewer of them.
         let (relative_step, has_kinks) = match self.objective.loss {
             LossName::CrossEntropy => (1e-4, false),
-            LossName::Hinge => (1e-6, true),
+            LossName::Hinge => (1e-5, true),
         };
         let mut tally = Tally::default();
         let n_parameters = model.parameters().len();

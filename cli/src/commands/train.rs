@@ -27,7 +27,7 @@ use std::{
 Examples:
   softmargin train
   softmargin train --data /usr/share/datasets/fashion-mnist --out model.safetensors
-  softmargin train --data iris.csv --label-column species --loss hinge --solver sgd --epochs 50")]
+  softmargin train --data table.csv --label-column class --loss hinge --solver sgd --epochs 50")]
 pub(super) struct Train {
     #[command(flatten)]
     data: DataArgs,
