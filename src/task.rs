@@ -45,8 +45,8 @@ impl<T: Scalar> Task<T> {
         match pass.path {
             Path::Direct => self.scores.resize(c * rows),
             Path::Packed => {
-                self.panels.resize(d.next_multiple_of(MAX_LANES) * rows);
-                self.scores.resize(c.next_multiple_of(MAX_LANES) * rows);
+                self.panels.resize((d + packed::MAX_WIDTH) * rows);
+                self.scores.resize((c + packed::MAX_WIDTH) * rows);
             }
         }
         self.labels.resize(rows);
@@ -54,7 +54,7 @@ impl<T: Scalar> Task<T> {
         self.losses.resize(rows);
         if pass.gradient {
             self.gradient.resize(c * gradient_stride(d));
-            self.bias_gradient.resize(c.next_multiple_of(MAX_LANES));
+            self.bias_gradient.resize(c + packed::MAX_WIDTH);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where the score of a sample for a class is, and all that depends on it.
 
-use super::{CHAIN, MAX_LANES, Path, add_widened};
+use super::{CHAIN, MAX_LANES, Path, add_widened, packed};
 use crate::{
     Scalar,
     loss::{SampleLoss, Samples},
@@ -16,18 +16,21 @@ pub(crate) struct Layout {
     block_rows: usize,
     /// Lanes of a vector.
     lanes: usize,
+    /// Classes of a panel, where the scores are in panels.
+    panel_width: usize,
 }
 
 impl Layout {
     pub(crate) fn of<L: Lanes>(path: Path, n_classes: usize, block_rows: usize) -> Self {
-        Self { path, n_classes, block_rows, lanes: L::LANES }
+        let panel_width = packed::panel_width::<L>();
+        Self { path, n_classes, block_rows, lanes: L::LANES, panel_width }
     }
 
     /// The number of places for scores, padding included.
     pub(crate) fn len(&self) -> usize {
         let classes = match self.path {
             Path::Direct => self.n_classes,
-            Path::Packed => self.n_classes.next_multiple_of(self.lanes),
+            Path::Packed => self.n_classes.next_multiple_of(self.panel_width),
         };
         classes * self.block_rows
     }
@@ -37,7 +40,10 @@ impl Layout {
     pub(crate) fn index(&self, i: usize, k: usize) -> usize {
         match self.path {
             Path::Direct => k * self.block_rows + i,
-            Path::Packed => (k / self.lanes * self.block_rows + i) * self.lanes + k % self.lanes,
+            Path::Packed => {
+                (k / self.panel_width * self.block_rows + i) * self.panel_width
+                    + k % self.panel_width
+            }
         }
     }
 
@@ -62,11 +68,12 @@ impl Layout {
                 padded
             }
             Path::Packed => {
-                let missing = self.n_classes.next_multiple_of(self.lanes) - self.n_classes;
+                let width = self.panel_width;
+                let missing = self.n_classes.next_multiple_of(width) - self.n_classes;
                 if missing > 0 {
-                    let panel = self.n_classes / self.lanes * self.block_rows * self.lanes;
-                    for sample in scores[panel..].chunks_exact_mut(self.lanes).take(n) {
-                        sample[self.lanes - missing..].fill(T::from_f64(f64::NEG_INFINITY));
+                    let panel = self.n_classes / width * self.block_rows * width;
+                    for sample in scores[panel..].chunks_exact_mut(width).take(n) {
+                        sample[width - missing..].fill(T::from_f64(f64::NEG_INFINITY));
                     }
                 }
                 n
@@ -86,7 +93,9 @@ impl Layout {
         let stride = self.strides(0).0;
         match self.path {
             Path::Direct => samples.evaluate_by_class::<L>(proof, loss, stride, gradient),
-            Path::Packed => samples.evaluate_by_sample::<L>(proof, loss, stride, gradient),
+            Path::Packed => {
+                samples.evaluate_by_sample::<L>(proof, loss, stride, self.panel_width, gradient);
+            }
         }
     }
 
@@ -101,19 +110,17 @@ impl Layout {
     ) {
         let (stride, len) = self.strides(n);
         for (i, part) in ds.chunks_exact(stride).enumerate() {
-            let mut sums = [0.0; MAX_LANES];
-            for chain in part[..len].chunks(CHAIN * L::LANES) {
-                let mut sum = L::splat(proof, T::default());
-                for ds in chain.chunks_exact(L::LANES) {
-                    sum = sum + L::from_slice(proof, ds);
-                }
-                add_widened(sum, &mut sums);
-            }
             match self.path {
-                Path::Direct => db[i] += sums.iter().sum::<f64>(),
+                Path::Direct => {
+                    let mut sums = [0.0; MAX_LANES];
+                    add_columns::<L>(proof, &part[..len], L::LANES, &mut sums);
+                    db[i] += sums.iter().sum::<f64>();
+                }
                 Path::Packed => {
-                    let sums = db[i * L::LANES..].iter_mut().zip(&sums[..L::LANES]);
-                    sums.for_each(|(db, sum)| *db += sum);
+                    for v in (0..self.panel_width).step_by(L::LANES) {
+                        let db = &mut db[i * self.panel_width + v..];
+                        add_columns::<L>(proof, &part[v..len], self.panel_width, db);
+                    }
                 }
             }
         }
@@ -125,7 +132,19 @@ impl Layout {
     fn strides(&self, n: usize) -> (usize, usize) {
         match self.path {
             Path::Direct => (self.block_rows, n),
-            Path::Packed => (self.block_rows * self.lanes, n * self.lanes),
+            Path::Packed => (self.block_rows * self.panel_width, n * self.panel_width),
         }
+    }
+}
+
+/// Adds up the first vectors of each row of `width`, and adds the sums to `target`.
+#[inline(always)]
+fn add_columns<L: Lanes>(proof: L::Proof, rows: &[L::Elem], width: usize, target: &mut [f64]) {
+    for chain in rows.chunks(CHAIN * width) {
+        let mut sum = L::splat(proof, L::Elem::default());
+        for row in chain.chunks(width) {
+            sum = sum + L::from_slice(proof, row);
+        }
+        add_widened(sum, target);
     }
 }

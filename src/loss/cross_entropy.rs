@@ -25,6 +25,7 @@ impl SampleLoss for CrossEntropy {
         p: L::Proof,
         scores: &mut [L::Elem],
         stride: usize,
+        width: usize,
         label: L,
         weight: L,
         gradient: bool,
@@ -33,13 +34,15 @@ impl SampleLoss for CrossEntropy {
         let one = L::splat(p, L::Elem::from_f64(1.0));
 
         let mut max = label;
-        for scores in scores.chunks(stride) {
+        for scores in scores.chunks(stride).flat_map(|part| part[..width].chunks_exact(L::LANES)) {
             max = L::from_slice(p, scores).max(max);
         }
         let max = D::max(p, max);
 
         let mut others = zero;
-        for scores in scores.chunks_mut(stride) {
+        for scores in
+            scores.chunks_mut(stride).flat_map(|part| part[..width].chunks_exact_mut(L::LANES))
+        {
             let e = math::exp(p, L::from_slice(p, scores) - max);
             others = others + e;
             if gradient {
@@ -58,7 +61,9 @@ impl SampleLoss for CrossEntropy {
         if gradient {
             // Subnormal derivatives are of no consequence, but would slow down the product to come.
             let tiny = L::splat(p, L::Elem::MIN_POSITIVE);
-            for scores in scores.chunks_mut(stride) {
+            for scores in
+                scores.chunks_mut(stride).flat_map(|part| part[..width].chunks_exact_mut(L::LANES))
+            {
                 let ds = L::from_slice(p, scores) * scale;
                 L::select(tiny.gt(ds), zero, ds).write_to(scores);
             }

@@ -18,6 +18,7 @@ impl SampleLoss for Hinge {
         p: L::Proof,
         scores: &mut [L::Elem],
         stride: usize,
+        width: usize,
         label: L,
         weight: L,
         gradient: bool,
@@ -26,7 +27,9 @@ impl SampleLoss for Hinge {
         let margin = L::splat(p, L::Elem::from_f64(self.margin));
         let one = L::splat(p, L::Elem::from_f64(1.0));
         let (mut loss, mut violations) = (zero, zero);
-        for scores in scores.chunks_mut(stride) {
+        for scores in
+            scores.chunks_mut(stride).flat_map(|part| part[..width].chunks_exact_mut(L::LANES))
+        {
             let violation = L::from_slice(p, scores) - label + margin;
             // Strictly: a margin that is met exactly is met. The label's own violation is −∞.
             let violated = violation.gt(zero);

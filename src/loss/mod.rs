@@ -51,15 +51,17 @@ impl Direction for ClassALane {
 
 /// The loss of one vector of scores after the other.
 pub(crate) trait SampleLoss: Copy + Send + Sync {
-    /// Reads a vector of scores from the start of each `stride` of `scores`, where those of the labels
+    /// Reads the first `width` scores of each `stride` of `scores`, whole vectors, where those of the labels
     /// are −∞ and stand in `label` instead. Returns the losses, not yet weighted, and the derivatives by
     /// the scores of the labels, weighted; with `gradient`, leaves the weighted derivatives by the other
     /// scores in place of the scores, and 0 in those of the labels.
+    #[allow(clippy::too_many_arguments, reason = "a matrix with its shape, and a sample")]
     fn evaluate<L: Lanes, D: Direction>(
         self,
         proof: L::Proof,
         scores: &mut [L::Elem],
         stride: usize,
+        width: usize,
         label: L,
         weight: L,
         gradient: bool,
@@ -94,21 +96,29 @@ impl<T: Scalar> Samples<'_, T> {
             let label = L::from_slice(proof, &labels[first..]);
             let weight = L::from_slice(proof, &weights[first..]);
             let scores = &mut scores[first..];
-            let (sample_losses, derivatives) =
-                loss.evaluate::<L, SampleALane>(proof, scores, stride, label, weight, gradient);
+            let (sample_losses, derivatives) = loss.evaluate::<L, SampleALane>(
+                proof,
+                scores,
+                stride,
+                L::LANES,
+                label,
+                weight,
+                gradient,
+            );
             sample_losses.write_to(&mut losses[first..]);
             derivatives.write_to(&mut labels[first..]);
         }
     }
 
-    /// Evaluates a loss. The scores of sample i lie vector by vector at the start of each `stride` of
-    /// `scores[i * LANES..]`; there is no more than whole strides.
+    /// Evaluates a loss. The scores of sample i are the first `width` of each `stride` of
+    /// `scores[i * width..]`.
     #[inline(always)]
     pub(crate) fn evaluate_by_sample<L: Lanes<Elem = T>>(
         self,
         proof: L::Proof,
         loss: impl SampleLoss,
         stride: usize,
+        width: usize,
         gradient: bool,
     ) {
         let Self { scores, labels, weights, losses } = self;
@@ -116,9 +126,9 @@ impl<T: Scalar> Samples<'_, T> {
         for i in 0..labels.len() {
             let label = L::splat(proof, labels[i]);
             let weight = L::splat(proof, weights[i]);
-            let scores = &mut scores[i * L::LANES..];
-            let (sample_losses, derivatives) =
-                loss.evaluate::<L, ClassALane>(proof, scores, stride, label, weight, gradient);
+            let scores = &mut scores[i * width..];
+            let (sample_losses, derivatives) = loss
+                .evaluate::<L, ClassALane>(proof, scores, stride, width, label, weight, gradient);
             sample_losses.write_to(&mut lanes);
             losses[i] = lanes[0];
             derivatives.write_to(&mut lanes);

@@ -7,8 +7,9 @@
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use super::{
-    tile::{Numbers, Tile, Vectors, add_outer_products, shape},
-    tiles,
+    n_panels, panel_width,
+    tile::{Numbers, Tile, add_outer_products, shape},
+    vectors_in_panel,
 };
 use crate::{
     kernel::{CHAIN, add_widened},
@@ -31,15 +32,15 @@ pub(crate) fn accumulate<L: Lanes>(
     dw: &mut [f64],
     dw_stride: usize,
 ) {
-    let panels = n_features.div_ceil(L::LANES);
+    let width = panel_width::<L>();
     assert!(n_rows <= panel_rows);
-    assert!(x.len() >= panels * panel_rows * L::LANES);
-    assert!(ds.len() >= n_classes.div_ceil(L::LANES) * panel_rows * L::LANES);
+    assert!(x.len() >= n_panels::<L>(n_features) * panel_rows * width);
+    assert!(ds.len() >= n_panels::<L>(n_classes) * panel_rows * width);
 
-    let (down, across) = shape::<L>();
-    for (panel, width) in tiles(panels, across) {
+    let (down, _) = shape::<L>();
+    for panel in 0..n_panels::<L>(n_features) {
         for class in (0..n_classes).step_by(down) {
-            let dw = &mut dw[class * dw_stride + panel * L::LANES..];
+            let dw = &mut dw[class * dw_stride + panel * width..];
             let classes = down.min(n_classes - class);
             let block = Block::<L> {
                 proof,
@@ -54,9 +55,9 @@ pub(crate) fn accumulate<L: Lanes>(
                 dw_stride,
             };
             // SAFETY: the buffers hold all panels, as asserted; the classes of a tile lie within one, as
-            // their number divides the lanes.
+            // their number divides its width.
             unsafe {
-                match (down, width) {
+                match (down, vectors_in_panel::<L>(n_features, panel)) {
                     (8, 3) => block.accumulate::<8, 3>(),
                     (8, 2) => block.accumulate::<8, 2>(),
                     (8, 1) => block.accumulate::<8, 1>(),
@@ -89,22 +90,22 @@ struct Block<'a, L: Lanes> {
 
 impl<L: Lanes> Block<'_, L> {
     /// # Safety
-    /// The panels of dS must have the classes from `class` to `class + M`, X the panels from `panel` to
-    /// `panel + V`, and both at least `n_rows` rows.
+    /// The panels of dS must have the classes from `class` to `class + M` in one panel, X the panel `panel`,
+    /// and both at least `n_rows` rows.
     #[inline(always)]
     unsafe fn accumulate<const M: usize, const V: usize>(self) {
         let Self { proof, ds, class, classes, x, panel, n_rows, panel_rows, dw, dw_stride } = self;
+        let width = panel_width::<L>();
         let zero = L::splat(proof, L::Elem::default());
         let mut sums: Tile<L, M, V> = [[zero; V]; M];
         for row in (0..n_rows).step_by(CHAIN) {
             let mut chain: Tile<L, M, V> = [[zero; V]; M];
             // SAFETY: both buffers have the panels, and the panels the rows, up to `n_rows`.
             unsafe {
-                let start = class / L::LANES * panel_rows * L::LANES + class % L::LANES;
-                let start = ds.as_ptr().add(start + row * L::LANES);
-                let numbers = Numbers { start, of_number: 1, of_step: L::LANES };
-                let start = x.as_ptr().add((panel * panel_rows + row) * L::LANES);
-                let vectors = Vectors { start, of_vector: panel_rows * L::LANES };
+                let start = class / width * panel_rows * width + class % width;
+                let start = ds.as_ptr().add(start + row * width);
+                let numbers = Numbers { start, of_number: 1, of_step: width };
+                let vectors = x.as_ptr().add((panel * panel_rows + row) * width);
                 add_outer_products(proof, &mut chain, numbers, vectors, CHAIN.min(n_rows - row));
             }
             for i in 0..M {

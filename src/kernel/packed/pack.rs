@@ -1,6 +1,7 @@
-//! W and X in panels: panel `p` of a matrix holds its columns from `p * LANES` on, all rows of them one
-//! after the other, with zeros where columns are missing.
+//! W and X in panels: panel `p` of a matrix holds its columns from `p` times the width of a panel on, all
+//! rows of them one after the other, with zeros where columns are missing.
 
+use super::panel_width;
 use crate::{
     LinearModel,
     kernel::{PackedWeights, RowBlock},
@@ -18,16 +19,17 @@ pub(in crate::kernel) fn pack<L: Lanes>(
     packed: &mut PackedWeights<L::Elem>,
 ) {
     let (c, d) = (model.n_classes(), model.n_features());
-    let padded = c.next_multiple_of(L::LANES);
+    let width = panel_width::<L>();
+    let padded = c.next_multiple_of(width);
     packed.bias.resize(padded);
     let bias = packed.bias.as_mut_slice();
     bias[..c].copy_from_slice(model.bias());
     bias[c..].fill(L::Elem::default());
 
     packed.weights.resize(padded * d);
-    let panels = packed.weights.as_mut_slice().chunks_exact_mut(L::LANES * d);
-    for (panel, classes) in panels.zip(model.weights().chunks(L::LANES * d)) {
-        for (l, row) in panel.chunks_exact_mut(L::LANES).enumerate() {
+    let panels = packed.weights.as_mut_slice().chunks_exact_mut(width * d);
+    for (panel, classes) in panels.zip(model.weights().chunks(width * d)) {
+        for (l, row) in panel.chunks_exact_mut(width).enumerate() {
             row.fill(L::Elem::default());
             for (weight, class) in row.iter_mut().zip(classes.chunks_exact(d)) {
                 *weight = class[l];
@@ -46,20 +48,24 @@ pub(crate) fn pack_rows<L: Lanes>(
     panel_rows: usize,
 ) {
     assert!(rows.len() <= panel_rows);
-    let d = rows.n_features();
+    let (d, width) = (rows.n_features(), panel_width::<L>());
     for first in (0..rows.len()).step_by(TOGETHER) {
-        let panels = panels.chunks_exact_mut(panel_rows * L::LANES);
-        for (feature, panel) in (0..d).step_by(L::LANES).zip(panels) {
+        let panels = panels.chunks_exact_mut(panel_rows * width);
+        for (start, panel) in (0..d).step_by(width).zip(panels) {
             for r in first..rows.len().min(first + TOGETHER) {
-                // SAFETY: a row is valid for reading its `d` features.
-                let x = unsafe {
-                    let source = rows.row(r).add(feature);
-                    match d - feature {
-                        rest if rest < L::LANES => L::load_first(proof, source, rest),
-                        _ => L::load(proof, source),
-                    }
-                };
-                x.write_to(&mut panel[r * L::LANES..]);
+                let target = &mut panel[r * width..][..width];
+                let features = (start..d).step_by(L::LANES);
+                for (feature, target) in features.zip(target.chunks_exact_mut(L::LANES)) {
+                    // SAFETY: a row is valid for reading its `d` features.
+                    let x = unsafe {
+                        let source = rows.row(r).add(feature);
+                        match d - feature {
+                            rest if rest < L::LANES => L::load_first(proof, source, rest),
+                            _ => L::load(proof, source),
+                        }
+                    };
+                    x.write_to(target);
+                }
             }
         }
     }

@@ -2,14 +2,15 @@
 //! steps are the features, whose numbers are broadcast from the panels of X.
 
 use super::{
-    tile::{Numbers, Vectors, add_outer_products, shape},
-    tiles,
+    n_panels, panel_width,
+    tile::{Numbers, add_outer_products, shape},
+    vectors_in_panel,
 };
 use crate::{kernel::PackedWeights, simd::Lanes};
 
-/// Writes the scores of the first `n_rows` rows into panels of S: that of row r for class k to
-/// `scores[(k / LANES * panel_rows + r) * LANES + k % LANES]`. Classes that fill up the last panel get
-/// the score 0; rows up to the next multiple of 8 are written too, with whatever the panels of X hold.
+/// Writes the scores of the first `n_rows` rows into panels of S, of `panel_rows` rows each. Classes that
+/// fill up the last panel get the score 0; rows up to the next multiple of 8 are written too, with whatever
+/// the panels of X hold.
 #[inline(always)]
 pub(crate) fn scores<L: Lanes>(
     proof: L::Proof,
@@ -19,21 +20,20 @@ pub(crate) fn scores<L: Lanes>(
     weights: &PackedWeights<L::Elem>,
     scores: &mut [L::Elem],
 ) {
-    let d = weights.n_features;
-    let panels = weights.n_classes.div_ceil(L::LANES);
+    let (c, d, width) = (weights.n_classes, weights.n_features, panel_width::<L>());
     assert!(n_rows <= panel_rows && panel_rows.is_multiple_of(8));
-    assert!(x.len() >= d.div_ceil(L::LANES) * panel_rows * L::LANES);
-    assert!(weights.weights.as_slice().len() >= panels * d * L::LANES);
-    assert!(scores.len() >= panels * panel_rows * L::LANES);
+    assert!(x.len() >= n_panels::<L>(d) * panel_rows * width);
+    assert!(weights.weights.as_slice().len() >= n_panels::<L>(c) * d * width);
+    assert!(scores.len() >= n_panels::<L>(c) * panel_rows * width);
 
-    let (down, across) = shape::<L>();
-    for (panel, width) in tiles(panels, across) {
+    let (down, _) = shape::<L>();
+    for panel in 0..n_panels::<L>(c) {
         for row in (0..n_rows).step_by(down) {
             let block = Block::<L> { proof, x, row, panel_rows, weights, panel, scores };
             // SAFETY: the buffers hold all panels, as asserted, and each of the panels the rows of the
             // tile, as their number is a multiple of the rows of a tile.
             unsafe {
-                match (down, width) {
+                match (down, vectors_in_panel::<L>(c, panel)) {
                     (8, 3) => block.scores::<8, 3>(),
                     (8, 2) => block.scores::<8, 2>(),
                     (8, 1) => block.scores::<8, 1>(),
@@ -62,33 +62,34 @@ struct Block<'a, L: Lanes> {
 
 impl<L: Lanes> Block<'_, L> {
     /// # Safety
-    /// The panels of X must have the rows from `row` to `row + M`, the weights the panels from `panel`
-    /// to `panel + V`.
+    /// The panels of X must have the rows from `row` to `row + M`, the weights the panel.
     #[inline(always)]
     unsafe fn scores<const M: usize, const V: usize>(self) {
         let Self { proof, x, row, panel_rows, weights, panel, scores } = self;
-        let d = weights.n_features;
+        let (d, width) = (weights.n_features, panel_width::<L>());
         let mut tile = [[L::splat(proof, L::Elem::default()); V]; M];
-        let of_vector = d * L::LANES;
-        for feature in (0..d).step_by(L::LANES) {
-            let steps = L::LANES.min(d - feature);
+        for feature in (0..d).step_by(width) {
+            let steps = width.min(d - feature);
             // SAFETY: the panel of X that starts with `feature` has the rows, that of W the features.
             unsafe {
-                let start = x.as_ptr().add(feature * panel_rows + row * L::LANES);
-                let numbers = Numbers { start, of_number: L::LANES, of_step: 1 };
-                let start = weights.weights.as_slice().as_ptr();
-                let start = start.add((panel * d + feature) * L::LANES);
-                let vectors = Vectors { start, of_vector };
+                let start = x.as_ptr().add(feature * panel_rows + row * width);
+                let numbers = Numbers { start, of_number: width, of_step: 1 };
+                let vectors =
+                    weights.weights.as_slice().as_ptr().add((panel * d + feature) * width);
                 add_outer_products(proof, &mut tile, numbers, vectors, steps);
             }
         }
-        for (v, bias) in
-            weights.bias.as_slice()[panel * L::LANES..].chunks_exact(L::LANES).enumerate().take(V)
-        {
-            let bias = L::from_slice(proof, bias);
+        let bias = &weights.bias.as_slice()[panel * width..];
+        let scores = &mut scores[(panel * panel_rows + row) * width..];
+        for v in 0..V {
+            let bias = L::from_slice(proof, &bias[v * L::LANES..]);
             for (i, sums) in tile.iter().enumerate() {
-                let target = ((panel + v) * panel_rows + row + i) * L::LANES;
-                (sums[v] + bias).write_to(&mut scores[target..]);
+                (sums[v] + bias).write_to(&mut scores[i * width + v * L::LANES..]);
+            }
+        }
+        if V * L::LANES < width {
+            for scores in scores.chunks_mut(width).take(M) {
+                scores[V * L::LANES..width].fill(L::Elem::default());
             }
         }
     }

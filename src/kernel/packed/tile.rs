@@ -26,14 +26,13 @@ pub(super) struct Numbers<T> {
     pub(super) of_step: usize,
 }
 
-/// The vectors of each step: vector `v` of step `k` is at `start + v * of_vector + k * LANES`.
-#[derive(Clone, Copy)]
-pub(super) struct Vectors<T> {
-    pub(super) start: *const T,
-    pub(super) of_vector: usize,
+/// The columns of a panel: the vectors of the widest tile.
+pub(crate) const fn panel_width<L: Lanes>() -> usize {
+    shape::<L>().1 * L::LANES
 }
 
-/// Adds the outer products of `steps` steps to the tile.
+/// Adds the outer products of `steps` steps to the tile. The vectors of each step are the first ones of a
+/// row of a panel, the rows following each other from `vectors` on.
 ///
 /// # Safety
 /// The numbers and the vectors of all steps must be valid for reading.
@@ -42,14 +41,14 @@ pub(super) unsafe fn add_outer_products<L: Lanes, const M: usize, const V: usize
     proof: L::Proof,
     tile: &mut Tile<L, M, V>,
     numbers: Numbers<L::Elem>,
-    vectors: Vectors<L::Elem>,
+    vectors: *const L::Elem,
     steps: usize,
 ) {
     for k in 0..steps {
         let mut x = [tile[0][0]; V];
         for v in 0..V {
             // SAFETY: the caller grants the vectors of each step.
-            let start = unsafe { vectors.start.add(v * vectors.of_vector + k * L::LANES) };
+            let start = unsafe { vectors.add(k * panel_width::<L>() + v * L::LANES) };
             // SAFETY: as above.
             x[v] = unsafe { L::load(proof, start) };
         }
