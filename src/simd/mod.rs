@@ -72,8 +72,8 @@ pub trait Lanes:
     /// `yes` where the mask is set, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
 
-    /// The sum of the lanes of each of four vectors, in a fixed order of additions.
-    fn sum4(vectors: [Self; 4]) -> [Self::Elem; 4];
+    /// The sum of the lanes of each of four vectors, in a fixed order of additions, and `plus`.
+    fn sum4(vectors: [Self; 4], plus: Self::Elem) -> [Self::Elem; 4];
 
     /// The bits of the lanes, added as integers.
     fn add_bits(self, b: Self) -> Self;
@@ -87,8 +87,7 @@ pub trait Lanes:
     /// The sum of all lanes, by halving.
     #[inline(always)]
     fn sum_lanes(self) -> Self::Elem {
-        let lanes = [self, self, self, self];
-        Self::sum4(lanes)[0]
+        Self::sum4([self; 4], Self::Elem::default())[0]
     }
 
     /// The largest lane, by halving.

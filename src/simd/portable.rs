@@ -117,8 +117,8 @@ macro_rules! portable_lanes {
             }
 
             #[inline(always)]
-            fn sum4(v: [Self; 4]) -> [$elem; 4] {
-                [v[0].0.reduce_add(), v[1].0.reduce_add(), v[2].0.reduce_add(), v[3].0.reduce_add()]
+            fn sum4(v: [Self; 4], plus: $elem) -> [$elem; 4] {
+                v.map(|v| v.0.reduce_add() + plus)
             }
 
             #[inline(always)]

@@ -55,7 +55,7 @@ macro_rules! x86_lanes {
         bits: $bits:ident, from_bits: $from_bits:ident;
         add_bits: $add_bits:ident, sub_bits: $sub_bits:ident;
         shl: $shl:expr, shr: $shr:expr;
-        gt: $gt:expr, select: $select:expr, load_first: $load_first:expr, halves: $halves:expr;
+        gt: $gt:expr, select: $select:expr, load_first: $load_first:expr;
         sum4: $sum4:ident;
     ) => {
         $(#[$doc])*
@@ -132,9 +132,9 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
-            fn sum4(v: [Self; 4]) -> [$elem; 4] {
+            fn sum4(v: [Self; 4], plus: $elem) -> [$elem; 4] {
                 // SAFETY: the vectors were made with a proof that the machine has the instructions.
-                unsafe { $sum4($halves(v[0].0), $halves(v[1].0), $halves(v[2].0), $halves(v[3].0)) }
+                unsafe { $sum4(v[0].0, v[1].0, v[2].0, v[3].0, plus) }
             }
 
             #[inline(always)]
@@ -187,9 +187,8 @@ x86_lanes! {
     shl: _mm256_slli_epi32::<23>, shr: _mm256_srli_epi32::<23>;
     gt: _mm256_cmp_ps::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_ps(no, yes, mask),
-    load_first: |source, n| _mm256_maskload_ps(source, first_of_8(n)),
-    halves: |v| v;
-    sum4: sum4_f32;
+    load_first: |source, n| _mm256_maskload_ps(source, first_of_8(n));
+    sum4: sum4_f32x8;
 }
 
 x86_lanes! {
@@ -204,9 +203,8 @@ x86_lanes! {
     shl: _mm256_slli_epi64::<52>, shr: _mm256_srli_epi64::<52>;
     gt: _mm256_cmp_pd::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_pd(no, yes, mask),
-    load_first: |source, n| _mm256_maskload_pd(source, first_of_4(n)),
-    halves: |v| v;
-    sum4: sum4_f64;
+    load_first: |source, n| _mm256_maskload_pd(source, first_of_4(n));
+    sum4: sum4_f64x4;
 }
 
 x86_lanes! {
@@ -221,9 +219,8 @@ x86_lanes! {
     shl: _mm512_slli_epi32::<23>, shr: _mm512_srli_epi32::<23>;
     gt: _mm512_cmp_ps_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_ps(mask, no, yes),
-    load_first: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source),
-    halves: |v| _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
-    sum4: sum4_f32;
+    load_first: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
+    sum4: sum4_f32x16;
 }
 
 x86_lanes! {
@@ -238,9 +235,8 @@ x86_lanes! {
     shl: _mm512_slli_epi64::<52>, shr: _mm512_srli_epi64::<52>;
     gt: _mm512_cmp_pd_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_pd(mask, no, yes),
-    load_first: |source, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as __mmask8, source),
-    halves: |v| _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd::<1>(v));
-    sum4: sum4_f64;
+    load_first: |source, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as __mmask8, source);
+    sum4: sum4_f64x8;
 }
 
 /// The mask whose first `n` of eight 32-bit lanes are set.
@@ -265,13 +261,13 @@ unsafe fn first_of_4(n: usize) -> __m256i {
     unsafe { _mm256_cmpgt_epi64(_mm256_set1_epi64x(n as i64), _mm256_setr_epi64x(0, 1, 2, 3)) }
 }
 
-/// The sums of four vectors: three rounds of adding halves, each of which brings two vectors into
-/// the place of one.
+/// The sums of four vectors and a number: rounds of adding halves, each of which brings two vectors into
+/// the place of one, until the four sums stand side by side.
 ///
 /// # Safety
 /// The machine must have AVX2.
 #[inline(always)]
-unsafe fn sum4_f32(a: __m256, b: __m256, c: __m256, d: __m256) -> [f32; 4] {
+unsafe fn sum4_f32x8(a: __m256, b: __m256, c: __m256, d: __m256, plus: f32) -> [f32; 4] {
     // SAFETY: as the caller says; the array has room for four lanes.
     unsafe {
         let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
@@ -281,25 +277,71 @@ unsafe fn sum4_f32(a: __m256, b: __m256, c: __m256, d: __m256) -> [f32; 4] {
         let abcd = _mm256_add_ps(low, high);
         let sums = _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps::<1>(abcd));
         let mut out = [0.0; 4];
-        _mm_storeu_ps(out.as_mut_ptr(), sums);
+        _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(sums, _mm_set1_ps(plus)));
         out
     }
 }
 
-/// The sums of four vectors, as [`sum4_f32`].
+/// As [`sum4_f32x8`].
 ///
 /// # Safety
 /// The machine must have AVX2.
 #[inline(always)]
-unsafe fn sum4_f64(a: __m256d, b: __m256d, c: __m256d, d: __m256d) -> [f64; 4] {
+unsafe fn sum4_f64x4(a: __m256d, b: __m256d, c: __m256d, d: __m256d, plus: f64) -> [f64; 4] {
     // SAFETY: as the caller says; the array has room for four lanes.
     unsafe {
         let ab = _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
         let cd = _mm256_add_pd(_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d));
         let low = _mm256_permute2f128_pd::<0x20>(ab, cd);
         let high = _mm256_permute2f128_pd::<0x31>(ab, cd);
+        let sums = _mm256_add_pd(low, high);
         let mut out = [0.0; 4];
-        _mm256_storeu_pd(out.as_mut_ptr(), _mm256_add_pd(low, high));
+        _mm256_storeu_pd(out.as_mut_ptr(), _mm256_add_pd(sums, _mm256_set1_pd(plus)));
+        out
+    }
+}
+
+/// As [`sum4_f32x8`].
+///
+/// # Safety
+/// The machine must have AVX-512 F and DQ.
+#[inline(always)]
+unsafe fn sum4_f32x16(a: __m512, b: __m512, c: __m512, d: __m512, plus: f32) -> [f32; 4] {
+    // SAFETY: as the caller says; the array has room for four lanes.
+    unsafe {
+        let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        let low = _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd);
+        let high = _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd);
+        let abcd = _mm512_add_ps(low, high);
+        let half = _mm256_add_ps(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps::<1>(abcd));
+        let sums = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
+        let mut out = [0.0; 4];
+        _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(sums, _mm_set1_ps(plus)));
+        out
+    }
+}
+
+/// As [`sum4_f32x8`].
+///
+/// # Safety
+/// The machine must have AVX-512 F and DQ.
+#[inline(always)]
+unsafe fn sum4_f64x8(a: __m512d, b: __m512d, c: __m512d, d: __m512d, plus: f64) -> [f64; 4] {
+    // SAFETY: as the caller says.
+    unsafe {
+        let ab = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+        let cd = _mm512_add_pd(_mm512_unpacklo_pd(c, d), _mm512_unpackhi_pd(c, d));
+        let low = _mm512_shuffle_f64x2::<0b10_00_10_00>(ab, cd);
+        let high = _mm512_shuffle_f64x2::<0b11_01_11_01>(ab, cd);
+        // Two pairs of lanes of a and b, and then two of c and d.
+        let abcd = _mm512_add_pd(low, high);
+        let ab = _mm_add_pd(_mm512_castpd512_pd128(abcd), _mm512_extractf64x2_pd::<1>(abcd));
+        let cd = _mm_add_pd(_mm512_extractf64x2_pd::<2>(abcd), _mm512_extractf64x2_pd::<3>(abcd));
+        let mut out = [0.0; 4];
+        let plus = _mm_set1_pd(plus);
+        _mm_storeu_pd(out.as_mut_ptr(), _mm_add_pd(ab, plus));
+        _mm_storeu_pd(out.as_mut_ptr().add(2), _mm_add_pd(cd, plus));
         out
     }
 }

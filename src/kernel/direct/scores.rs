@@ -105,10 +105,7 @@ unsafe fn rows_by_classes<L: Lanes, const K: usize>(
     }
 
     for (k, sums) in sums.into_iter().enumerate() {
-        let sums = L::sum4(sums);
-        let target = &mut scores[k * stride..][..TILE];
-        for (score, sum) in target.iter_mut().zip(sums) {
-            *score = sum + tile.bias[k];
-        }
+        let sums = L::sum4(sums, tile.bias[k]);
+        scores[k * stride..][..TILE].copy_from_slice(&sums);
     }
 }
