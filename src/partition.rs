@@ -30,6 +30,8 @@ impl Partition {
         let worth = n_samples.saturating_mul(parameters) / MIN_TASK_WORK;
         let affordable = MAX_GRADIENT_BYTES / size_of::<f64>() / parameters;
         let tasks = worth.min(affordable).clamp(1, MAX_TASKS);
+        // A power of two is as much work for each of two, four or eight threads.
+        let tasks = 1 << tasks.ilog2();
         let task_rows = n_samples.div_ceil(tasks).next_multiple_of(ROW_MULTIPLE);
         Self { n_samples, task_rows }
     }

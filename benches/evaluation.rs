@@ -1,0 +1,84 @@
+//! The speed of one evaluation of the loss and its gradient, in the steady state: every shape × loss ×
+//! instruction set, on one thread and on all.
+//!
+//! `cargo bench --bench evaluation` runs them all; `cargo bench --bench evaluation -- images/hinge` those
+//! whose name contains the text. Names are `shape/loss/instructions/threads`. Throughput is in samples a
+//! second; at 4 N D C operations an evaluation, the flop rate follows.
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use rand_xoshiro::{
+    Xoshiro256PlusPlus,
+    rand_core::{Rng, SeedableRng},
+};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use softmargin::{Batch, Evaluator, Isa, LinearModel, MatrixView, Objective};
+use std::time::Duration;
+
+/// Name, samples, features, classes.
+const SHAPES: &[(&str, usize, usize, usize)] = &[
+    ("images", 60_000, 784, 10),
+    ("cifar", 50_000, 3072, 10),
+    ("minibatch", 256, 784, 10),
+    ("probe-100", 100_000, 384, 100),
+    ("probe-1000", 20_000, 1024, 1000),
+    ("binary", 1_000_000, 32, 2),
+    ("letters", 20_000, 16, 26),
+    ("odd", 4097, 1023, 37),
+];
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(10)
+        .configure_from_args();
+    let all_threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let pools = [1, all_threads].map(pool);
+    for shape in SHAPES {
+        evaluations(&mut criterion, shape, &pools[..all_threads.min(2)]);
+    }
+    criterion.final_summary();
+}
+
+fn pool(threads: usize) -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads")
+}
+
+fn evaluations(
+    criterion: &mut Criterion,
+    &(name, n, d, c): &(&str, usize, usize, usize),
+    pools: &[ThreadPool],
+) {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+    let mut uniform = || (random.next_u32() >> 8) as f32 / (1 << 24) as f32 - 0.5;
+    let features: Vec<f32> = (0..n * d).map(|_| 3.0 * uniform()).collect();
+    let labels: Vec<u32> = (0..n).map(|_| ((uniform() + 0.5) * c as f32) as u32).collect();
+    let mut model = LinearModel::<f32>::zeros(c, d);
+    model.weights_mut().iter_mut().for_each(|w| *w = 0.05 * uniform());
+    let features = MatrixView::new(&features, n, d).expect("a matrix");
+    let batch = Batch::new(features, &labels).expect("a batch");
+    let mut gradient = LinearModel::zeros(c, d);
+
+    for (loss, objective) in
+        [("cross-entropy", Objective::cross_entropy()), ("hinge", Objective::hinge(1.0))]
+    {
+        let mut group = criterion.benchmark_group(format!("{name}/{loss}"));
+        group.throughput(Throughput::Elements(n as u64));
+        for isa in Isa::available() {
+            for pool in pools {
+                let mut evaluator = Evaluator::new(objective.with_l2(1e-4)).with_isa(isa);
+                let id = BenchmarkId::new(isa.name(), pool.current_num_threads());
+                group.bench_function(id, |bencher| {
+                    pool.install(|| {
+                        bencher.iter(|| {
+                            evaluator
+                                .loss_and_gradient(&model, &batch, &mut gradient)
+                                .expect("an evaluation")
+                        });
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+}
