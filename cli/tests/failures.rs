@@ -125,9 +125,17 @@ fn an_earlier_model_survives() {
     let folder = folder();
     let model = write(&folder, "model.safetensors", "precious");
     let overflowing = write(&folder, "bad.csv", "1e38,0\n-1e38,1\n");
-    fails(1, &["train", "--data", &overflowing, "--out", &model], &["row 0"]);
+    fails(
+        1,
+        &["train", "--data", &overflowing, "--out", &model],
+        &["after 0 iterations", "not finite"],
+    );
     assert_eq!(fs::read(&model).unwrap(), b"precious");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "a temporary file was left");
+
+    let sgd = ["--solver", "sgd", "--learning-rate", "1e38", "--l2", "1", "--out", &model];
+    fails(1, &[&["train"], &sgd[..]].concat(), &["not finite", "learning rate"]);
+    assert_eq!(fs::read(&model).unwrap(), b"precious");
 
     fails(1, &["train", "--out", "/no/such/folder/model"], &["cannot write /no/such/folder/model"]);
     let place = text(folder.path());

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use softmargin::{
     Evaluator, LinearModel,
-    train::{Lbfgs, Progress, Sgd, Summary},
+    train::{Lbfgs, Progress, Sgd, StopReason, Summary},
 };
 use std::{
     io::{Write, stdout},
@@ -135,6 +135,13 @@ impl Train {
         let seconds = start.elapsed().as_secs_f64();
         reporter.finish();
         let summary = summary?;
+        if summary.stop_reason == StopReason::Diverged {
+            bail!(
+                "after {} {unit}s a step led to where the loss is not finite; smaller features or a lower \
+                 learning rate may help",
+                summary.progress.iteration
+            );
+        }
 
         let accuracy = |data: &Dataset| data.accuracy(&model.predict(data.view()?)?);
         let train_accuracy = accuracy(train)?;
