@@ -13,8 +13,14 @@ use super::{
 };
 use crate::{
     kernel::{CHAIN, add_widened},
-    simd::Lanes,
+    simd::{Lanes, prefetch},
 };
+
+/// Elements of dW in a cache line.
+const LINE: usize = 64 / size_of::<f64>();
+
+/// Cache lines of dW that are asked for with every chain.
+const LINES_AHEAD: usize = 6;
 
 /// Adds Σ_r dS[r][k] X[r][l] to `dw[k * dw_stride + l]` for all classes k and features l, where X and dS
 /// are panels of `panel_rows` rows of which the first `n_rows` count. Up to the next multiple of the
@@ -98,7 +104,14 @@ impl<L: Lanes> Block<'_, L> {
         let width = panel_width::<L>();
         let zero = L::splat(proof, L::Elem::default());
         let mut sums: Tile<L, M, V> = [[zero; V]; M];
+        // dW is too large for the near caches. While the tile is summed it is brought near, little by little,
+        // as a burst of requests would hold up those for X and dS.
+        let mut lines =
+            (0..classes).flat_map(|i| (0..V * L::LANES).step_by(LINE).map(move |l| (i, l)));
         for row in (0..n_rows).step_by(CHAIN) {
+            for (i, l) in lines.by_ref().take(LINES_AHEAD) {
+                prefetch(dw[i * dw_stride..].as_ptr().wrapping_add(l));
+            }
             let mut chain: Tile<L, M, V> = [[zero; V]; M];
             // SAFETY: both buffers have the panels, and the panels the rows, up to `n_rows`.
             unsafe {
