@@ -71,7 +71,7 @@ impl<T: Scalar> Evaluator<T> {
     /// half the time.
     ///
     /// # Errors
-    /// As [`loss_and_gradient`](Self::loss_and_gradient).
+    /// As [`loss_and_gradient`](Self::loss_and_gradient), except for a gradient that overflows.
     pub fn loss(&mut self, model: &LinearModel<T>, batch: &Batch<'_, T>) -> Result<f64, Error> {
         self.check(model)?;
         self.sum(model, batch, false)?;
