@@ -6,13 +6,14 @@ use crate::{
     kernel::Pack,
     predict::ScoreBlock,
     reduce::{Mean, Reduce},
-    task::RunTask,
+    task::{AddBlocks, RunTask},
 };
 
 /// The kernels of an element type.
 pub trait Kernels: Sized {
     fn pack(isa: Isa, kernel: Pack<'_, Self>);
     fn run_task(isa: Isa, kernel: RunTask<'_, Self>);
+    fn add_blocks(isa: Isa, kernel: AddBlocks<'_, Self>);
     fn reduce(isa: Isa, kernel: Reduce<'_, Self>);
     fn mean(isa: Isa, kernel: Mean<'_, Self>) -> Result<f64, Error>;
     fn score_block(isa: Isa, kernel: ScoreBlock<'_, Self>);
@@ -25,6 +26,9 @@ macro_rules! kernels {
                 isa.run(kernel)
             }
             fn run_task(isa: Isa, kernel: RunTask<'_, Self>) {
+                isa.run(kernel)
+            }
+            fn add_blocks(isa: Isa, kernel: AddBlocks<'_, Self>) {
                 isa.run(kernel)
             }
             fn reduce(isa: Isa, kernel: Reduce<'_, Self>) {

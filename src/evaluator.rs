@@ -5,10 +5,11 @@ use crate::{
     Batch, Error, Isa, LinearModel, Objective, Partial, Scalar, diagnose,
     kernel::{Pack, PackedWeights, Path},
     parallel::for_each_chunk,
-    partition::Partition,
+    partition::{Partition, Sharing},
     reduce::{Mean, Reduce},
-    task::{Pass, RunTask, Task},
+    task::{AddBlocks, Pass, RunTask, Task},
 };
+use core::ops::Range;
 
 /// Computes losses and gradients.
 ///
@@ -126,42 +127,68 @@ impl<T: Scalar> Evaluator<T> {
         gradient: bool,
     ) -> Result<(), Error> {
         model.check_features(batch.n_features())?;
-        let (c, d) = (model.n_classes(), model.n_features());
-        let partition = Partition::new(batch.n_samples(), c, d);
-        let n_tasks = partition.n_tasks();
+        let (n, c, d) = (batch.n_samples(), model.n_classes(), model.n_features());
+        let path = Path::of(c);
+        let rows = path.block_rows::<T>(d);
+        let sharing = Sharing::new(path, c, d);
+        let partition = Partition::new(n, c, d);
+        let n_tasks = sharing.map_or(partition.n_tasks(), |sharing| sharing.n_tasks);
         if self.tasks.len() < n_tasks {
             self.tasks.resize_with(n_tasks, Task::default);
         }
-        let path = Path::of(c);
         T::pack(self.isa, Pack { path, model, weights: &mut self.weights });
-        let loss = self.objective.loss();
-        let pass = Pass { path, loss, model, weights: &self.weights, batch, gradient };
+        let (loss, shared) = (self.objective.loss(), sharing.is_some());
+        let pass = Pass { path, loss, model, weights: &self.weights, batch, gradient, shared };
         let tasks = &mut self.tasks[..n_tasks];
         tasks.iter_mut().for_each(|task| task.resize(&pass));
-        for_each_chunk(tasks, 1, |i, task| {
-            let task = &mut task[0];
-            T::run_task(self.isa, RunTask { task, pass: &pass, samples: partition.samples(i) });
-        });
-        if let Some(error) = tasks.iter_mut().find_map(Task::take_error) {
-            return Err(error);
-        }
-
         self.total.reshape(c, d);
         let (dw, rest) = self.total.sums_mut().split_at_mut(c * d);
         let (db, scalars) = rest.split_at_mut(c);
-        let tasks = &*tasks;
-        scalars[0] = tasks.iter().map(Task::loss).sum();
-        scalars[1] = batch.total_weight();
-        if gradient {
-            for_each_chunk(dw, d * c.div_ceil(n_tasks), |i, dw| {
-                let first_class = i * c.div_ceil(n_tasks);
-                T::reduce(self.isa, Reduce { tasks, first_class, n_features: d, dw });
+
+        dw.fill(0.0);
+        db.fill(0.0);
+        scalars.copy_from_slice(&[0.0, batch.total_weight()]);
+        let isa = self.isa;
+        let mut run = |tasks: &mut [Task<T>], samples: &(dyn Fn(usize) -> Range<usize> + Sync)| {
+            for_each_chunk(tasks, 1, |i, task| {
+                let (task, samples) = (&mut task[0], samples(i));
+                T::run_task(isa, RunTask { task, pass: &pass, samples });
             });
-            db.fill(0.0);
             for task in tasks {
+                if let Some(error) = task.take_error() {
+                    return Err(error);
+                }
+                scalars[0] += task.loss();
                 let sums = db.iter_mut().zip(task.bias_gradient());
                 sums.for_each(|(sum, term)| *sum += term);
             }
+            Ok(())
+        };
+        match sharing {
+            None => {
+                run(tasks, &|i| partition.samples(i))?;
+                if gradient {
+                    let (tasks, part) = (&*tasks, c.div_ceil(n_tasks));
+                    for_each_chunk(dw, part * d, |i, dw| {
+                        let first_class = i * part;
+                        T::reduce(isa, Reduce { tasks, first_class, n_features: d, dw });
+                    });
+                }
+            }
+            Some(Sharing { part_classes: part, .. }) => {
+                for start in (0..n).step_by(n_tasks * rows) {
+                    run(tasks, &|i| n.min(start + i * rows)..n.min(start + (i + 1) * rows))?;
+                    if gradient {
+                        let tasks = &*tasks;
+                        for_each_chunk(dw, part * d, |i, dw| {
+                            let classes = i * part..c.min((i + 1) * part);
+                            T::add_blocks(isa, AddBlocks { tasks, classes, n_features: d, dw });
+                        });
+                    }
+                }
+            }
+        }
+        if gradient {
             if !self.total.gradient().iter().fold(true, |all, sum| all & sum.is_finite()) {
                 return Err(diagnose::gradient(&self.objective, model, batch));
             }

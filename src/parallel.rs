@@ -1,5 +1,13 @@
 //! Threads: rayon's where the feature is on, the caller's alone where it is not.
 
+/// The threads that there are to share work.
+pub(crate) fn n_threads() -> usize {
+    #[cfg(feature = "rayon")]
+    return rayon::current_num_threads();
+    #[cfg(not(feature = "rayon"))]
+    return 1;
+}
+
 /// Calls `f(i, chunk)` for the i-th chunk of `chunk_len` items (the last one may be shorter), in
 /// parallel on the current rayon pool. By halving with `join`, which allocates nothing.
 #[cfg(feature = "rayon")]
@@ -26,7 +34,7 @@ pub(crate) fn for_each_chunk<T: Send>(
         );
     }
     // A pool of one thread has nothing to offer; without one, there is nowhere to go to.
-    if items.len() <= chunk_len || rayon::current_num_threads() == 1 {
+    if items.len() <= chunk_len || n_threads() == 1 {
         items.chunks_mut(chunk_len).enumerate().for_each(|(i, chunk)| f(i, chunk));
     } else {
         halve(items, chunk_len, 0, &f);

@@ -2,6 +2,7 @@
 //! that, and the fixed order in which the tasks' sums are added, is what makes the bits of a result
 //! the same on any number of threads.
 
+use crate::{kernel::Path, parallel::n_threads};
 use core::ops::Range;
 
 /// Multiplications in each of the two products below which a task is not worth a thread: some tens
@@ -16,6 +17,34 @@ const MAX_GRADIENT_BYTES: usize = 32 << 20;
 
 /// Tasks begin at multiples of this many rows, the longest vector there is.
 const ROW_MULTIPLE: usize = 16;
+
+/// From so many weights on, the gradient is one for all tasks: gradients of their own, larger than a
+/// near cache, would be read from memory and written to it for every block, and take up memory.
+const SHARED_WEIGHTS: usize = 1 << 18;
+
+/// The most tasks that share a gradient.
+pub(crate) const MAX_SHARING: usize = 64;
+
+/// How threads share one gradient: again and again, each task computes the derivatives of one block of
+/// rows; then the gradient is added to, each range of its classes by one thread, block by block. As all
+/// sums go in the order of the blocks, their bits do not depend on how many are at hand at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sharing {
+    /// The tasks, as many as there are threads.
+    pub(crate) n_tasks: usize,
+    /// The classes of a range, whole tiles for all lanes.
+    pub(crate) part_classes: usize,
+}
+
+impl Sharing {
+    /// If the gradient is so large that it is shared.
+    pub(crate) fn new(path: Path, n_classes: usize, n_features: usize) -> Option<Self> {
+        let shared = path == Path::Packed && n_classes.saturating_mul(n_features) >= SHARED_WEIGHTS;
+        let threads = n_threads().min(MAX_SHARING);
+        let part_classes = n_classes.div_ceil(threads).next_multiple_of(8);
+        shared.then_some(Self { n_tasks: threads, part_classes })
+    }
+}
 
 /// A division of N samples into ranges.
 #[derive(Clone, Copy, Debug)]

@@ -54,7 +54,7 @@ impl<T: Scalar> Run<T> for ScoreBlock<'_, T> {
         let c = self.weights.n_classes();
         let n = self.scores.len() / c;
         let stride = Path::Direct.block_rows::<T>(self.x.cols());
-        let mut offsets = vec![0; n];
+        let mut offsets = vec![0; stride];
         let mut by_class = Buffer::default();
         by_class.resize(c * stride);
         let rows = RowBlock::of_matrix(self.x, self.first..self.first + n, &mut offsets);

@@ -5,8 +5,12 @@ use crate::{
     Batch, Error, LinearModel, Loss, NonFinite, Scalar,
     buffer::Buffer,
     diagnose,
-    kernel::{Layout, MAX_LANES, PackedWeights, Path, RowBlock, direct, packed},
-    loss::{CrossEntropy, Hinge, Samples},
+    kernel::{
+        Layout, MAX_LANES, PackedWeights, Path, RowBlock, direct,
+        packed::{self, ListRows, RowLists},
+    },
+    loss::EvaluateLoss,
+    partition::MAX_SHARING,
     simd::{Lanes, Run},
 };
 use core::ops::Range;
@@ -15,11 +19,17 @@ use core::ops::Range;
 #[derive(Debug, Default)]
 pub(crate) struct Task<T> {
     offsets: Vec<usize>,
+    classes: Vec<u32>,
     panels: Buffer<T>,
     scores: Buffer<T>,
     labels: Buffer<T>,
     weights: Buffer<T>,
     losses: Buffer<T>,
+    /// The rows of the block at hand that count for the gradient: the first ones of these,
+    rows: Vec<u16>,
+    n_rows: usize,
+    /// or, by the hinge loss, those listed for each tile of classes.
+    lists: Vec<u16>,
     gradient: Buffer<f64>,
     bias_gradient: Buffer<f64>,
     loss: f64,
@@ -34,6 +44,8 @@ pub(crate) struct Pass<'a, T> {
     pub(crate) weights: &'a PackedWeights<T>,
     pub(crate) batch: &'a Batch<'a, T>,
     pub(crate) gradient: bool,
+    /// Whether the gradient is one for all tasks, to which [`AddBlocks`] adds.
+    pub(crate) shared: bool,
 }
 
 impl<T: Scalar> Task<T> {
@@ -49,13 +61,27 @@ impl<T: Scalar> Task<T> {
                 self.scores.resize((c + packed::MAX_WIDTH) * rows);
             }
         }
+        self.classes.resize(rows, 0);
         self.labels.resize(rows);
         self.weights.resize(rows);
         self.losses.resize(rows);
         if pass.gradient {
-            self.gradient.resize(c * gradient_stride(d));
+            self.rows.clear();
+            self.rows.extend(0..rows as u16);
+            self.gradient.resize(if pass.shared { 0 } else { c * gradient_stride(d) });
             self.bias_gradient.resize(c + packed::MAX_WIDTH);
         }
+    }
+
+    /// The block at hand.
+    fn packed_block(&self) -> packed::Block<'_, T> {
+        let panel_rows = self.losses.as_slice().len();
+        let rows = match &*self.lists {
+            [] => RowLists::All(&self.rows[..self.n_rows]),
+            lists => RowLists::ByTile { lists, stride: panel_rows + 1 },
+        };
+        let (x, ds) = (self.panels.as_slice(), self.scores.as_slice());
+        packed::Block { x, ds, panel_rows, rows }
     }
 
     /// What stopped the task, if anything did.
@@ -98,12 +124,10 @@ impl<T: Scalar> Run<T> for RunTask<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
         let Self { task, pass, samples } = self;
-        task.loss = 0.0;
-        task.error = None;
-        if pass.gradient {
-            task.gradient.as_mut_slice().fill(0.0);
-            task.bias_gradient.as_mut_slice().fill(0.0);
-        }
+        (task.n_rows, task.loss, task.error) = (0, 0.0, None);
+        task.lists.clear();
+        task.gradient.as_mut_slice().fill(0.0);
+        task.bias_gradient.as_mut_slice().fill(0.0);
         let rows = task.losses.as_slice().len();
         for start in samples.clone().step_by(rows) {
             let block = start..samples.end.min(start + rows);
@@ -131,10 +155,20 @@ impl<T: Scalar> Task<T> {
         let row_of = |i: usize| batch.row_index(first + i);
         let mut at_fault = None;
 
-        let label_of = |i: usize| batch.labels()[row_of(i)];
-        if let Some(i) = (0..n).find(|&i| label_of(i) as usize >= c) {
-            at_fault = Some(Error::Label { row: row_of(i), label: label_of(i), classes: c });
-            n = i;
+        let classes = &mut self.classes[..n];
+        match batch.selection() {
+            None => classes.copy_from_slice(&batch.labels()[first..][..n]),
+            Some(rows) => {
+                let rows = classes.iter_mut().zip(&rows[first..]);
+                rows.for_each(|(class, row)| *class = batch.labels()[*row as usize]);
+            }
+        }
+        if !classes.iter().fold(true, |all, &class| all & ((class as usize) < c)) {
+            n = classes.iter().position(|&class| class as usize >= c).expect("one that is not");
+            at_fault = Some(Error::Label { row: row_of(n), label: classes[n], classes: c });
+        }
+        if n == 0 {
+            return at_fault.map_or(Ok(()), Err);
         }
 
         let rows = RowBlock::of_batch(batch, first..first + n, end, &mut self.offsets);
@@ -158,69 +192,108 @@ impl<T: Scalar> Task<T> {
             n = i;
         }
 
-        let padded = layout.pad(scores, n);
+        layout.pad(scores, n);
+        let padded = n.next_multiple_of(L::LANES);
         let labels = &mut self.labels.as_mut_slice()[..padded];
         let weights = &mut self.weights.as_mut_slice()[..padded];
         let losses = &mut self.losses.as_mut_slice()[..padded];
         labels[n..].fill(T::default());
+        labels[..n].fill(T::from_f64(f64::NEG_INFINITY));
         weights[n..].fill(T::default());
         match batch.sample_weights() {
             None => weights[..n].fill(T::from_f64(1.0)),
             Some(all) => (0..n).for_each(|i| weights[i] = all[row_of(i)]),
         }
-        for (i, label) in labels[..n].iter_mut().enumerate() {
-            let score = &mut scores[layout.index(i, label_of(i) as usize)];
-            *label = core::mem::replace(score, T::from_f64(f64::NEG_INFINITY));
-        }
+        layout.swap_labels(scores, &self.classes[..n], labels);
 
-        let samples = Samples { scores, labels, weights, losses };
-        match pass.loss {
-            Loss::Hinge { margin } => {
-                layout.evaluate::<L, T>(proof, samples, Hinge { margin }, pass.gradient);
-            }
-            Loss::CrossEntropy => {
-                layout.evaluate::<L, T>(proof, samples, CrossEntropy, pass.gradient);
-            }
-        }
+        let (loss, gradient) = (pass.loss, pass.gradient);
+        let n_samples = n;
+        L::call(
+            proof,
+            EvaluateLoss { loss, layout, scores, n_samples, labels, weights, losses, gradient },
+        );
 
         let scores = &mut self.scores.as_mut_slice()[..layout.len()];
-        let labels = self.labels.as_slice();
-        let (weights, losses) = (self.weights.as_slice(), self.losses.as_slice());
-        // By blocks, as a long running sum of equal terms drifts even in `f64`.
-        let mut block_loss = 0.0;
-        for i in 0..n {
-            block_loss += weights[i].to_f64() * losses[i].to_f64();
-            if !losses[i].is_finite() || !(self.loss + block_loss).is_finite() {
-                return Err(Error::NonFinite { row: row_of(i), cause: NonFinite::Loss });
-            }
+        let labels = &mut self.labels.as_mut_slice()[..n];
+        let (weights, losses) = (&self.weights.as_slice()[..n], &self.losses.as_slice()[..n]);
+        let total = self.loss + weighted_sum(weights, losses);
+        if !losses.iter().fold(total.is_finite(), |all, loss| all & loss.is_finite()) {
+            let finite = |i: usize| {
+                losses[i].is_finite()
+                    && (self.loss + weighted_sum(&weights[..=i], &losses[..=i])).is_finite()
+            };
+            let i = (0..n).find(|&i| !finite(i)).expect("a loss or a sum that is not finite");
+            return Err(Error::NonFinite { row: row_of(i), cause: NonFinite::Loss });
         }
-        self.loss += block_loss;
+        self.loss = total;
         if let Some(error) = at_fault {
             return Err(error);
         }
 
         if pass.gradient {
-            for (i, label) in labels[..n].iter().enumerate() {
-                scores[layout.index(i, label_of(i) as usize)] = *label;
-            }
-            layout.add_bias_gradient::<L, T>(
-                proof,
-                scores,
-                padded,
-                self.bias_gradient.as_mut_slice(),
-            );
-            let (dw, d) = (self.gradient.as_mut_slice(), batch.n_features());
-            let dw_stride = gradient_stride(d);
+            layout.swap_labels(scores, &self.classes[..n], labels);
+            layout.add_bias_gradient::<L, T>(proof, scores, n, self.bias_gradient.as_mut_slice());
+            let (d, dw_stride) = (batch.n_features(), gradient_stride(batch.n_features()));
             match pass.path {
                 Path::Direct => {
+                    let dw = self.gradient.as_mut_slice();
                     direct::accumulate::<L>(proof, &rows, scores, block_rows, c, dw, dw_stride);
                 }
                 Path::Packed => {
-                    let x = self.panels.as_slice();
-                    packed::accumulate::<L>(proof, scores, c, x, d, n, block_rows, dw, dw_stride);
+                    self.n_rows = n;
+                    if matches!(loss, Loss::Hinge { .. }) {
+                        let (ds, stride) = (&*scores, block_rows + 1);
+                        self.lists.resize(c.div_ceil(packed::tile_classes::<L>()) * stride, 0);
+                        let (lists, panel_rows) = (&mut *self.lists, block_rows);
+                        let (n_classes, n_rows) = (c, n);
+                        let list = ListRows { ds, n_classes, n_rows, panel_rows, lists, stride };
+                        L::call(proof, list);
+                    }
+                    if !pass.shared {
+                        let mut dw = core::mem::take(&mut self.gradient);
+                        let (blocks, target) = ([self.packed_block()], dw.as_mut_slice());
+                        packed::accumulate::<L>(proof, &blocks, 0..c, d, target, dw_stride);
+                        self.gradient = dw;
+                    }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Adds the blocks at hand of all tasks, in their order, to the gradient of some classes.
+pub struct AddBlocks<'a, T> {
+    pub(crate) tasks: &'a [Task<T>],
+    pub(crate) classes: Range<usize>,
+    pub(crate) n_features: usize,
+    /// The gradient from the first of the classes on.
+    pub(crate) dw: &'a mut [f64],
+}
+
+impl<T: Scalar> Run<T> for AddBlocks<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Self { tasks, classes, n_features: d, dw } = self;
+        let mut blocks = [packed::Block::default(); MAX_SHARING];
+        for (block, task) in blocks.iter_mut().zip(tasks) {
+            *block = task.packed_block();
+        }
+        packed::accumulate::<L>(proof, &blocks[..tasks.len()], classes, d, dw, d);
+    }
+}
+
+/// Σ wᵢ Lᵢ of a block, in as many sums as there are lanes. Summed by blocks, as a long running sum of
+/// equal terms drifts even in `f64`.
+#[inline(always)]
+fn weighted_sum<T: Scalar>(weights: &[T], losses: &[T]) -> f64 {
+    let mut sums = [0.0; 8];
+    for (weights, losses) in weights.chunks(sums.len()).zip(losses.chunks(sums.len())) {
+        for ((sum, weight), loss) in sums.iter_mut().zip(weights).zip(losses) {
+            *sum += weight.to_f64() * loss.to_f64();
+        }
+    }
+    sums.iter().sum()
 }

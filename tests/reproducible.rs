@@ -7,13 +7,15 @@ mod common;
 use common::{Case, Evaluated, Shape, evaluate, for_each_isa, for_each_threads, try_evaluate};
 use softmargin::{Evaluator, Isa, Objective, Partial, Scalar};
 
-/// Small, and large enough to be divided by rows: few classes, middling, and many with long rows.
-const SHAPES: [Shape; 5] = [
+/// Small, large enough to be divided by rows (few classes, middling, and many with long rows), and with
+/// so many weights that all threads share one gradient.
+const SHAPES: [Shape; 6] = [
     Shape { n: 7, d: 5, c: 3 },
     Shape { n: 300, d: 65, c: 17 },
     Shape { n: 5000, d: 100, c: 10 },
     Shape { n: 3000, d: 33, c: 130 },
     Shape { n: 700, d: 300, c: 300 },
+    Shape { n: 450, d: 520, c: 510 },
 ];
 
 /// The sums of the batch, added to a partial that already holds it once.

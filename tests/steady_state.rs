@@ -68,7 +68,7 @@ fn evaluate_all<T: Scalar>(
 }
 
 fn steady_state<T: Scalar>(objective: Objective) {
-    let shapes = [(20, 17, 5), (6000, 100, 10), (500, 40, 130)];
+    let shapes = [(20, 17, 5), (6000, 100, 10), (500, 40, 130), (270, 520, 510)];
     let cases: Vec<Case<T>> = shapes
         .into_iter()
         .flat_map(|(n, d, c)| {

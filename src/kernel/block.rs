@@ -1,8 +1,6 @@
 //! A block of rows: as many as stay in cache between the two products.
 
 use super::Path;
-#[cfg(doc)]
-use super::direct::TILE;
 use crate::{Batch, MatrixView, Scalar};
 use core::ops::Range;
 
@@ -28,18 +26,24 @@ impl Path {
     }
 }
 
+/// Rows whose starts are looked up together. The rows of a block are filled up to a multiple of it.
+pub(super) const GROUP: usize = 4;
+
 /// Some rows of a matrix, by the offsets of their first elements.
 ///
 /// Every offset is that of a row of `x`: what [`row`](Self::row) promises, the kernels rely on.
 pub(crate) struct RowBlock<'a, T> {
     x: MatrixView<'a, T>,
-    offsets: &'a [usize],
     n_rows: usize,
+    /// Those of the rows, and again that of the last one up to a multiple of [`GROUP`].
+    rows: &'a [usize],
+    /// As many rows that come next.
+    ahead: &'a [usize],
 }
 
 impl<'a, T: Scalar> RowBlock<'a, T> {
-    /// The samples `range` of a batch, and those up to `end`, which come next, for
-    /// [`row_ahead`](Self::row_ahead); `offsets` is scratch memory for all of them.
+    /// The samples `range` of a batch, of which there is at least one, and those up to `end`, which
+    /// come next; `offsets` is scratch memory for twice the rows of a block.
     pub(crate) fn of_batch(
         batch: &Batch<'a, T>,
         range: Range<usize>,
@@ -47,24 +51,32 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
         offsets: &'a mut [usize],
     ) -> Self {
         let x = batch.features();
-        for (offset, i) in offsets.iter_mut().zip(range.start..end) {
-            // `Batch` has checked that the rows it selects are rows of its matrix.
-            *offset = batch.row_index(i) * x.row_stride();
-        }
-        Self { x, offsets: &offsets[..end - range.start], n_rows: range.len() }
+        let (rows, ahead) = offsets.split_at_mut(range.len().next_multiple_of(GROUP));
+        let ahead = &mut ahead[..rows.len()];
+        // `Batch` has checked that the rows it selects are rows of its matrix.
+        let fill = |offsets: &mut [usize], range: Range<usize>| {
+            for (i, offset) in offsets.iter_mut().enumerate() {
+                *offset = batch.row_index((range.start + i).min(range.end - 1)) * x.row_stride();
+            }
+        };
+        fill(rows, range.clone());
+        fill(ahead, range.end.min(end - 1)..end);
+        Self { x, n_rows: range.len(), rows, ahead }
     }
 
-    /// The rows `range` of a matrix; `offsets` is scratch memory for as many.
+    /// The rows `range` of a matrix, of which there is at least one; `offsets` is scratch memory for
+    /// as many, and up to a multiple of [`GROUP`].
     pub(crate) fn of_matrix(
         x: MatrixView<'a, T>,
         range: Range<usize>,
         offsets: &'a mut [usize],
     ) -> Self {
         assert!(range.end <= x.rows());
-        for (offset, row) in offsets.iter_mut().zip(range.clone()) {
-            *offset = row * x.row_stride();
+        let rows = &mut offsets[..range.len().next_multiple_of(GROUP)];
+        for (i, offset) in rows.iter_mut().enumerate() {
+            *offset = (range.start + i).min(range.end - 1) * x.row_stride();
         }
-        Self { x, offsets: &offsets[..range.len()], n_rows: range.len() }
+        Self { x, n_rows: range.len(), rows, ahead: rows }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -76,18 +88,42 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
     }
 
     /// The start of row `i` of the block, valid for reading [`n_features`](Self::n_features)
-    /// elements.
+    /// elements; behind the last row comes the last row, up to a multiple of [`GROUP`].
+    ///
+    /// # Safety
+    /// `i` must be less than that multiple.
     #[inline(always)]
-    pub(crate) fn row(&self, i: usize) -> *const T {
+    pub(crate) unsafe fn row(&self, i: usize) -> *const T {
+        debug_assert!(i < self.rows.len());
+        // SAFETY: there is an offset for each row up to the multiple, as the caller says.
+        let offset = unsafe { *self.rows.get_unchecked(i) };
         // Within the slice of the matrix, as every row is.
-        self.x.as_ptr().wrapping_add(self.offsets[i])
+        self.x.as_ptr().wrapping_add(offset)
     }
 
-    /// The start of the row as far into the next block as `i` is into this one (or of the last row
-    /// known), to be prefetched. While a block is worked on, the two products bring in the next one
-    /// between them: the scores the first two of every [`TILE`] rows, the gradient the others.
+    /// The starts of the rows from `first` on, each valid for reading
+    /// [`n_features`](Self::n_features) elements; behind the last row comes the last row.
     #[inline(always)]
-    pub(super) fn row_ahead(&self, i: usize) -> *const T {
-        self.row((self.n_rows + i).min(self.offsets.len() - 1))
+    pub(super) fn group(&self, first: usize) -> [*const T; GROUP] {
+        let offsets = &self.rows[first..][..GROUP];
+        // Within the slice of the matrix, as every row is.
+        core::array::from_fn(|i| self.x.as_ptr().wrapping_add(offsets[i]))
+    }
+
+    /// Row `i` of the next block (or of this one, if it is the last), to be prefetched.
+    ///
+    /// While a block is worked on, the next one is brought into a second-level cache, line by line, as
+    /// a burst of requests would hold up the loads of the tile at hand. Of every [`GROUP`] of rows the
+    /// scores bring the first two and the gradient the last two, each along its first two tiles of
+    /// classes; or along its only one, if there are no more.
+    ///
+    /// # Safety
+    /// `i` must be less than the number of rows, rounded up to a multiple of [`GROUP`].
+    #[inline(always)]
+    pub(super) unsafe fn ahead(&self, i: usize) -> *const T {
+        debug_assert!(i < self.ahead.len());
+        // SAFETY: there are as many offsets as those of the rows of this block, as the caller says.
+        let offset = unsafe { *self.ahead.get_unchecked(i) };
+        self.x.as_ptr().wrapping_add(offset)
     }
 }

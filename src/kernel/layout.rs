@@ -3,7 +3,7 @@
 use super::{CHAIN, MAX_LANES, Path, add_widened, packed};
 use crate::{
     Scalar,
-    loss::{SampleLoss, Samples},
+    loss::{ByClass, BySample},
     simd::Lanes,
 };
 
@@ -56,16 +56,15 @@ impl Layout {
     }
 
     /// Fills what is missing for whole vectors: with samples of score 0, or with classes of score −∞,
-    /// which count for nothing. Returns the number of samples with those added.
+    /// which count for nothing.
     #[inline(always)]
-    pub(crate) fn pad<T: Scalar>(&self, scores: &mut [T], n: usize) -> usize {
+    pub(crate) fn pad<T: Scalar>(&self, scores: &mut [T], n: usize) {
         match self.path {
             Path::Direct => {
                 let padded = n.next_multiple_of(self.lanes);
                 for class in scores.chunks_exact_mut(self.block_rows) {
                     class[n..padded].fill(T::default());
                 }
-                padded
             }
             Path::Packed => {
                 let width = self.panel_width;
@@ -76,27 +75,40 @@ impl Layout {
                         sample[width - missing..].fill(T::from_f64(f64::NEG_INFINITY));
                     }
                 }
-                n
             }
         }
     }
 
-    /// Evaluates a loss on all samples.
+    /// Exchanges the score of each sample for its class with the sample's place in `labels`.
     #[inline(always)]
-    pub(crate) fn evaluate<L: Lanes<Elem = T>, T: Scalar>(
-        &self,
-        proof: L::Proof,
-        samples: Samples<'_, T>,
-        loss: impl SampleLoss,
-        gradient: bool,
-    ) {
-        let stride = self.strides(0).0;
-        match self.path {
-            Path::Direct => samples.evaluate_by_class::<L>(proof, loss, stride, gradient),
-            Path::Packed => {
-                samples.evaluate_by_sample::<L>(proof, loss, stride, self.panel_width, gradient);
-            }
+    pub(crate) fn swap_labels<T>(&self, scores: &mut [T], classes: &[u32], labels: &mut [T]) {
+        for (i, (class, label)) in classes.iter().zip(labels).enumerate() {
+            core::mem::swap(label, &mut scores[self.index(i, *class as usize)]);
         }
+    }
+
+    /// The scores of the vector of samples from `first` on, if they are class by class.
+    #[inline(always)]
+    pub(crate) fn by_class<'a, T>(
+        &self,
+        scores: &'a mut [T],
+        first: usize,
+    ) -> Option<ByClass<'a, T>> {
+        let scores = &mut scores[first..];
+        (self.path == Path::Direct).then_some(ByClass { scores, stride: self.block_rows })
+    }
+
+    /// The scores of the vector of samples from `first` on, of `n` in all, sample by sample.
+    #[inline(always)]
+    pub(crate) fn by_sample<'a, T>(
+        &self,
+        scores: &'a mut [T],
+        first: usize,
+        n: usize,
+    ) -> BySample<'a, T> {
+        let (width, n_samples) = (self.panel_width, self.lanes.min(n - first));
+        let scores = &mut scores[first * width..];
+        BySample { scores, stride: self.block_rows * width, width, n_samples }
     }
 
     /// Adds the derivatives by the scores of each class, summed over the first `n` samples, to `db`.
@@ -108,7 +120,11 @@ impl Layout {
         n: usize,
         db: &mut [f64],
     ) {
-        let (stride, len) = self.strides(n);
+        let (stride, len) = self.strides(match self.path {
+            // The derivatives of samples that fill up a vector are zero.
+            Path::Direct => n.next_multiple_of(self.lanes),
+            Path::Packed => n,
+        });
         for (i, part) in ds.chunks_exact(stride).enumerate() {
             match self.path {
                 Path::Direct => {

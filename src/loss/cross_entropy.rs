@@ -8,7 +8,7 @@
 //! R − 1 + e^{s_y − m} is what is added to 1. The derivative at the label is −R / (R + e^{s_y − m}),
 //! without a cancellation.
 
-use super::{Direction, SampleLoss};
+use super::{SampleLoss, Scores};
 use crate::{
     Scalar,
     simd::{Lanes, math},
@@ -20,12 +20,10 @@ pub(crate) struct CrossEntropy;
 
 impl SampleLoss for CrossEntropy {
     #[inline(always)]
-    fn evaluate<L: Lanes, D: Direction>(
+    fn evaluate<L: Lanes>(
         self,
         p: L::Proof,
-        scores: &mut [L::Elem],
-        stride: usize,
-        width: usize,
+        mut scores: impl Scores<L>,
         label: L,
         weight: L,
         gradient: bool,
@@ -33,25 +31,11 @@ impl SampleLoss for CrossEntropy {
         let zero = L::splat(p, L::Elem::default());
         let one = L::splat(p, L::Elem::from_f64(1.0));
 
-        let mut max = label;
-        for scores in scores.chunks(stride).flat_map(|part| part[..width].chunks_exact(L::LANES)) {
-            max = L::from_slice(p, scores).max(max);
-        }
-        let max = D::max(p, max);
-
-        let mut others = zero;
-        for scores in
-            scores.chunks_mut(stride).flat_map(|part| part[..width].chunks_exact_mut(L::LANES))
-        {
-            let e = math::exp(p, L::from_slice(p, scores) - max);
-            others = others + e;
-            if gradient {
-                e.write_to(scores);
-            }
-        }
-
-        let others = D::sum(p, others);
-
+        let max = scores.max(p, label);
+        let [others] = scores.update(p, [max], gradient, |score, [max]| {
+            let e = math::exp(p, score - max);
+            (e, [e])
+        });
         let e_label = math::exp(p, label - max);
         let label_is_less = max.gt(label);
         let over_one = L::select(label_is_less, others - one + e_label, others);
@@ -61,12 +45,10 @@ impl SampleLoss for CrossEntropy {
         if gradient {
             // Subnormal derivatives are of no consequence, but would slow down the product to come.
             let tiny = L::splat(p, L::Elem::MIN_POSITIVE);
-            for scores in
-                scores.chunks_mut(stride).flat_map(|part| part[..width].chunks_exact_mut(L::LANES))
-            {
-                let ds = L::from_slice(p, scores) * scale;
-                L::select(tiny.gt(ds), zero, ds).write_to(scores);
-            }
+            let [] = scores.update(p, [scale], true, |e, [scale]| {
+                let ds = e * scale;
+                (L::select(tiny.gt(ds), zero, ds), [])
+            });
         }
         (loss, zero - others * scale)
     }

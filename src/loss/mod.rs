@@ -4,135 +4,86 @@
 //! probabilities that must not cancel, the hinge because its sum leaves the label out. So the score
 //! of the label is taken out of its row before, with −∞ left in its place, which no maximum, no
 //! exponential and no violated margin takes notice of; and its derivative is put in afterwards.
+//!
+//! A loss is evaluated for as many samples as there are lanes, one a lane; how the scores of these
+//! are stored is the business of [`Scores`].
 
 mod cross_entropy;
 mod hinge;
+mod scores;
 
 pub(crate) use cross_entropy::CrossEntropy;
 pub(crate) use hinge::Hinge;
+pub(crate) use scores::{ByClass, BySample, Scores};
 
-use crate::{Scalar, simd::Lanes};
+use crate::{
+    Loss, Scalar,
+    kernel::Layout,
+    simd::{Lanes, Run},
+};
 
-/// What lies in the lanes of a vector of scores.
-pub(crate) trait Direction {
-    /// The largest of the lanes that belong to a sample, in each of them.
-    fn max<L: Lanes>(proof: L::Proof, lanes: L) -> L;
-    /// The sum of the lanes that belong to a sample, in each of them.
-    fn sum<L: Lanes>(proof: L::Proof, lanes: L) -> L;
-}
-
-/// Each lane belongs to another sample.
-pub(crate) struct SampleALane;
-
-/// All lanes belong to one sample.
-pub(crate) struct ClassALane;
-
-impl Direction for SampleALane {
-    #[inline(always)]
-    fn max<L: Lanes>(_: L::Proof, lanes: L) -> L {
-        lanes
-    }
-    #[inline(always)]
-    fn sum<L: Lanes>(_: L::Proof, lanes: L) -> L {
-        lanes
-    }
-}
-
-impl Direction for ClassALane {
-    #[inline(always)]
-    fn max<L: Lanes>(proof: L::Proof, lanes: L) -> L {
-        L::splat(proof, lanes.max_lane())
-    }
-    #[inline(always)]
-    fn sum<L: Lanes>(proof: L::Proof, lanes: L) -> L {
-        L::splat(proof, lanes.sum_lanes())
-    }
-}
-
-/// The loss of one vector of scores after the other.
-pub(crate) trait SampleLoss: Copy + Send + Sync {
-    /// Reads the first `width` scores of each `stride` of `scores`, whole vectors, where those of the labels
-    /// are −∞ and stand in `label` instead. Returns the losses, not yet weighted, and the derivatives by
-    /// the scores of the labels, weighted; with `gradient`, leaves the weighted derivatives by the other
-    /// scores in place of the scores, and 0 in those of the labels.
-    #[allow(clippy::too_many_arguments, reason = "a matrix with its shape, and a sample")]
-    fn evaluate<L: Lanes, D: Direction>(
+/// A loss of a vector of samples.
+trait SampleLoss: Copy {
+    /// Reads the scores, where those of the labels are −∞ and stand in `label` instead. Returns the
+    /// losses, not yet weighted, and the derivatives by the scores of the labels, weighted; with
+    /// `gradient`, leaves the weighted derivatives by the other scores in place of the scores, and 0 in
+    /// those of the labels.
+    fn evaluate<L: Lanes>(
         self,
         proof: L::Proof,
-        scores: &mut [L::Elem],
-        stride: usize,
-        width: usize,
+        scores: impl Scores<L>,
         label: L,
         weight: L,
         gradient: bool,
     ) -> (L, L);
 }
 
-/// The samples of a block: one place in each slice a sample.
-pub(crate) struct Samples<'a, T> {
+/// The loss of the samples of a block: one place in each slice a sample, in whole vectors.
+pub(crate) struct EvaluateLoss<'a, T> {
+    pub(crate) loss: Loss,
+    pub(crate) layout: Layout,
     /// The scores, those of the labels taken out; to be replaced by the derivatives.
     pub(crate) scores: &'a mut [T],
+    /// How many samples there are; behind them come weights of zero.
+    pub(crate) n_samples: usize,
     /// The scores of the labels; to be replaced by the derivatives by them.
     pub(crate) labels: &'a mut [T],
     /// The sample weights.
     pub(crate) weights: &'a [T],
     /// To be filled with the losses, not yet weighted.
     pub(crate) losses: &'a mut [T],
+    /// Whether to leave derivatives.
+    pub(crate) gradient: bool,
 }
 
-impl<T: Scalar> Samples<'_, T> {
-    /// Evaluates a loss. The scores of class k begin at `scores[k * stride]`, one after the other; there
-    /// are samples for whole vectors.
+impl<T: Scalar> Run<T> for EvaluateLoss<'_, T> {
+    type Output = ();
+
     #[inline(always)]
-    pub(crate) fn evaluate_by_class<L: Lanes<Elem = T>>(
-        self,
-        proof: L::Proof,
-        loss: impl SampleLoss,
-        stride: usize,
-        gradient: bool,
-    ) {
-        let Self { scores, labels, weights, losses } = self;
-        for first in (0..labels.len()).step_by(L::LANES) {
-            let label = L::from_slice(proof, &labels[first..]);
-            let weight = L::from_slice(proof, &weights[first..]);
-            let scores = &mut scores[first..];
-            let (sample_losses, derivatives) = loss.evaluate::<L, SampleALane>(
-                proof,
-                scores,
-                stride,
-                L::LANES,
-                label,
-                weight,
-                gradient,
-            );
-            sample_losses.write_to(&mut losses[first..]);
-            derivatives.write_to(&mut labels[first..]);
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        match self.loss {
+            Loss::Hinge { margin } => self.each_vector::<L>(proof, Hinge { margin }),
+            Loss::CrossEntropy => self.each_vector::<L>(proof, CrossEntropy),
         }
     }
+}
 
-    /// Evaluates a loss. The scores of sample i are the first `width` of each `stride` of
-    /// `scores[i * width..]`.
+impl<T: Scalar> EvaluateLoss<'_, T> {
     #[inline(always)]
-    pub(crate) fn evaluate_by_sample<L: Lanes<Elem = T>>(
-        self,
-        proof: L::Proof,
-        loss: impl SampleLoss,
-        stride: usize,
-        width: usize,
-        gradient: bool,
-    ) {
-        let Self { scores, labels, weights, losses } = self;
-        let mut lanes = [T::default(); 16];
-        for i in 0..labels.len() {
-            let label = L::splat(proof, labels[i]);
-            let weight = L::splat(proof, weights[i]);
-            let scores = &mut scores[i * width..];
-            let (sample_losses, derivatives) = loss
-                .evaluate::<L, ClassALane>(proof, scores, stride, width, label, weight, gradient);
-            sample_losses.write_to(&mut lanes);
-            losses[i] = lanes[0];
-            derivatives.write_to(&mut lanes);
-            labels[i] = lanes[0];
+    fn each_vector<L: Lanes<Elem = T>>(self, p: L::Proof, loss: impl SampleLoss) {
+        let Self { layout, scores, n_samples, labels, weights, losses, gradient, .. } = self;
+        for first in (0..n_samples).step_by(L::LANES) {
+            let label = L::from_slice(p, &labels[first..]);
+            let weight = L::from_slice(p, &weights[first..]);
+            let (sample_losses, derivatives) = match layout.by_class(scores, first) {
+                Some(scores) => loss.evaluate::<L>(p, scores, label, weight, gradient),
+                None => {
+                    let scores = layout.by_sample(scores, first, n_samples);
+                    loss.evaluate::<L>(p, scores, label, weight, gradient)
+                }
+            };
+            sample_losses.write_to(&mut losses[first..]);
+            derivatives.write_to(&mut labels[first..]);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A kernel is a struct with its arguments and an implementation of [`Run`], written once, generic
 //! over [`Lanes`] and `#[inline(always)]`. [`Isa::run`] calls it through a shell that is compiled
 //! for the instruction set, so everything that is inlined into the shell is too. That happens once a
-//! task, never inside a loop.
+//! task; inside it, [`Lanes::call`] does the same for the tiles of the products, many rows at a time.
 //!
 //! No lanes can be made without their [`Lanes::Proof`], a value that exists only where the machine
 //! was found to have the instructions. That is what makes the methods of [`Lanes`] safe.
@@ -72,8 +72,14 @@ pub trait Lanes:
     /// `yes` where the mask is set, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
 
-    /// The sum of the lanes of each of four vectors, in a fixed order of additions, and `plus`.
-    fn sum4(vectors: [Self; 4], plus: Self::Elem) -> [Self::Elem; 4];
+    /// Runs a kernel as a function of its own, compiled for the instruction set: registers are
+    /// allocated for it alone, which the tiles of the products depend on.
+    fn call<R: Run<Self::Elem>>(proof: Self::Proof, kernel: R) -> R::Output;
+
+    /// The sum of the lanes of each of four vectors, in a fixed order of additions.
+    fn sum4(vectors: [Self; 4]) -> [Self::Elem; 4];
+    /// The largest lane of each of four vectors without NaN.
+    fn max4(vectors: [Self; 4]) -> [Self::Elem; 4];
 
     /// The bits of the lanes, added as integers.
     fn add_bits(self, b: Self) -> Self;
@@ -83,29 +89,6 @@ pub trait Lanes:
     fn shl_mantissa(self) -> Self;
     /// The bits of the lanes, shifted right (filling with zeros) by the width of a mantissa.
     fn shr_mantissa(self) -> Self;
-
-    /// The sum of all lanes, by halving.
-    #[inline(always)]
-    fn sum_lanes(self) -> Self::Elem {
-        Self::sum4([self; 4], Self::Elem::default())[0]
-    }
-
-    /// The largest lane, by halving.
-    #[inline(always)]
-    fn max_lane(self) -> Self::Elem {
-        let mut lanes = [Self::Elem::default(); 16];
-        self.write_to(&mut lanes);
-        let mut n = Self::LANES;
-        while n > 1 {
-            n /= 2;
-            for i in 0..n {
-                if lanes[i + n] > lanes[i] {
-                    lanes[i] = lanes[i + n];
-                }
-            }
-        }
-        lanes[0]
-    }
 
     /// The first `LANES` elements of a slice.
     #[inline(always)]
@@ -124,21 +107,22 @@ pub trait Lanes:
     }
 }
 
-/// Asks for the cache line at `address` to be brought near. Any address will do: nothing is read.
+/// Asks for the cache line at `address` to be brought into the second-level cache. Any address will do:
+/// nothing is read.
 #[inline(always)]
 pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of x86-64, and a prefetch does not fault, whatever the address.
     unsafe {
-        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+        use core::arch::x86_64::{_MM_HINT_T2, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T2>(address.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
 }
 
 /// A kernel, with its arguments.
-pub(crate) trait Run<T: Scalar> {
+pub trait Run<T: Scalar> {
     /// What it returns.
     type Output;
     /// Runs with the given lanes. Implementations are `#[inline(always)]`, as is all they call.
@@ -149,13 +133,11 @@ impl Isa {
     /// Runs a kernel with this instruction set.
     pub(crate) fn run<T: Scalar, R: Run<T>>(self, kernel: R) -> R::Output {
         match self.0 {
-            Kind::Portable => kernel.run::<T::Portable>(()),
+            Kind::Portable => T::Portable::call((), kernel),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the proof exists only where the machine has AVX2 and FMA.
-            Kind::Avx2(proof) => unsafe { x86::run_avx2(kernel, proof) },
+            Kind::Avx2(proof) => T::Avx2::call(proof, kernel),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the proof exists only where the machine has these parts of AVX-512.
-            Kind::Avx512(proof) => unsafe { x86::run_avx512(kernel, proof) },
+            Kind::Avx512(proof) => T::Avx512::call(proof, kernel),
         }
     }
 }

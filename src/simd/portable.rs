@@ -1,7 +1,7 @@
 //! Lanes for every machine, over the crate `wide`: SSE2 on a plain x86-64 build, NEON on AArch64,
 //! SIMD128 on WebAssembly, scalars elsewhere; AVX2 where the whole build is made for it.
 
-use super::Lanes;
+use super::{Lanes, Run};
 use core::ops::{Add, Div, Mul, Sub};
 use wide::{f32x8, f64x4};
 
@@ -116,9 +116,19 @@ macro_rules! portable_lanes {
                 Self(mask.select(yes.0, no.0))
             }
 
+            #[inline(never)]
+            fn call<R: Run<$elem>>(proof: (), kernel: R) -> R::Output {
+                kernel.run::<Self>(proof)
+            }
+
             #[inline(always)]
-            fn sum4(v: [Self; 4], plus: $elem) -> [$elem; 4] {
-                v.map(|v| v.0.reduce_add() + plus)
+            fn sum4(v: [Self; 4]) -> [$elem; 4] {
+                v.map(|v| v.0.reduce_add())
+            }
+
+            #[inline(always)]
+            fn max4(v: [Self; 4]) -> [$elem; 4] {
+                v.map(|v| v.0.to_array().into_iter().fold(<$elem>::NEG_INFINITY, <$elem>::max))
             }
 
             #[inline(always)]

@@ -33,15 +33,17 @@ impl Avx512 {
     }
 }
 
-/// The shell in which kernels are compiled for AVX2.
+/// The shell in which a kernel is compiled for AVX2.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn run_avx2<T: Scalar, R: Run<T>>(kernel: R, proof: Avx2) -> R::Output {
+#[inline(never)]
+fn call_avx2<T: Scalar, R: Run<T>>(proof: Avx2, kernel: R) -> R::Output {
     kernel.run::<T::Avx2>(proof)
 }
 
-/// The shell in which kernels are compiled for AVX-512.
+/// The shell in which a kernel is compiled for AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) fn run_avx512<T: Scalar, R: Run<T>>(kernel: R, proof: Avx512) -> R::Output {
+#[inline(never)]
+fn call_avx512<T: Scalar, R: Run<T>>(proof: Avx512, kernel: R) -> R::Output {
     kernel.run::<T::Avx512>(proof)
 }
 
@@ -56,7 +58,7 @@ macro_rules! x86_lanes {
         add_bits: $add_bits:ident, sub_bits: $sub_bits:ident;
         shl: $shl:expr, shr: $shr:expr;
         gt: $gt:expr, select: $select:expr, load_first: $load_first:expr;
-        sum4: $sum4:ident;
+        sum4: $sum4:ident, max4: $max4:ident, call: $call:ident;
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -132,9 +134,21 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
-            fn sum4(v: [Self; 4], plus: $elem) -> [$elem; 4] {
+            fn call<R: Run<$elem>>(proof: $proof, kernel: R) -> R::Output {
+                // SAFETY: the proof shows that the machine has the instructions.
+                unsafe { $call(proof, kernel) }
+            }
+
+            #[inline(always)]
+            fn sum4(v: [Self; 4]) -> [$elem; 4] {
                 // SAFETY: the vectors were made with a proof that the machine has the instructions.
-                unsafe { $sum4(v[0].0, v[1].0, v[2].0, v[3].0, plus) }
+                unsafe { $sum4(v[0].0, v[1].0, v[2].0, v[3].0) }
+            }
+
+            #[inline(always)]
+            fn max4(v: [Self; 4]) -> [$elem; 4] {
+                // SAFETY: the vectors were made with a proof that the machine has the instructions.
+                unsafe { $max4(v[0].0, v[1].0, v[2].0, v[3].0) }
             }
 
             #[inline(always)]
@@ -188,7 +202,7 @@ x86_lanes! {
     gt: _mm256_cmp_ps::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_ps(no, yes, mask),
     load_first: |source, n| _mm256_maskload_ps(source, first_of_8(n));
-    sum4: sum4_f32x8;
+    sum4: sum4_f32x8, max4: max4_f32x8, call: call_avx2;
 }
 
 x86_lanes! {
@@ -204,7 +218,7 @@ x86_lanes! {
     gt: _mm256_cmp_pd::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_pd(no, yes, mask),
     load_first: |source, n| _mm256_maskload_pd(source, first_of_4(n));
-    sum4: sum4_f64x4;
+    sum4: sum4_f64x4, max4: max4_f64x4, call: call_avx2;
 }
 
 x86_lanes! {
@@ -220,7 +234,7 @@ x86_lanes! {
     gt: _mm512_cmp_ps_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_ps(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
-    sum4: sum4_f32x16;
+    sum4: sum4_f32x16, max4: max4_f32x16, call: call_avx512;
 }
 
 x86_lanes! {
@@ -236,7 +250,7 @@ x86_lanes! {
     gt: _mm512_cmp_pd_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_pd(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as __mmask8, source);
-    sum4: sum4_f64x8;
+    sum4: sum4_f64x8, max4: max4_f64x8, call: call_avx512;
 }
 
 /// The mask whose first `n` of eight 32-bit lanes are set.
@@ -261,87 +275,75 @@ unsafe fn first_of_4(n: usize) -> __m256i {
     unsafe { _mm256_cmpgt_epi64(_mm256_set1_epi64x(n as i64), _mm256_setr_epi64x(0, 1, 2, 3)) }
 }
 
-/// The sums of four vectors and a number: rounds of adding halves, each of which brings two vectors into
-/// the place of one, until the four sums stand side by side.
-///
-/// # Safety
-/// The machine must have AVX2.
-#[inline(always)]
-unsafe fn sum4_f32x8(a: __m256, b: __m256, c: __m256, d: __m256, plus: f32) -> [f32; 4] {
-    // SAFETY: as the caller says; the array has room for four lanes.
-    unsafe {
-        let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-        let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-        let low = _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd);
-        let high = _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd);
-        let abcd = _mm256_add_ps(low, high);
-        let sums = _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps::<1>(abcd));
-        let mut out = [0.0; 4];
-        _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(sums, _mm_set1_ps(plus)));
-        out
-    }
+/// The sums (or the largest lanes) of four vectors: rounds of adding halves, each of which brings two
+/// vectors into the place of one, until the four results stand side by side.
+macro_rules! across4 {
+    (f32x8: $name:ident, $op256:ident, $op128:ident) => {
+        across4!(@function "AVX2", $name, __m256, f32, |a, b, c, d, out| {
+            let ab = $op256(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = $op256(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let low = _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd);
+            let high = _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd);
+            let abcd = $op256(low, high);
+            let all = $op128(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps::<1>(abcd));
+            _mm_storeu_ps(out, all);
+        });
+    };
+    (f64x4: $name:ident, $op256:ident) => {
+        across4!(@function "AVX2", $name, __m256d, f64, |a, b, c, d, out| {
+            let ab = $op256(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+            let cd = $op256(_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d));
+            let low = _mm256_permute2f128_pd::<0x20>(ab, cd);
+            let high = _mm256_permute2f128_pd::<0x31>(ab, cd);
+            _mm256_storeu_pd(out, $op256(low, high));
+        });
+    };
+    (f32x16: $name:ident, $op512:ident, $op256:ident, $op128:ident) => {
+        across4!(@function "AVX-512 F and DQ", $name, __m512, f32, |a, b, c, d, out| {
+            let ab = $op512(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = $op512(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let low = _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd);
+            let high = _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd);
+            let abcd = $op512(low, high);
+            let half = $op256(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps::<1>(abcd));
+            let all = $op128(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
+            _mm_storeu_ps(out, all);
+        });
+    };
+    (f64x8: $name:ident, $op512:ident, $op128:ident) => {
+        across4!(@function "AVX-512 F and DQ", $name, __m512d, f64, |a, b, c, d, out| {
+            let ab = $op512(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+            let cd = $op512(_mm512_unpacklo_pd(c, d), _mm512_unpackhi_pd(c, d));
+            let low = _mm512_shuffle_f64x2::<0b10_00_10_00>(ab, cd);
+            let high = _mm512_shuffle_f64x2::<0b11_01_11_01>(ab, cd);
+            // Two pairs of lanes of a and b, and then two of c and d.
+            let abcd = $op512(low, high);
+            let (of_a, of_b) = (_mm512_castpd512_pd128(abcd), _mm512_extractf64x2_pd::<1>(abcd));
+            _mm_storeu_pd(out, $op128(of_a, of_b));
+            let (of_c, of_d) = (_mm512_extractf64x2_pd::<2>(abcd), _mm512_extractf64x2_pd::<3>(abcd));
+            _mm_storeu_pd(out.add(2), $op128(of_c, of_d));
+        });
+    };
+    (@function $features:literal, $name:ident, $vector:ty, $elem:ty,
+     |$a:ident, $b:ident, $c:ident, $d:ident, $out:ident| $body:block) => {
+        /// # Safety
+        #[doc = concat!("The machine must have ", $features, ".")]
+        #[inline(always)]
+        unsafe fn $name($a: $vector, $b: $vector, $c: $vector, $d: $vector) -> [$elem; 4] {
+            let mut lanes = [0.0; 4];
+            let $out = lanes.as_mut_ptr();
+            // SAFETY: as the caller says; the array has room for four lanes.
+            unsafe { $body }
+            lanes
+        }
+    };
 }
 
-/// As [`sum4_f32x8`].
-///
-/// # Safety
-/// The machine must have AVX2.
-#[inline(always)]
-unsafe fn sum4_f64x4(a: __m256d, b: __m256d, c: __m256d, d: __m256d, plus: f64) -> [f64; 4] {
-    // SAFETY: as the caller says; the array has room for four lanes.
-    unsafe {
-        let ab = _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
-        let cd = _mm256_add_pd(_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d));
-        let low = _mm256_permute2f128_pd::<0x20>(ab, cd);
-        let high = _mm256_permute2f128_pd::<0x31>(ab, cd);
-        let sums = _mm256_add_pd(low, high);
-        let mut out = [0.0; 4];
-        _mm256_storeu_pd(out.as_mut_ptr(), _mm256_add_pd(sums, _mm256_set1_pd(plus)));
-        out
-    }
-}
-
-/// As [`sum4_f32x8`].
-///
-/// # Safety
-/// The machine must have AVX-512 F and DQ.
-#[inline(always)]
-unsafe fn sum4_f32x16(a: __m512, b: __m512, c: __m512, d: __m512, plus: f32) -> [f32; 4] {
-    // SAFETY: as the caller says; the array has room for four lanes.
-    unsafe {
-        let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-        let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-        let low = _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd);
-        let high = _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd);
-        let abcd = _mm512_add_ps(low, high);
-        let half = _mm256_add_ps(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps::<1>(abcd));
-        let sums = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
-        let mut out = [0.0; 4];
-        _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(sums, _mm_set1_ps(plus)));
-        out
-    }
-}
-
-/// As [`sum4_f32x8`].
-///
-/// # Safety
-/// The machine must have AVX-512 F and DQ.
-#[inline(always)]
-unsafe fn sum4_f64x8(a: __m512d, b: __m512d, c: __m512d, d: __m512d, plus: f64) -> [f64; 4] {
-    // SAFETY: as the caller says.
-    unsafe {
-        let ab = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
-        let cd = _mm512_add_pd(_mm512_unpacklo_pd(c, d), _mm512_unpackhi_pd(c, d));
-        let low = _mm512_shuffle_f64x2::<0b10_00_10_00>(ab, cd);
-        let high = _mm512_shuffle_f64x2::<0b11_01_11_01>(ab, cd);
-        // Two pairs of lanes of a and b, and then two of c and d.
-        let abcd = _mm512_add_pd(low, high);
-        let ab = _mm_add_pd(_mm512_castpd512_pd128(abcd), _mm512_extractf64x2_pd::<1>(abcd));
-        let cd = _mm_add_pd(_mm512_extractf64x2_pd::<2>(abcd), _mm512_extractf64x2_pd::<3>(abcd));
-        let mut out = [0.0; 4];
-        let plus = _mm_set1_pd(plus);
-        _mm_storeu_pd(out.as_mut_ptr(), _mm_add_pd(ab, plus));
-        _mm_storeu_pd(out.as_mut_ptr().add(2), _mm_add_pd(cd, plus));
-        out
-    }
-}
+across4!(f32x8: sum4_f32x8, _mm256_add_ps, _mm_add_ps);
+across4!(f32x8: max4_f32x8, _mm256_max_ps, _mm_max_ps);
+across4!(f64x4: sum4_f64x4, _mm256_add_pd);
+across4!(f64x4: max4_f64x4, _mm256_max_pd);
+across4!(f32x16: sum4_f32x16, _mm512_add_ps, _mm256_add_ps, _mm_add_ps);
+across4!(f32x16: max4_f32x16, _mm512_max_ps, _mm256_max_ps, _mm_max_ps);
+across4!(f64x8: sum4_f64x8, _mm512_add_pd, _mm_add_pd);
+across4!(f64x8: max4_f64x8, _mm512_max_pd, _mm_max_pd);

@@ -7,23 +7,26 @@
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use super::{TILE, tile_classes};
+use super::{n_tiles, shape};
 use crate::{
-    kernel::{CHAIN, RowBlock, add_widened, tile_start},
-    simd::{Lanes, prefetch},
+    Scalar,
+    kernel::{CHAIN, RowBlock, add_widened, block::GROUP, tile_start},
+    simd::{Lanes, Run, prefetch},
 };
 
-/// Rows that are summed in one register, and rows that are summed in the precision of the elements. Where
-/// the rows are short, the products are the smaller part of the work, and shorter sums cost little.
+/// Rows that are summed in one register, and rows that are summed in the precision of the elements:
+/// no more than a block of rows as long as here. Where they are short, the products are the smaller part
+/// of the work, and shorter sums cost little.
 const fn depths(n_features: usize) -> (usize, usize) {
     match n_features {
         ..=64 => (8, 16),
-        _ => (CHAIN, 4 * CHAIN),
+        _ => (CHAIN, 8 * CHAIN),
     }
 }
 
 /// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d.
-/// Up to the next multiple of the lanes, the places behind the features are added zeros to.
+/// The rows are taken up to a multiple of [`GROUP`]: behind the last one, `ds` must be zero. Up to the
+/// next multiple of the lanes, the places behind the features are added zeros to.
 #[inline(always)]
 pub(crate) fn accumulate<L: Lanes>(
     proof: L::Proof,
@@ -34,14 +37,15 @@ pub(crate) fn accumulate<L: Lanes>(
     dw: &mut [f64],
     dw_stride: usize,
 ) {
-    assert!(rows.len() <= stride && ds.len() >= n_classes * stride);
-    let n_tiles = n_classes.div_ceil(tile_classes::<L>());
+    assert!(rows.len() <= stride && stride.is_multiple_of(GROUP) && ds.len() >= n_classes * stride);
+    let n_tiles = n_tiles::<L>(n_classes);
     let (full, vectors) = (rows.n_features() / L::LANES, rows.n_features().div_ceil(L::LANES));
+    let (most, _) = shape::<L>();
     let mut v = 0;
     while v < vectors {
         // As wide as there are whole vectors; the last vector, if it is not whole, comes by itself.
         let width = match full.saturating_sub(v) {
-            TILE.. => TILE,
+            rest if rest >= most => most,
             2.. => 2,
             _ => 1,
         };
@@ -50,74 +54,89 @@ pub(crate) fn accumulate<L: Lanes>(
             let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
             let ds = &ds[start * stride..];
             let dw = &mut dw[start * dw_stride + v * L::LANES..];
-            let sums =
-                Tile::<L> { proof, rows, start, feature: v * L::LANES, ds, stride, dw, dw_stride };
-            match width {
-                TILE => sums.of_classes::<TILE>(classes),
-                2 => sums.of_classes::<2>(classes),
-                _ => sums.of_classes::<1>(classes),
+            let feature = v * L::LANES;
+            let sum = Sum { rows, tile, n_tiles, feature, ds, stride, dw, dw_stride };
+            match (classes, width) {
+                (1, 4) => L::call(proof, Tile::<_, 1, 4>(sum)),
+                (1, 2) => L::call(proof, Tile::<_, 1, 2>(sum)),
+                (1, 1) => L::call(proof, Tile::<_, 1, 1>(sum)),
+                (2, 4) => L::call(proof, Tile::<_, 2, 4>(sum)),
+                (2, 2) => L::call(proof, Tile::<_, 2, 2>(sum)),
+                (2, 1) => L::call(proof, Tile::<_, 2, 1>(sum)),
+                (3, 4) => L::call(proof, Tile::<_, 3, 4>(sum)),
+                (3, 2) => L::call(proof, Tile::<_, 3, 2>(sum)),
+                (3, 1) => L::call(proof, Tile::<_, 3, 1>(sum)),
+                (4, 4) => L::call(proof, Tile::<_, 4, 4>(sum)),
+                (4, 2) => L::call(proof, Tile::<_, 4, 2>(sum)),
+                (4, 1) => L::call(proof, Tile::<_, 4, 1>(sum)),
+                (5, 4) => L::call(proof, Tile::<_, 5, 4>(sum)),
+                (5, 2) => L::call(proof, Tile::<_, 5, 2>(sum)),
+                (5, 1) => L::call(proof, Tile::<_, 5, 1>(sum)),
+                (6, 4) => L::call(proof, Tile::<_, 6, 4>(sum)),
+                (6, 2) => L::call(proof, Tile::<_, 6, 2>(sum)),
+                (6, 1) => L::call(proof, Tile::<_, 6, 1>(sum)),
+                shape => unreachable!("a tile of {shape:?}"),
             }
         }
         v += width;
     }
 }
 
-/// One register tile of dW and what it is summed from.
-struct Tile<'a, L: Lanes> {
-    proof: L::Proof,
-    rows: &'a RowBlock<'a, L::Elem>,
-    /// The first class of the tile.
-    start: usize,
+/// Part of dW and what is added to it.
+struct Sum<'a, T> {
+    rows: &'a RowBlock<'a, T>,
+    /// The number of the tile among those for the same features.
+    tile: usize,
+    n_tiles: usize,
     /// The first feature of the tile.
     feature: usize,
     /// From the first class of the tile on.
-    ds: &'a [L::Elem],
+    ds: &'a [T],
     stride: usize,
     /// From the first class and feature of the tile on.
     dw: &'a mut [f64],
     dw_stride: usize,
 }
 
-impl<L: Lanes> Tile<'_, L> {
-    #[inline(always)]
-    fn of_classes<const V: usize>(self, classes: usize) {
-        match classes {
-            1 => self.accumulate::<1, V>(),
-            2 => self.accumulate::<2, V>(),
-            3 => self.accumulate::<3, V>(),
-            4 => self.accumulate::<4, V>(),
-            5 => self.accumulate::<5, V>(),
-            6 => self.accumulate::<6, V>(),
-            n => unreachable!("a tile of {n} classes"),
-        }
-    }
+/// One register tile of `K` classes × `V` vectors.
+struct Tile<'a, T, const K: usize, const V: usize>(Sum<'a, T>);
+
+impl<T: Scalar, const K: usize, const V: usize> Run<T> for Tile<'_, T, K, V> {
+    type Output = ();
 
     #[inline(always)]
-    fn accumulate<const K: usize, const V: usize>(self) {
-        let Self { proof, rows, start, feature, ds, stride, dw, dw_stride } = self;
-        let zero = L::splat(proof, L::Elem::default());
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Sum { rows, tile, n_tiles, feature, ds, stride, dw, dw_stride } = self.0;
+        let zero = L::splat(proof, T::default());
         let rest = rows.n_features() - feature;
+        let n_rows = rows.len().next_multiple_of(GROUP);
         assert!(rest >= V * L::LANES || V == 1);
-        assert!(ds.len() >= (K - 1) * stride + rows.len());
+        assert!(ds.len() >= (K - 1) * stride + n_rows);
 
         let (chain_rows, span_rows) = depths(rows.n_features());
-        for span in (0..rows.len()).step_by(span_rows) {
-            let span = span..rows.len().min(span + span_rows);
+        for span in (0..n_rows).step_by(span_rows) {
+            let span = span..n_rows.min(span + span_rows);
             let mut sums = [[zero; V]; K];
             for first in span.clone().step_by(chain_rows) {
                 let mut chain = [[zero; V]; K];
                 for r in first..span.end.min(first + chain_rows) {
-                    let mut x = [zero; V];
-                    if start == 0 && r % TILE >= 2 {
-                        for v in 0..V {
-                            prefetch(rows.row_ahead(r).wrapping_add(feature + v * L::LANES));
+                    // SAFETY: `r < n_rows`, which is what the block has rows for.
+                    let row = unsafe { rows.row(r) };
+                    if tile < 2 && r % GROUP < V {
+                        let (line, first) = (feature + r % GROUP * L::LANES, r - r % GROUP);
+                        // SAFETY: the rows of a group are all among the `n_rows`, a multiple of its size.
+                        let ahead = |i| unsafe { rows.ahead(first + i) };
+                        prefetch(ahead(2 + tile).wrapping_add(line));
+                        if n_tiles == 1 {
+                            prefetch(ahead(3).wrapping_add(line));
                         }
                     }
+                    let mut x = [zero; V];
                     for v in 0..V {
-                        // SAFETY: a row is valid for reading all its features, of which `rest` lie
-                        // behind `feature`: `V` whole vectors, or fewer elements than one.
+                        // SAFETY: a row is valid for reading all its features, of which `rest`
+                        // lie behind `feature`: `V` whole vectors, or fewer elements than one.
                         x[v] = unsafe {
-                            let source = rows.row(r).add(feature + v * L::LANES);
+                            let source = row.add(feature + v * L::LANES);
                             if rest >= L::LANES {
                                 L::load(proof, source)
                             } else {
@@ -126,7 +145,7 @@ impl<L: Lanes> Tile<'_, L> {
                         };
                     }
                     for k in 0..K {
-                        // SAFETY: `r < rows.len()`, and `ds` was asserted to be long enough.
+                        // SAFETY: `r < n_rows`, and `ds` was asserted to be long enough.
                         let ds = L::splat(proof, unsafe { *ds.get_unchecked(k * stride + r) });
                         for v in 0..V {
                             chain[k][v] = ds.mul_add(x[v], chain[k][v]);

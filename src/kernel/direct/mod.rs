@@ -1,6 +1,6 @@
-//! For few classes: both products read the rows of X where they lie. A register tile spans four rows,
-//! or four vectors of features, and as many classes as fit; with few classes that is nearly all of
-//! them, so there is next to nothing to be gained from a copy of X in another order.
+//! For few classes: both products read the rows of X where they lie. A register tile spans a few rows,
+//! or vectors of features, and as many classes as fit; with few classes that is nearly all of them,
+//! so there is next to nothing to be gained from a copy of X in another order.
 
 mod gradient;
 mod pack;
@@ -12,15 +12,17 @@ pub(crate) use scores::scores;
 
 use crate::simd::Lanes;
 
-/// Rows (of the scores) or vectors of features (of the gradient) that a register tile spans.
-pub(super) const TILE: usize = 4;
-
-/// The most classes that a register tile spans, so that `TILE` × this many sums, `TILE` vectors of X
-/// and one of W fit the registers.
-const fn tile_classes<L: Lanes>() -> usize {
+/// Rows (of the scores) or vectors of features (of the gradient) that a register tile spans, and the
+/// most classes. Sums, one vector for each row and one more fit the registers.
+const fn shape<L: Lanes>() -> (usize, usize) {
     match L::REGISTERS {
-        32.. => 6,
-        16.. => 2,
-        _ => 1,
+        32.. => (4, 6),
+        16.. => (2, 6),
+        _ => (2, 2),
     }
+}
+
+/// The tiles that cover so many classes.
+const fn n_tiles<L: Lanes>(n_classes: usize) -> usize {
+    n_classes.div_ceil(shape::<L>().1)
 }

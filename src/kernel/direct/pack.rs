@@ -2,7 +2,7 @@
 //! features, those of the tile's classes side by side. One stream of aligned loads, and zeros where the
 //! features do not fill a vector.
 
-use super::tile_classes;
+use super::n_tiles;
 use crate::{
     LinearModel,
     kernel::{PackedWeights, tile_start},
@@ -32,7 +32,7 @@ pub(in crate::kernel) fn pack<L: Lanes>(
     packed.weights.resize(c * vectors * L::LANES);
     let packed = packed.weights.as_mut_slice();
 
-    let n_tiles = c.div_ceil(tile_classes::<L>());
+    let n_tiles = n_tiles::<L>(c);
     for tile in 0..n_tiles {
         let classes = tile_start(c, n_tiles, tile)..tile_start(c, n_tiles, tile + 1);
         let packed = &mut packed[classes.start * vectors * L::LANES..];
@@ -54,7 +54,7 @@ pub(super) fn tiles<L: Lanes>(
 ) -> impl Iterator<Item = ClassTile<'_, L::Elem>> {
     let c = packed.n_classes;
     let row = packed.n_features.next_multiple_of(L::LANES);
-    let n_tiles = c.div_ceil(tile_classes::<L>());
+    let n_tiles = n_tiles::<L>(c);
     (0..n_tiles).map(move |tile| {
         let (start, end) = (tile_start(c, n_tiles, tile), tile_start(c, n_tiles, tile + 1));
         ClassTile {

@@ -1,21 +1,30 @@
 //! S = X Wᵀ + b for a block of rows.
 //!
-//! A tile of [`TILE`] rows × a few classes keeps one vector of sums for every pair in registers while
+//! A tile of a few rows × a few classes keeps one vector of sums for every pair in registers while
 //! it walks over the features; at the end the lanes of each are added up. The rows are read where
 //! they lie, whatever their stride. The scores are stored class by class, with the rows of a class
 //! side by side, because the losses take one sample a lane.
 
+#![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
+
 use super::{
-    TILE,
+    n_tiles,
     pack::{ClassTile, tiles},
+    shape,
 };
 use crate::{
-    kernel::{PackedWeights, RowBlock},
-    simd::{Lanes, prefetch},
+    Scalar,
+    kernel::{PackedWeights, RowBlock, block::GROUP, tile_start},
+    simd::{Lanes, Run, prefetch},
 };
+use core::ops::Range;
+
+/// What of the packed weights is walked over at a time, for all rows of a block: it stays in a
+/// first-level cache of 32 KiB while the rows pass through.
+const WEIGHT_BYTES: usize = 20 << 10;
 
 /// Writes the score of row r for class k to `scores[k * stride + r]`. When the rows are no multiple
-/// of [`TILE`], up to `TILE − 1` places behind them are written too, with scores of the last row.
+/// of [`GROUP`], up to `GROUP − 1` places behind them are written too, with scores of the last row.
 #[inline(always)]
 pub(crate) fn scores<L: Lanes>(
     proof: L::Proof,
@@ -25,87 +34,123 @@ pub(crate) fn scores<L: Lanes>(
     stride: usize,
 ) {
     assert_eq!(rows.n_features(), weights.n_features);
-    let n = rows.len();
-    for first in (0..n).step_by(TILE) {
-        let mut starts = [rows.row(first); TILE];
-        for (i, start) in starts.iter_mut().enumerate() {
-            *start = rows.row((first + i).min(n - 1));
-        }
-        let ahead = [rows.row_ahead(first), rows.row_ahead(first + 1)];
-        for tile in tiles::<L>(weights) {
-            let ahead = (tile.start == 0).then_some(&ahead);
-            let scores = &mut scores[tile.start * stride + first..];
-            // SAFETY: each start is valid for reading the features of a row.
-            unsafe {
-                match tile.bias.len() {
-                    1 => {
-                        rows_by_classes::<L, 1>(proof, &starts, ahead, rows, &tile, scores, stride)
-                    }
-                    2 => {
-                        rows_by_classes::<L, 2>(proof, &starts, ahead, rows, &tile, scores, stride)
-                    }
-                    3 => {
-                        rows_by_classes::<L, 3>(proof, &starts, ahead, rows, &tile, scores, stride)
-                    }
-                    4 => {
-                        rows_by_classes::<L, 4>(proof, &starts, ahead, rows, &tile, scores, stride)
-                    }
-                    5 => {
-                        rows_by_classes::<L, 5>(proof, &starts, ahead, rows, &tile, scores, stride)
-                    }
-                    6 => {
-                        rows_by_classes::<L, 6>(proof, &starts, ahead, rows, &tile, scores, stride)
-                    }
-                    n => unreachable!("a tile of {n} classes"),
-                }
+    let vectors = rows.n_features().div_ceil(L::LANES);
+    let n_tiles = n_tiles::<L>(weights.n_classes);
+    for (t, tile) in tiles::<L>(weights).enumerate() {
+        let n_parts = size_of_val(tile.weights).div_ceil(WEIGHT_BYTES);
+        for part in 0..n_parts {
+            let part = tile_start(vectors, n_parts, part)..tile_start(vectors, n_parts, part + 1);
+            let scores = &mut scores[tile.start * stride..];
+            let classes = tile.bias.len();
+            let block = Block { rows, tile: &tile, n_tiles, t, part, scores, stride };
+            match (shape::<L>().0, classes) {
+                (4, 1) => L::call(proof, Tiles::<_, 4, 1>(block)),
+                (4, 2) => L::call(proof, Tiles::<_, 4, 2>(block)),
+                (4, 3) => L::call(proof, Tiles::<_, 4, 3>(block)),
+                (4, 4) => L::call(proof, Tiles::<_, 4, 4>(block)),
+                (4, 5) => L::call(proof, Tiles::<_, 4, 5>(block)),
+                (4, 6) => L::call(proof, Tiles::<_, 4, 6>(block)),
+                (2, 1) => L::call(proof, Tiles::<_, 2, 1>(block)),
+                (2, 2) => L::call(proof, Tiles::<_, 2, 2>(block)),
+                (2, 3) => L::call(proof, Tiles::<_, 2, 3>(block)),
+                (2, 4) => L::call(proof, Tiles::<_, 2, 4>(block)),
+                (2, 5) => L::call(proof, Tiles::<_, 2, 5>(block)),
+                (2, 6) => L::call(proof, Tiles::<_, 2, 6>(block)),
+                shape => unreachable!("a tile of {shape:?}"),
             }
         }
     }
 }
 
-/// The scores of [`TILE`] rows for the `K` classes of a tile.
-///
-/// # Safety
-/// Each of `starts` must be valid for reading `rows.n_features()` elements.
-#[inline(always)]
-unsafe fn rows_by_classes<L: Lanes, const K: usize>(
-    proof: L::Proof,
-    starts: &[*const L::Elem; TILE],
-    ahead: Option<&[*const L::Elem; 2]>,
-    rows: &RowBlock<'_, L::Elem>,
-    tile: &ClassTile<'_, L::Elem>,
-    scores: &mut [L::Elem],
+/// The rows of a block, and part of the weights of a few classes.
+struct Block<'a, T> {
+    rows: &'a RowBlock<'a, T>,
+    tile: &'a ClassTile<'a, T>,
+    /// The number of the tile, and how many there are.
+    t: usize,
+    n_tiles: usize,
+    /// The vectors of features to walk over.
+    part: Range<usize>,
+    /// From the first class of the tile on.
+    scores: &'a mut [T],
     stride: usize,
-) {
-    let d = rows.n_features();
-    let (full, rest) = (d / L::LANES, d % L::LANES);
-    let vectors = full + usize::from(rest > 0);
-    assert!(tile.weights.len() >= vectors * K * L::LANES);
+}
 
-    let mut sums = [[L::splat(proof, L::Elem::default()); TILE]; K];
-    for v in 0..vectors {
-        for row in ahead.into_iter().flatten() {
-            prefetch(row.wrapping_add(v * L::LANES));
-        }
-        let mut x = [sums[0][0]; TILE];
-        for (x, start) in x.iter_mut().zip(starts) {
-            // SAFETY: the caller grants `d` elements: `full` vectors and `rest` more.
-            *x = unsafe {
-                let source = start.add(v * L::LANES);
-                if v < full { L::load(proof, source) } else { L::load_first(proof, source, rest) }
+/// A block in register tiles of `R` rows and `K` classes.
+struct Tiles<'a, T, const R: usize, const K: usize>(Block<'a, T>);
+
+impl<T: Scalar, const R: usize, const K: usize> Run<T> for Tiles<'_, T, R, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Block { rows, tile, t, n_tiles, part, scores, stride } = self.0;
+        let d = rows.n_features();
+        let (full, rest) = (d / L::LANES, d % L::LANES);
+        assert!(part.end <= full + usize::from(rest > 0));
+        assert!(tile.weights.len() >= part.end * K * L::LANES);
+
+        for first in (0..rows.len()).step_by(GROUP) {
+            let group = rows.group(first);
+            // SAFETY: the group was found to be one of the block.
+            let ahead = |i| unsafe { rows.ahead(first + i) };
+            let mut ahead = match t {
+                0 | 1 => [ahead(t), ahead(1)],
+                _ => [group[0]; 2],
             };
-        }
-        for (k, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the weights have `K` vectors for each vector of features, as asserted.
-            let w = unsafe { L::load(proof, tile.weights.as_ptr().add((v * K + k) * L::LANES)) };
-            for (sum, x) in sums.iter_mut().zip(&x) {
-                *sum = x.mul_add(w, *sum);
+            for offset in (0..GROUP).step_by(R) {
+                let mut starts = [group[0]; R];
+                starts.copy_from_slice(&group[offset..][..R]);
+                let mut sums = [[L::splat(proof, T::default()); R]; K];
+                for v in part.clone() {
+                    prefetch(ahead[0].wrapping_add(v * L::LANES));
+                    if n_tiles == 1 {
+                        prefetch(ahead[1].wrapping_add(v * L::LANES));
+                    }
+                    let mut x = [sums[0][0]; R];
+                    for r in 0..R {
+                        // SAFETY: a row is valid for reading `d` elements: `full` vectors and `rest`
+                        // more.
+                        x[r] = unsafe {
+                            let source = starts[r].add(v * L::LANES);
+                            if v < full {
+                                L::load(proof, source)
+                            } else {
+                                L::load_first(proof, source, rest)
+                            }
+                        };
+                    }
+                    for k in 0..K {
+                        let w = tile.weights.as_ptr().wrapping_add((v * K + k) * L::LANES);
+                        // SAFETY: there are `K` vectors of weights for each of features, as asserted.
+                        let w = unsafe { L::load(proof, w) };
+                        for r in 0..R {
+                            sums[k][r] = x[r].mul_add(w, sums[k][r]);
+                        }
+                    }
+                }
+
+                // The lanes of four sums at a time: those of a class or, with two rows, of two (or of
+                // one, twice).
+                let pair = |i: usize| ((i / R).min(K - 1), i % R);
+                let mut totals = [[T::default(); 4]; K];
+                for q in 0..(K * R).div_ceil(4) {
+                    let mut four = [sums[0][0]; 4];
+                    for i in 0..4 {
+                        let (k, r) = pair(4 * q + i);
+                        four[i] = sums[k][r];
+                    }
+                    totals[q] = L::sum4(four);
+                }
+                for k in 0..K {
+                    let scores = &mut scores[k * stride + first + offset..][..R];
+                    for r in 0..R {
+                        let before = if part.start == 0 { tile.bias[k] } else { scores[r] };
+                        scores[r] = before + totals[(k * R + r) / 4][(k * R + r) % 4];
+                    }
+                }
+                ahead = [group[0]; 2];
             }
         }
-    }
-
-    for (k, sums) in sums.into_iter().enumerate() {
-        let sums = L::sum4(sums, tile.bias[k]);
-        scores[k * stride..][..TILE].copy_from_slice(&sums);
     }
 }

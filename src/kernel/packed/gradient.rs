@@ -1,5 +1,6 @@
-//! dW += dSᵀ X for a block of packed rows. Down the tile go classes, across it vectors of features; the
-//! steps are the rows, whose derivatives are broadcast from the panels of dS.
+//! dW += dSᵀ X for blocks of packed rows. Down the tile go classes, across it vectors of features; the
+//! steps are the rows, whose derivatives are broadcast from the panels of dS. Rows whose derivatives are
+//! all zero for the classes of a tile, as those by the hinge loss often are, can be left out.
 //!
 //! As with few classes, a register sums over [`CHAIN`] rows only; what it has is then added to a sum
 //! over the block, and that to dW in `f64`.
@@ -8,129 +9,199 @@
 
 use super::{
     n_panels, panel_width,
-    tile::{Numbers, Tile, add_outer_products, shape},
+    tile::{Tile, add_outer_products, shape, store},
     vectors_in_panel,
 };
 use crate::{
+    Scalar,
     kernel::{CHAIN, add_widened},
-    simd::{Lanes, prefetch},
+    simd::{Lanes, Run, prefetch},
 };
+use core::ops::Range;
 
-/// Elements of dW in a cache line.
-const LINE: usize = 64 / size_of::<f64>();
+/// A block of rows in panels of `panel_rows` rows.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Block<'a, T> {
+    pub(crate) x: &'a [T],
+    pub(crate) ds: &'a [T],
+    pub(crate) panel_rows: usize,
+    pub(crate) rows: RowLists<'a>,
+}
 
-/// Cache lines of dW that are asked for with every chain.
-const LINES_AHEAD: usize = 6;
+/// The rows of a block that count, each less than the rows of its panels.
+#[derive(Clone, Copy)]
+pub(crate) enum RowLists<'a> {
+    /// For all classes.
+    All(&'a [u16]),
+    /// For each tile of classes: at `tile * stride` the number of rows, and behind it the rows.
+    ByTile { lists: &'a [u16], stride: usize },
+}
 
-/// Adds Σ_r dS[r][k] X[r][l] to `dw[k * dw_stride + l]` for all classes k and features l, where X and dS
-/// are panels of `panel_rows` rows of which the first `n_rows` count. Up to the next multiple of the
-/// lanes, the places behind the features are added zeros to.
+impl Default for RowLists<'_> {
+    fn default() -> Self {
+        Self::All(&[])
+    }
+}
+
+impl<'a> RowLists<'a> {
+    fn of_tile(self, tile: usize) -> &'a [u16] {
+        match self {
+            Self::All(rows) => rows,
+            Self::ByTile { lists, stride } => {
+                let list = &lists[tile * stride..][..stride];
+                &list[1..=list[0] as usize]
+            }
+        }
+    }
+}
+
+/// Adds Σ_r dS[r][k] X[r][l] over the rows of all blocks to `dw[(k − classes.start) * dw_stride + l]` for
+/// the given classes k and all features l. The classes start at a multiple of those of a tile.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "two matrices and a third, with their shapes")]
 pub(crate) fn accumulate<L: Lanes>(
     proof: L::Proof,
-    ds: &[L::Elem],
-    n_classes: usize,
-    x: &[L::Elem],
+    blocks: &[Block<'_, L::Elem>],
+    classes: Range<usize>,
     n_features: usize,
-    n_rows: usize,
-    panel_rows: usize,
     dw: &mut [f64],
     dw_stride: usize,
 ) {
-    let width = panel_width::<L>();
-    assert!(n_rows <= panel_rows);
-    assert!(x.len() >= n_panels::<L>(n_features) * panel_rows * width);
-    assert!(ds.len() >= n_panels::<L>(n_classes) * panel_rows * width);
-
     let (down, _) = shape::<L>();
     for panel in 0..n_panels::<L>(n_features) {
-        for class in (0..n_classes).step_by(down) {
-            let dw = &mut dw[class * dw_stride + panel * width..];
-            let classes = down.min(n_classes - class);
-            let block = Block::<L> {
-                proof,
-                ds,
-                class,
-                classes,
-                x,
-                panel,
-                n_rows,
-                panel_rows,
-                dw,
-                dw_stride,
-            };
-            // SAFETY: the buffers hold all panels, as asserted; the classes of a tile lie within one, as
-            // their number divides its width.
-            unsafe {
-                match (down, vectors_in_panel::<L>(n_features, panel)) {
-                    (8, 3) => block.accumulate::<8, 3>(),
-                    (8, 2) => block.accumulate::<8, 2>(),
-                    (8, 1) => block.accumulate::<8, 1>(),
-                    (4, 3) => block.accumulate::<4, 3>(),
-                    (4, 2) => block.accumulate::<4, 2>(),
-                    (4, 1) => block.accumulate::<4, 1>(),
-                    (2, 2) => block.accumulate::<2, 2>(),
-                    (2, 1) => block.accumulate::<2, 1>(),
-                    shape => unreachable!("a tile of {shape:?}"),
+        let dw = &mut dw[panel * panel_width::<L>()..];
+        let sum = Sum { blocks, classes: classes.clone(), panel, n_features, dw, dw_stride };
+        match (down, vectors_in_panel::<L>(n_features, panel)) {
+            (8, 3) => L::call(proof, Tiles::<_, 8, 3>(sum)),
+            (8, 2) => L::call(proof, Tiles::<_, 8, 2>(sum)),
+            (8, 1) => L::call(proof, Tiles::<_, 8, 1>(sum)),
+            (4, 3) => L::call(proof, Tiles::<_, 4, 3>(sum)),
+            (4, 2) => L::call(proof, Tiles::<_, 4, 2>(sum)),
+            (4, 1) => L::call(proof, Tiles::<_, 4, 1>(sum)),
+            (2, 2) => L::call(proof, Tiles::<_, 2, 2>(sum)),
+            (2, 1) => L::call(proof, Tiles::<_, 2, 1>(sum)),
+            shape => unreachable!("a tile of {shape:?}"),
+        }
+    }
+}
+
+/// The gradient of some classes by a panel of features, and what is added to it.
+struct Sum<'a, T> {
+    blocks: &'a [Block<'a, T>],
+    classes: Range<usize>,
+    panel: usize,
+    n_features: usize,
+    /// From the first feature of the panel on.
+    dw: &'a mut [f64],
+    dw_stride: usize,
+}
+
+/// The same in tiles of `M` classes × `V` vectors of features.
+struct Tiles<'a, T, const M: usize, const V: usize>(Sum<'a, T>);
+
+impl<T: Scalar, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Sum { blocks, classes, panel, n_features, dw, dw_stride } = self.0;
+        let width = panel_width::<L>();
+        let features = width.min(n_features - panel * width);
+        let zero = L::splat(proof, T::default());
+        assert!(classes.start.is_multiple_of(M) && width.is_multiple_of(M));
+        for block in blocks {
+            assert!(block.x.len() >= (panel + 1) * block.panel_rows * width);
+            assert!(block.ds.len() >= n_panels::<L>(classes.end) * block.panel_rows * width);
+        }
+
+        // A block's panel of X stays near for all classes, this part of dW for all blocks.
+        for (b, block) in blocks.iter().enumerate() {
+            for class in classes.clone().step_by(M) {
+                let dw = &mut dw[(class - classes.start) * dw_stride..];
+                let n_classes = M.min(classes.end - class);
+                let rows = block.rows.of_tile(class / M);
+                if rows.is_empty() {
+                    continue;
+                }
+                let numbers = class / width * block.panel_rows * width + class % width;
+                let numbers = block.ds.as_ptr().wrapping_add(numbers);
+                let vectors = block.x.as_ptr().wrapping_add(panel * block.panel_rows * width);
+
+                let mut sums: Tile<L, M, V> = [[zero; V]; M];
+                for (i, rows) in rows.chunks(CHAIN).enumerate() {
+                    if b == 0 && i < n_classes {
+                        // Little by little, as a burst would hold up the loads of the tile.
+                        let line = dw[i * dw_stride..].as_ptr();
+                        (0..=features).step_by(8).for_each(|l| prefetch(line.wrapping_add(l)));
+                    }
+                    let mut chain: Tile<L, M, V> = [[zero; V]; M];
+                    let at = |k: usize| {
+                        // SAFETY: `k` is less than the steps.
+                        let row = unsafe { *rows.get_unchecked(k) } as usize * width;
+                        (row, row)
+                    };
+                    // SAFETY: X has the panel and dS the panel of the classes, as asserted, the classes
+                    // of a tile lying within one as their number divides its width; and `RowLists` has
+                    // rows of the panels.
+                    unsafe {
+                        add_outer_products(proof, &mut chain, numbers, 1, vectors, rows.len(), at);
+                    }
+                    for i in 0..M {
+                        for v in 0..V {
+                            sums[i][v] = sums[i][v] + chain[i][v];
+                        }
+                    }
+                }
+                for (i, sums) in store(sums).iter().enumerate().take(n_classes) {
+                    let dw = &mut dw[i * dw_stride..][..features];
+                    for (sums, dw) in sums.iter().zip(dw.chunks_mut(L::LANES)) {
+                        add_widened(L::from_slice(proof, &sums.0), dw);
+                    }
                 }
             }
         }
     }
 }
 
-/// One tile of dW and what is added to it.
-struct Block<'a, L: Lanes> {
-    proof: L::Proof,
-    ds: &'a [L::Elem],
-    class: usize,
-    classes: usize,
-    x: &'a [L::Elem],
-    panel: usize,
-    n_rows: usize,
-    panel_rows: usize,
-    /// From the first class and feature of the tile on.
-    dw: &'a mut [f64],
-    dw_stride: usize,
+/// Lists, for every tile of classes, the rows whose derivatives are not all zero.
+pub(crate) struct ListRows<'a, T> {
+    pub(crate) ds: &'a [T],
+    pub(crate) n_classes: usize,
+    pub(crate) n_rows: usize,
+    pub(crate) panel_rows: usize,
+    /// `stride` for each tile, as [`RowLists::ByTile`] describes.
+    pub(crate) lists: &'a mut [u16],
+    pub(crate) stride: usize,
 }
 
-impl<L: Lanes> Block<'_, L> {
-    /// # Safety
-    /// The panels of dS must have the classes from `class` to `class + M` in one panel, X the panel `panel`,
-    /// and both at least `n_rows` rows.
+impl<T: Scalar> Run<T> for ListRows<'_, T> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn accumulate<const M: usize, const V: usize>(self) {
-        let Self { proof, ds, class, classes, x, panel, n_rows, panel_rows, dw, dw_stride } = self;
-        let width = panel_width::<L>();
-        let zero = L::splat(proof, L::Elem::default());
-        let mut sums: Tile<L, M, V> = [[zero; V]; M];
-        // dW is too large for the near caches. While the tile is summed it is brought near, little by little,
-        // as a burst of requests would hold up those for X and dS.
-        let mut lines =
-            (0..classes).flat_map(|i| (0..V * L::LANES).step_by(LINE).map(move |l| (i, l)));
-        for row in (0..n_rows).step_by(CHAIN) {
-            for (i, l) in lines.by_ref().take(LINES_AHEAD) {
-                prefetch(dw[i * dw_stride..].as_ptr().wrapping_add(l));
-            }
-            let mut chain: Tile<L, M, V> = [[zero; V]; M];
-            // SAFETY: both buffers have the panels, and the panels the rows, up to `n_rows`.
-            unsafe {
-                let start = class / width * panel_rows * width + class % width;
-                let start = ds.as_ptr().add(start + row * width);
-                let numbers = Numbers { start, of_number: 1, of_step: width };
-                let vectors = x.as_ptr().add((panel * panel_rows + row) * width);
-                add_outer_products(proof, &mut chain, numbers, vectors, CHAIN.min(n_rows - row));
-            }
-            for i in 0..M {
-                for v in 0..V {
-                    sums[i][v] = sums[i][v] + chain[i][v];
-                }
-            }
+    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) {
+        match shape::<L>() {
+            (8, _) => self.list::<L, 8>(),
+            (4, _) => self.list::<L, 4>(),
+            _ => self.list::<L, 2>(),
         }
-        for (i, sums) in sums.iter().enumerate().take(classes) {
-            for (v, sums) in sums.iter().enumerate() {
-                add_widened(*sums, &mut dw[i * dw_stride + v * L::LANES..][..L::LANES]);
+    }
+}
+
+impl<T: Scalar> ListRows<'_, T> {
+    #[inline(always)]
+    fn list<L: Lanes<Elem = T>, const M: usize>(self) {
+        let Self { ds, n_classes, n_rows, panel_rows, lists, stride } = self;
+        let width = panel_width::<L>();
+        assert!(n_rows < stride && n_rows <= panel_rows);
+        for (tile, list) in lists.chunks_exact_mut(stride).take(n_classes.div_ceil(M)).enumerate() {
+            let panel = &ds[tile * M / width * panel_rows * width..][..n_rows * width];
+            let (count, rows) = list.split_first_mut().expect("room for the number of rows");
+            let mut n = 0;
+            for (row, ds) in panel.chunks_exact(width).enumerate() {
+                let ds = &ds[tile * M % width..][..M];
+                rows[n] = row as u16;
+                n += usize::from(ds.iter().fold(false, |any, ds| any | (*ds != T::default())));
             }
+            *count = n as u16;
         }
     }
 }

@@ -12,12 +12,12 @@ mod pack;
 mod scores;
 mod tile;
 
-pub(crate) use gradient::accumulate;
+pub(crate) use gradient::{Block, ListRows, RowLists, accumulate};
 pub(super) use pack::pack;
 pub(crate) use pack::pack_rows;
 pub(crate) use scores::scores;
 
-pub(crate) use tile::panel_width;
+pub(crate) use tile::{panel_width, tile_classes};
 
 use crate::simd::Lanes;
 

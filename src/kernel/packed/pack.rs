@@ -56,7 +56,7 @@ pub(crate) fn pack_rows<L: Lanes>(
                 let target = &mut panel[r * width..][..width];
                 let features = (start..d).step_by(L::LANES);
                 for (feature, target) in features.zip(target.chunks_exact_mut(L::LANES)) {
-                    // SAFETY: a row is valid for reading its `d` features.
+                    // SAFETY: the block has the row, and it is valid for reading its `d` features.
                     let x = unsafe {
                         let source = rows.row(r).add(feature);
                         match d - feature {

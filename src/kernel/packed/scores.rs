@@ -3,10 +3,14 @@
 
 use super::{
     n_panels, panel_width,
-    tile::{Numbers, add_outer_products, shape},
+    tile::{Tile, add_outer_products, shape, store},
     vectors_in_panel,
 };
-use crate::{kernel::PackedWeights, simd::Lanes};
+use crate::{
+    Scalar,
+    kernel::PackedWeights,
+    simd::{Lanes, Run},
+};
 
 /// Writes the scores of the first `n_rows` rows into panels of S, of `panel_rows` rows each. Classes that
 /// fill up the last panel get the score 0; rows up to the next multiple of 8 are written too, with whatever
@@ -20,76 +24,71 @@ pub(crate) fn scores<L: Lanes>(
     weights: &PackedWeights<L::Elem>,
     scores: &mut [L::Elem],
 ) {
-    let (c, d, width) = (weights.n_classes, weights.n_features, panel_width::<L>());
-    assert!(n_rows <= panel_rows && panel_rows.is_multiple_of(8));
-    assert!(x.len() >= n_panels::<L>(d) * panel_rows * width);
-    assert!(weights.weights.as_slice().len() >= n_panels::<L>(c) * d * width);
-    assert!(scores.len() >= n_panels::<L>(c) * panel_rows * width);
-
+    let (c, width) = (weights.n_classes, panel_width::<L>());
     let (down, _) = shape::<L>();
-    for panel in 0..n_panels::<L>(c) {
-        for row in (0..n_rows).step_by(down) {
-            let block = Block::<L> { proof, x, row, panel_rows, weights, panel, scores };
-            // SAFETY: the buffers hold all panels, as asserted, and each of the panels the rows of the
-            // tile, as their number is a multiple of the rows of a tile.
-            unsafe {
-                match (down, vectors_in_panel::<L>(c, panel)) {
-                    (8, 3) => block.scores::<8, 3>(),
-                    (8, 2) => block.scores::<8, 2>(),
-                    (8, 1) => block.scores::<8, 1>(),
-                    (4, 3) => block.scores::<4, 3>(),
-                    (4, 2) => block.scores::<4, 2>(),
-                    (4, 1) => block.scores::<4, 1>(),
-                    (2, 2) => block.scores::<2, 2>(),
-                    (2, 1) => block.scores::<2, 1>(),
-                    shape => unreachable!("a tile of {shape:?}"),
-                }
-            }
+    for (panel, scores) in scores.chunks_mut(panel_rows * width).enumerate() {
+        let rows = Rows { x, n_rows, panel_rows, weights, panel, scores };
+        match (down, vectors_in_panel::<L>(c, panel)) {
+            (8, 3) => L::call(proof, Tiles::<_, 8, 3>(rows)),
+            (8, 2) => L::call(proof, Tiles::<_, 8, 2>(rows)),
+            (8, 1) => L::call(proof, Tiles::<_, 8, 1>(rows)),
+            (4, 3) => L::call(proof, Tiles::<_, 4, 3>(rows)),
+            (4, 2) => L::call(proof, Tiles::<_, 4, 2>(rows)),
+            (4, 1) => L::call(proof, Tiles::<_, 4, 1>(rows)),
+            (2, 2) => L::call(proof, Tiles::<_, 2, 2>(rows)),
+            (2, 1) => L::call(proof, Tiles::<_, 2, 1>(rows)),
+            shape => unreachable!("a tile of {shape:?}"),
         }
     }
 }
 
-/// One tile of S and what it is computed from.
-struct Block<'a, L: Lanes> {
-    proof: L::Proof,
-    x: &'a [L::Elem],
-    row: usize,
+/// The rows of a block and the weights of a panel of classes.
+struct Rows<'a, T> {
+    x: &'a [T],
+    n_rows: usize,
     panel_rows: usize,
-    weights: &'a PackedWeights<L::Elem>,
+    weights: &'a PackedWeights<T>,
+    /// The number of the panel of classes.
     panel: usize,
-    scores: &'a mut [L::Elem],
+    /// That panel of S.
+    scores: &'a mut [T],
 }
 
-impl<L: Lanes> Block<'_, L> {
-    /// # Safety
-    /// The panels of X must have the rows from `row` to `row + M`, the weights the panel.
+/// Their scores, in tiles of `M` rows × `V` vectors of classes.
+struct Tiles<'a, T, const M: usize, const V: usize>(Rows<'a, T>);
+
+impl<T: Scalar, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn scores<const M: usize, const V: usize>(self) {
-        let Self { proof, x, row, panel_rows, weights, panel, scores } = self;
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Rows { x, n_rows, panel_rows, weights, panel, scores } = self.0;
         let (d, width) = (weights.n_features, panel_width::<L>());
-        let mut tile = [[L::splat(proof, L::Elem::default()); V]; M];
-        for feature in (0..d).step_by(width) {
-            let steps = width.min(d - feature);
-            // SAFETY: the panel of X that starts with `feature` has the rows, that of W the features.
-            unsafe {
-                let start = x.as_ptr().add(feature * panel_rows + row * width);
-                let numbers = Numbers { start, of_number: width, of_step: 1 };
-                let vectors =
-                    weights.weights.as_slice().as_ptr().add((panel * d + feature) * width);
-                add_outer_products(proof, &mut tile, numbers, vectors, steps);
+        let bias = &weights.bias.as_slice()[panel * width..][..width];
+        let weights = &weights.weights.as_slice()[panel * d * width..][..d * width];
+        assert!(n_rows <= panel_rows && panel_rows.is_multiple_of(M));
+        assert!(x.len() >= n_panels::<L>(d) * panel_rows * width);
+
+        for row in (0..n_rows).step_by(M) {
+            let mut tile: Tile<L, M, V> = [[L::splat(proof, T::default()); V]; M];
+            for feature in (0..d).step_by(width) {
+                let numbers = x.as_ptr().wrapping_add(feature * panel_rows + row * width);
+                let vectors = weights.as_ptr().wrapping_add(feature * width);
+                let (steps, at) = (width.min(d - feature), |k| (k, k * width));
+                // SAFETY: X has the panel that starts with `feature`, as asserted, and it the rows of
+                // the tile, as their number divides that of the panel; the weights have the features.
+                unsafe {
+                    add_outer_products(proof, &mut tile, numbers, width, vectors, steps, at);
+                }
             }
-        }
-        let bias = &weights.bias.as_slice()[panel * width..];
-        let scores = &mut scores[(panel * panel_rows + row) * width..];
-        for v in 0..V {
-            let bias = L::from_slice(proof, &bias[v * L::LANES..]);
-            for (i, sums) in tile.iter().enumerate() {
-                (sums[v] + bias).write_to(&mut scores[i * width + v * L::LANES..]);
-            }
-        }
-        if V * L::LANES < width {
-            for scores in scores.chunks_mut(width).take(M) {
-                scores[V * L::LANES..width].fill(L::Elem::default());
+            let scores = &mut scores[row * width..][..M * width];
+            for (sums, scores) in store(tile).iter().zip(scores.chunks_exact_mut(width)) {
+                for v in 0..V {
+                    let bias = L::from_slice(proof, &bias[v * L::LANES..]);
+                    let scores = &mut scores[v * L::LANES..];
+                    (L::from_slice(proof, &sums[v].0) + bias).write_to(scores);
+                }
+                scores[V * L::LANES..].fill(T::default());
             }
         }
     }

@@ -3,12 +3,12 @@
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use crate::simd::Lanes;
+use crate::{kernel::MAX_LANES, simd::Lanes};
 
 /// The sums.
 pub(super) type Tile<L, const M: usize, const V: usize> = [[L; V]; M];
 
-/// The most vectors across a tile, and the numbers down it, for the registers of the lanes: sums,
+/// The numbers down a tile, and the most vectors across it, for the registers of the lanes: sums,
 /// vectors and one broadcast number fill 28 of 32, 16 of 16 and 7 of 8.
 pub(super) const fn shape<L: Lanes>() -> (usize, usize) {
     match L::REGISTERS {
@@ -18,44 +18,63 @@ pub(super) const fn shape<L: Lanes>() -> (usize, usize) {
     }
 }
 
-/// The numbers of each step: number `i` of step `k` is at `start + i * of_number + k * of_step`.
-#[derive(Clone, Copy)]
-pub(super) struct Numbers<T> {
-    pub(super) start: *const T,
-    pub(super) of_number: usize,
-    pub(super) of_step: usize,
-}
-
 /// The columns of a panel: the vectors of the widest tile.
 pub(crate) const fn panel_width<L: Lanes>() -> usize {
     shape::<L>().1 * L::LANES
 }
 
-/// Adds the outer products of `steps` steps to the tile. The vectors of each step are the first ones of a
-/// row of a panel, the rows following each other from `vectors` on.
+/// The classes of a tile of the gradient.
+pub(crate) const fn tile_classes<L: Lanes>() -> usize {
+    shape::<L>().0
+}
+
+/// A vector in memory, aligned as the widest there is: the compiler likes to keep sums that do not fit
+/// the registers where they are going to be stored.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Stored<T>(pub(super) [T; MAX_LANES]);
+
+/// The sums in memory. A tile whose elements are only ever named by constants stays in registers; what
+/// follows its sums, in loops that are not unrolled, reads them from here.
+#[inline(always)]
+pub(super) fn store<L: Lanes, const M: usize, const V: usize>(
+    tile: Tile<L, M, V>,
+) -> [[Stored<L::Elem>; V]; M] {
+    let mut stored = [[Stored([L::Elem::default(); MAX_LANES]); V]; M];
+    for i in 0..M {
+        for v in 0..V {
+            tile[i][v].write_to(&mut stored[i][v].0);
+        }
+    }
+    stored
+}
+
+/// Adds the outer products of `steps` steps to the tile: of step k, which is at `(n, v) = at(k)`, those
+/// of the numbers `numbers[n + i * of_number]` and the vectors from `vectors[v]` on.
 ///
 /// # Safety
-/// The numbers and the vectors of all steps must be valid for reading.
+/// The `M` numbers and `V` vectors of all steps must be valid for reading.
 #[inline(always)]
 pub(super) unsafe fn add_outer_products<L: Lanes, const M: usize, const V: usize>(
     proof: L::Proof,
     tile: &mut Tile<L, M, V>,
-    numbers: Numbers<L::Elem>,
+    numbers: *const L::Elem,
+    of_number: usize,
     vectors: *const L::Elem,
     steps: usize,
+    at: impl Fn(usize) -> (usize, usize),
 ) {
     for k in 0..steps {
+        let (n, v) = at(k);
+        let (numbers, vectors) = (numbers.wrapping_add(n), vectors.wrapping_add(v));
         let mut x = [tile[0][0]; V];
         for v in 0..V {
             // SAFETY: the caller grants the vectors of each step.
-            let start = unsafe { vectors.add(k * panel_width::<L>() + v * L::LANES) };
-            // SAFETY: as above.
-            x[v] = unsafe { L::load(proof, start) };
+            x[v] = unsafe { L::load(proof, vectors.add(v * L::LANES)) };
         }
         for i in 0..M {
             // SAFETY: the caller grants the numbers of each step.
-            let number = unsafe { *numbers.start.add(i * numbers.of_number + k * numbers.of_step) };
-            let number = L::splat(proof, number);
+            let number = L::splat(proof, unsafe { *numbers.add(i * of_number) });
             for v in 0..V {
                 tile[i][v] = number.mul_add(x[v], tile[i][v]);
             }
