@@ -188,10 +188,9 @@ impl<T: Scalar> Evaluator<T> {
                 }
             }
         }
-        if gradient {
-            if !self.total.gradient().iter().fold(true, |all, sum| all & sum.is_finite()) {
-                return Err(diagnose::gradient(&self.objective, model, batch));
-            }
+        let finite = |sums: &[f64]| sums.iter().fold(true, |all, sum| all & sum.is_finite());
+        if gradient && !finite(self.total.gradient()) {
+            return Err(diagnose::gradient(&self.objective, model, batch));
         }
         Ok(())
     }
