@@ -4,7 +4,9 @@
 
 pub mod commands;
 pub mod data;
+mod machine;
 pub mod model_file;
 mod output;
+mod plot;
 mod progress;
 mod units;

@@ -5,8 +5,9 @@ use crate::units;
 use indicatif::{ProgressBar, ProgressStyle};
 use softmargin::train::Progress;
 use std::{
+    cell::Cell,
     io::{IsTerminal, stderr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Plain lines in all, about.
@@ -51,6 +52,45 @@ impl Reporter {
                 eprintln!("{} {}/{}  {message}", self.unit, progress.iteration, self.total);
             }
             None => {}
+        }
+    }
+
+    pub(crate) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Steps of work that take a while each: a line that changes on a terminal, a line each elsewhere.
+pub(crate) struct Steps {
+    bar: Option<ProgressBar>,
+    done: Cell<usize>,
+    total: usize,
+}
+
+impl Steps {
+    pub(crate) fn new(total: usize) -> Self {
+        let bar = stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total as u64);
+            let style = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len}  {msg}");
+            bar.set_style(style.expect("a valid template").progress_chars("━╸ "));
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self { bar, done: Cell::new(0), total }
+    }
+
+    /// Begins the next step.
+    pub(crate) fn next(&self, name: &str) {
+        let done = self.done.get();
+        self.done.set(done + 1);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done as u64);
+                bar.set_message(name.to_owned());
+            }
+            None => eprintln!("{}/{}  {name}", done + 1, self.total),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Numbers as people read them.
 
-/// A duration with three digits: `830 µs`, `4.21 ms`, `434 ms`, `1.55 s`, `2 min 05 s`, `1 h 02 min`.
+/// A duration with three digits: `830 µs`, `4.21 ms`, `43.4 ms`, `434 ms`, `1.55 s`, `2 min 05 s`, `1 h 02 min`.
 pub(crate) fn seconds(value: f64) -> String {
     match value {
         v if v < 1e-3 => format!("{:.0} µs", v * 1e6),
         v if v < 10e-3 => format!("{:.2} ms", v * 1e3),
+        v if v < 100e-3 => format!("{:.1} ms", v * 1e3),
         v if v < 1.0 => format!("{:.0} ms", v * 1e3),
         v if v < 60.0 => format!("{v:.2} s"),
         v if v < 3600.0 => format!("{} min {:02} s", (v / 60.0) as u64, (v % 60.0) as u64),

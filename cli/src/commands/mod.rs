@@ -1,5 +1,6 @@
 //! The commands and their arguments.
 
+pub(crate) mod bench;
 mod evaluate;
 mod gradcheck;
 mod predict;
@@ -32,6 +33,8 @@ enum Command {
     Predict(predict::Predict),
     /// Compare the gradient with central differences, on your own data
     Gradcheck(gradcheck::Gradcheck),
+    /// Measure the speed of an evaluation, beside what this machine can do at most
+    Bench(bench::Bench),
 }
 
 impl Cli {
@@ -45,6 +48,7 @@ impl Cli {
             Command::Evaluate(command) => command.run(),
             Command::Predict(command) => command.run(),
             Command::Gradcheck(command) => command.run(),
+            Command::Bench(command) => command.run(),
         }
     }
 }

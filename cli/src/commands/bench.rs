@@ -1,0 +1,287 @@
+//! `softmargin bench`: the time of one evaluation by shape, beside what this machine can do at most.
+
+use super::{ComputeArgs, positive};
+use crate::{machine, output::Output, plot, progress, units};
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use rand_xoshiro::{
+    Xoshiro256PlusPlus,
+    rand_core::{Rng, SeedableRng},
+};
+use rayon::prelude::*;
+use serde::Serialize;
+use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Scalar};
+use std::{
+    io::{Write, stdout},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// What is measured: a kind of data by its size.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Shape {
+    /// MNIST, all of it: 60000 × 784, 10 classes
+    Images,
+    /// Rows of a multiple of 4096 bytes: 50000 × 3072, 10 classes
+    Cifar,
+    /// One step of SGD: 256 × 784, 10 classes
+    Minibatch,
+    /// A linear probe: 100000 × 384, 100 classes
+    #[value(name = "probe-100")]
+    Probe100,
+    /// A probe with as many classes as ImageNet: 20000 × 1024, 1000 classes
+    #[value(name = "probe-1000")]
+    Probe1000,
+    /// A whole ImageNet probe, 5.2 GB of features: 1281167 × 1024, 1000 classes
+    Imagenet,
+    /// A tall table: 1000000 × 32, 2 classes
+    Binary,
+    /// Few features: 20000 × 16, 26 classes
+    Letters,
+    /// No size a multiple of anything: 4097 × 1023, 37 classes
+    Odd,
+}
+
+impl Shape {
+    /// N, D and C.
+    fn sizes(self) -> (usize, usize, usize) {
+        match self {
+            Self::Images => (60_000, 784, 10),
+            Self::Cifar => (50_000, 3072, 10),
+            Self::Minibatch => (256, 784, 10),
+            Self::Probe100 => (100_000, 384, 100),
+            Self::Probe1000 => (20_000, 1024, 1000),
+            Self::Imagenet => (1_281_167, 1024, 1000),
+            Self::Binary => (1_000_000, 32, 2),
+            Self::Letters => (20_000, 16, 26),
+            Self::Odd => (4097, 1023, 37),
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().expect("no shape is hidden").get_name().to_owned()
+    }
+}
+
+/// All but the one that takes 5 GB of memory and minutes.
+const DEFAULT_SHAPES: &str = "images,cifar,minibatch,probe-100,probe-1000,binary,letters,odd";
+
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// The shapes to measure
+    #[arg(long, value_enum, value_delimiter = ',', default_value = DEFAULT_SHAPES)]
+    shapes: Vec<Shape>,
+    /// Measure in f64 instead of f32
+    #[arg(long)]
+    f64: bool,
+    /// Seconds for each measurement, at least; never fewer than three evaluations
+    #[arg(long, default_value_t = 2, value_parser = positive)]
+    seconds: usize,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Draw the roofline with the shapes into this SVG file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// All that was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) version: &'static str,
+    pub(crate) cpu: String,
+    pub(crate) isa: String,
+    pub(crate) threads: usize,
+    pub(crate) element: &'static str,
+    /// Operations a second in registers.
+    pub(crate) peak_flops: f64,
+    /// Bytes a second read from memory.
+    pub(crate) read_bandwidth: f64,
+    pub(crate) measurements: Vec<Measurement>,
+}
+
+/// One shape and loss.
+#[derive(Debug, Serialize)]
+pub(crate) struct Measurement {
+    pub(crate) shape: String,
+    pub(crate) samples: usize,
+    pub(crate) features: usize,
+    pub(crate) classes: usize,
+    pub(crate) loss: &'static str,
+    pub(crate) evaluations: usize,
+    pub(crate) median_seconds: f64,
+    pub(crate) fastest_seconds: f64,
+    /// 4 N D C a second.
+    pub(crate) flops: f64,
+    /// Bytes of X a second.
+    pub(crate) bytes: f64,
+    /// The time below which this machine cannot get.
+    pub(crate) limit_seconds: f64,
+    /// `limit_seconds / median_seconds`.
+    pub(crate) efficiency: f64,
+    /// By how much the memory of the process grew from the first evaluation on, where the system tells.
+    pub(crate) scratch_bytes: Option<u64>,
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Result<()> {
+        let plot = self.plot.as_deref().map(Output::create).transpose()?;
+        let report = self.compute.install(|threads| {
+            if self.f64 {
+                self.measure::<f64>(threads, "f64")
+            } else {
+                self.measure::<f32>(threads, "f32")
+            }
+        })?;
+        if let Some(plot) = plot {
+            plot.write(plot::roofline(&report)?.as_bytes())?;
+        }
+        if self.json {
+            writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
+        } else {
+            print(&report)?;
+        }
+        Ok(())
+    }
+
+    fn measure<T: Scalar>(&self, threads: usize, element: &'static str) -> Result<Report> {
+        let isa = self.compute.isa();
+        let steps = progress::Steps::new(1 + 2 * self.shapes.len());
+        steps.next("peak of the processor and of its memory");
+        let mut report = Report {
+            version: env!("CARGO_PKG_VERSION"),
+            cpu: machine::cpu_name(),
+            isa: isa.name().to_owned(),
+            threads,
+            element,
+            peak_flops: machine::flop_rate(isa, size_of::<T>()),
+            read_bandwidth: machine::read_bandwidth(),
+            measurements: Vec::new(),
+        };
+        for &shape in &self.shapes {
+            let (n, d, c) = shape.sizes();
+            let data = Data::<T>::new(n, d, c);
+            for (loss, objective) in
+                [("cross-entropy", Objective::cross_entropy()), ("hinge", Objective::hinge(1.0))]
+            {
+                steps.next(&format!("{} {loss}", shape.name()));
+                let objective = objective.with_l2(1e-4);
+                let mut evaluator = Evaluator::new(objective).with_isa(isa);
+                let (times, scratch_bytes) = self.time(&data, &mut evaluator)?;
+                let median = times[times.len() / 2];
+                let (flop, bytes) = ((4 * n * d * c) as f64, (n * d * size_of::<T>()) as f64);
+                let limit = (flop / report.peak_flops).max(bytes / report.read_bandwidth);
+                report.measurements.push(Measurement {
+                    shape: shape.name(),
+                    samples: n,
+                    features: d,
+                    classes: c,
+                    loss,
+                    evaluations: times.len(),
+                    median_seconds: median,
+                    fastest_seconds: times[0],
+                    flops: flop / median,
+                    bytes: bytes / median,
+                    limit_seconds: limit,
+                    efficiency: limit / median,
+                    scratch_bytes,
+                });
+            }
+        }
+        steps.finish();
+        Ok(report)
+    }
+
+    /// The times of evaluations in the steady state, in ascending order, and the memory they took.
+    fn time<T: Scalar>(
+        &self,
+        data: &Data<T>,
+        evaluator: &mut Evaluator<T>,
+    ) -> Result<(Vec<f64>, Option<u64>)> {
+        let features = MatrixView::new(&data.features, data.labels.len(), data.model.n_features())?;
+        let batch = Batch::new(features, &data.labels)?;
+        let mut gradient = data.model.clone();
+        let before = machine::resident_bytes();
+        evaluator.loss_and_gradient(&data.model, &batch, &mut gradient)?;
+        let after = machine::resident_bytes();
+        let scratch = before.zip(after).map(|(before, after)| after.saturating_sub(before));
+
+        let mut times = Vec::new();
+        let start = Instant::now();
+        while times.len() < 3 || start.elapsed() < Duration::from_secs(self.seconds as u64) {
+            let start = Instant::now();
+            evaluator.loss_and_gradient(&data.model, &batch, &mut gradient)?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        Ok((times, scratch))
+    }
+}
+
+/// Random data of a shape.
+struct Data<T> {
+    features: Vec<T>,
+    labels: Vec<u32>,
+    model: LinearModel<T>,
+}
+
+impl<T: Scalar> Data<T> {
+    fn new(n: usize, d: usize, c: usize) -> Self {
+        let mut features = vec![T::default(); n * d];
+        features.par_chunks_mut(1 << 16).enumerate().for_each(|(i, part)| {
+            let mut random = uniform(i as u64);
+            part.iter_mut().for_each(|x| *x = T::from_f64(3.0 * (random() - 0.5)));
+        });
+        let mut random = uniform(u64::MAX);
+        let labels = (0..n).map(|_| (random() * c as f64) as u32).collect();
+        let mut model = LinearModel::zeros(c, d);
+        model.weights_mut().iter_mut().for_each(|w| *w = T::from_f64(0.05 * (random() - 0.5)));
+        Self { features, labels, model }
+    }
+}
+
+/// Numbers from 0 to 1, and less than 1.
+fn uniform(seed: u64) -> impl FnMut() -> f64 {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    move || (random.next_u64() >> 40) as f64 / f64::from(1 << 24)
+}
+
+fn print(report: &Report) -> Result<()> {
+    let mut out = stdout().lock();
+    writeln!(
+        out,
+        "{}, {}, {} threads, {}",
+        report.cpu, report.isa, report.threads, report.element
+    )?;
+    writeln!(
+        out,
+        "peak {:.0} GFLOP/s in registers, {:.1} GB/s read from memory\n",
+        report.peak_flops / 1e9,
+        report.read_bandwidth / 1e9
+    )?;
+    writeln!(
+        out,
+        "{:<11} {:<14} {:>8} {:>9} {:>9} {:>8} {:>11} {:>9}",
+        "shape", "loss", "time", "GFLOP/s", "GB/s", "limit", "efficiency", "scratch"
+    )?;
+    for m in &report.measurements {
+        let scratch = m
+            .scratch_bytes
+            .map_or("–".to_owned(), |b| format!("{:.0} MiB", b as f64 / 1048576.0));
+        writeln!(
+            out,
+            "{:<11} {:<14} {:>8} {:>9.1} {:>9.1} {:>8} {:>11.2} {:>9}",
+            m.shape,
+            m.loss,
+            units::seconds(m.median_seconds),
+            m.flops / 1e9,
+            m.bytes / 1e9,
+            units::seconds(m.limit_seconds),
+            m.efficiency,
+            scratch,
+        )?;
+    }
+    Ok(())
+}

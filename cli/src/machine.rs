@@ -1,0 +1,117 @@
+//! What this machine can do at most: the two measurements that a roofline is made of.
+
+use rayon::prelude::*;
+use softmargin::Isa;
+use std::{hint::black_box, time::Instant};
+
+/// How often each measurement is made; the best one counts, as a limit is what cannot be exceeded.
+const REPEATS: usize = 7;
+
+/// Bytes that are read, far more than any cache holds.
+const READ_BYTES: usize = 1 << 29;
+
+/// Rounds of multiplications in each measurement.
+const ROUNDS: usize = 4_000_000;
+
+/// The name of the processor, as far as the system tells.
+pub(crate) fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// The resident memory of this process in bytes, where the system tells.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+/// Bytes a second that all threads of the current pool read from memory, one after the other.
+pub(crate) fn read_bandwidth() -> f64 {
+    let threads = rayon::current_num_threads();
+    let data = vec![1_u64; READ_BYTES / 8];
+    let best = best_seconds(|| {
+        data.par_chunks(data.len().div_ceil(threads)).for_each(|part| {
+            let mut sums = [0_u64; 32];
+            for chunk in part.chunks_exact(sums.len()) {
+                sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+            }
+            black_box(sums);
+        });
+    });
+    READ_BYTES as f64 / best
+}
+
+/// Operations a second (two for a fused multiplication and addition) of all threads of the current pool, for
+/// elements of `bytes` bytes, when nothing is read or written.
+pub(crate) fn flop_rate(isa: Isa, bytes: usize) -> f64 {
+    let threads = rayon::current_num_threads();
+    let mut flops = 0;
+    let best = best_seconds(|| {
+        flops = (0..threads).into_par_iter().map(|_| multiply(isa)).sum();
+    });
+    // Half as many lanes fit a register, and take as long.
+    flops as f64 / best * 4.0 / bytes as f64
+}
+
+fn best_seconds(mut work: impl FnMut()) -> f64 {
+    let seconds = (0..REPEATS).map(|_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    });
+    seconds.fold(f64::INFINITY, f64::min)
+}
+
+/// Multiplies and adds `f32` in registers, and returns the number of operations.
+fn multiply(isa: Isa) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    match isa.name() {
+        // SAFETY: an `Isa` of this name exists only where the machine has the instructions.
+        "avx512" => return unsafe { x86::multiply_avx512() },
+        // SAFETY: as above.
+        "avx2" => return unsafe { x86::multiply_avx2() },
+        _ => {}
+    }
+    let _ = isa;
+    // What the portable kernels can hope for: vectors of the baseline, one multiplication and one addition.
+    const LANES: usize = 32;
+    let (x, y) = (black_box(0.999_f32), black_box(0.001));
+    let mut sums = [0.5_f32; LANES];
+    for _ in 0..ROUNDS {
+        sums.iter_mut().for_each(|sum| *sum = *sum * x + y);
+    }
+    black_box(sums);
+    2 * LANES * ROUNDS
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{ROUNDS, black_box};
+    use core::arch::x86_64::*;
+
+    /// Enough sums to hide the latency of an instruction, and few enough for the registers.
+    const SUMS: usize = 12;
+
+    macro_rules! multiply {
+        ($name:ident, $features:literal, $lanes:literal, $splat:ident, $fma:ident) => {
+            #[target_feature(enable = $features)]
+            pub(super) fn $name() -> usize {
+                let (x, y) = (black_box($splat(0.999)), black_box($splat(0.001)));
+                let mut sums = [x; SUMS];
+                for _ in 0..ROUNDS {
+                    for sum in &mut sums {
+                        *sum = $fma(*sum, x, y);
+                    }
+                }
+                black_box(sums);
+                2 * $lanes * SUMS * ROUNDS
+            }
+        };
+    }
+
+    multiply!(multiply_avx512, "avx512f", 16, _mm512_set1_ps, _mm512_fmadd_ps);
+    multiply!(multiply_avx2, "avx2,fma", 8, _mm256_set1_ps, _mm256_fmadd_ps);
+}
