@@ -2,7 +2,10 @@
 //! that, and the fixed order in which the tasks' sums are added, is what makes the bits of a result
 //! the same on any number of threads.
 
-use crate::{kernel::Path, parallel::n_threads};
+use crate::{
+    kernel::{Path, packed::SPAN_BLOCKS},
+    parallel::n_threads,
+};
 use core::ops::Range;
 
 /// Multiplications in each of the two products below which a task is not worth a thread: some tens
@@ -22,15 +25,16 @@ const ROW_MULTIPLE: usize = 16;
 /// near cache, would be read from memory and written to it for every block, and take up memory.
 const SHARED_WEIGHTS: usize = 1 << 18;
 
-/// The most tasks that share a gradient.
+/// The most tasks that share a gradient, a number of whole spans.
 pub(crate) const MAX_SHARING: usize = 64;
 
 /// How threads share one gradient: again and again, each task computes the derivatives of one block of
-/// rows; then the gradient is added to, each range of its classes by one thread, block by block. As all
-/// sums go in the order of the blocks, their bits do not depend on how many are at hand at a time.
+/// rows; then the gradient is added to, each range of its classes by one thread, span of blocks by span. As
+/// all sums go in the order of the blocks, and whole spans are at hand each time, the bits of the sums do
+/// not depend on how many those are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sharing {
-    /// The tasks, as many as there are threads.
+    /// The tasks: whole spans of blocks, one block a task, as much work for each thread.
     pub(crate) n_tasks: usize,
     /// The classes of a range, whole tiles for all lanes.
     pub(crate) part_classes: usize,
@@ -40,9 +44,11 @@ impl Sharing {
     /// If the gradient is so large that it is shared.
     pub(crate) fn new(path: Path, n_classes: usize, n_features: usize) -> Option<Self> {
         let shared = path == Path::Packed && n_classes.saturating_mul(n_features) >= SHARED_WEIGHTS;
-        let threads = n_threads().min(MAX_SHARING);
+        let threads = n_threads();
+        let per_thread = if threads.is_multiple_of(SPAN_BLOCKS) { 1 } else { SPAN_BLOCKS };
+        let n_tasks = threads.saturating_mul(per_thread).min(MAX_SHARING);
         let part_classes = n_classes.div_ceil(threads).next_multiple_of(8);
-        shared.then_some(Self { n_tasks: threads, part_classes })
+        shared.then_some(Self { n_tasks, part_classes })
     }
 }
 

@@ -3,7 +3,7 @@
 //! all zero for the classes of a tile, as those by the hinge loss often are, can be left out.
 //!
 //! As with few classes, a register sums over [`CHAIN`] rows only; what it has is then added to a sum
-//! over the block, and that to dW in `f64`.
+//! over a block, or two, and that to dW in `f64`.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
@@ -14,10 +14,18 @@ use super::{
 };
 use crate::{
     Scalar,
-    kernel::{CHAIN, add_widened},
+    kernel::add_widened,
     simd::{Lanes, Run, prefetch},
 };
 use core::ops::Range;
+
+/// Rows that are summed in one register before it is added to a sum of sums: more than with few classes,
+/// as here that sum is in memory.
+const CHAIN: usize = 32;
+
+/// Blocks that are summed in the element type before that is added to dW in `f64`, which for a large
+/// model costs what a dozen rows cost.
+pub(crate) const SPAN_BLOCKS: usize = 2;
 
 /// A block of rows in panels of `panel_rows` rows.
 #[derive(Clone, Copy, Default)]
@@ -114,40 +122,42 @@ impl<T: Scalar, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
         }
 
         // A block's panel of X stays near for all classes, this part of dW for all blocks.
-        for (b, block) in blocks.iter().enumerate() {
+        for (i, blocks) in blocks.chunks(SPAN_BLOCKS).enumerate() {
             for class in classes.clone().step_by(M) {
                 let dw = &mut dw[(class - classes.start) * dw_stride..];
                 let n_classes = M.min(classes.end - class);
-                let rows = block.rows.of_tile(class / M);
-                if rows.is_empty() {
+                if blocks.iter().all(|block| block.rows.of_tile(class / M).is_empty()) {
                     continue;
                 }
-                let numbers = class / width * block.panel_rows * width + class % width;
-                let numbers = block.ds.as_ptr().wrapping_add(numbers);
-                let vectors = block.x.as_ptr().wrapping_add(panel * block.panel_rows * width);
-
+                let mut lines = if i == 0 { 0..n_classes } else { 0..0 };
                 let mut sums: Tile<L, M, V> = [[zero; V]; M];
-                for (i, rows) in rows.chunks(CHAIN).enumerate() {
-                    if b == 0 && i < n_classes {
-                        // Little by little, as a burst would hold up the loads of the tile.
-                        let line = dw[i * dw_stride..].as_ptr();
-                        (0..=features).step_by(8).for_each(|l| prefetch(line.wrapping_add(l)));
-                    }
-                    let mut chain: Tile<L, M, V> = [[zero; V]; M];
-                    let at = |k: usize| {
-                        // SAFETY: `k` is less than the steps.
-                        let row = unsafe { *rows.get_unchecked(k) } as usize * width;
-                        (row, row)
-                    };
-                    // SAFETY: X has the panel and dS the panel of the classes, as asserted, the classes
-                    // of a tile lying within one as their number divides its width; and `RowLists` has
-                    // rows of the panels.
-                    unsafe {
-                        add_outer_products(proof, &mut chain, numbers, 1, vectors, rows.len(), at);
-                    }
-                    for i in 0..M {
-                        for v in 0..V {
-                            sums[i][v] = sums[i][v] + chain[i][v];
+                for block in blocks {
+                    let numbers = class / width * block.panel_rows * width + class % width;
+                    let numbers = block.ds.as_ptr().wrapping_add(numbers);
+                    let vectors = block.x.as_ptr().wrapping_add(panel * block.panel_rows * width);
+                    for rows in block.rows.of_tile(class / M).chunks(CHAIN) {
+                        if let Some(i) = lines.next() {
+                            // Little by little, as a burst would hold up the loads of the tile.
+                            let line = dw[i * dw_stride..].as_ptr();
+                            (0..=features).step_by(8).for_each(|l| prefetch(line.wrapping_add(l)));
+                        }
+                        let mut chain: Tile<L, M, V> = [[zero; V]; M];
+                        let at = |k: usize| {
+                            // SAFETY: `k` is less than the steps.
+                            let row = unsafe { *rows.get_unchecked(k) } as usize * width;
+                            (row, row)
+                        };
+                        // SAFETY: X has the panel and dS the panel of the classes, as asserted, the
+                        // classes of a tile lying within one as their number divides its width; and
+                        // `RowLists` has rows of the panels.
+                        unsafe {
+                            let steps = rows.len();
+                            add_outer_products(proof, &mut chain, numbers, 1, vectors, steps, at);
+                        }
+                        for i in 0..M {
+                            for v in 0..V {
+                                sums[i][v] = sums[i][v] + chain[i][v];
+                            }
                         }
                     }
                 }

@@ -12,7 +12,7 @@ mod pack;
 mod scores;
 mod tile;
 
-pub(crate) use gradient::{Block, ListRows, RowLists, accumulate};
+pub(crate) use gradient::{Block, ListRows, RowLists, SPAN_BLOCKS, accumulate};
 pub(super) use pack::pack;
 pub(crate) use pack::pack_rows;
 pub(crate) use scores::scores;
