@@ -3,6 +3,7 @@
 
 use crate::{
     Error, Isa,
+    elementary::Apply,
     kernel::Pack,
     predict::ScoreBlock,
     reduce::{Mean, Reduce},
@@ -17,6 +18,7 @@ pub trait Kernels: Sized {
     fn reduce(isa: Isa, kernel: Reduce<'_, Self>);
     fn mean(isa: Isa, kernel: Mean<'_, Self>) -> Result<f64, Error>;
     fn score_block(isa: Isa, kernel: ScoreBlock<'_, Self>);
+    fn apply(isa: Isa, kernel: Apply<'_, Self>);
 }
 
 macro_rules! kernels {
@@ -38,6 +40,9 @@ macro_rules! kernels {
                 isa.run(kernel)
             }
             fn score_block(isa: Isa, kernel: ScoreBlock<'_, Self>) {
+                isa.run(kernel)
+            }
+            fn apply(isa: Isa, kernel: Apply<'_, Self>) {
                 isa.run(kernel)
             }
         })*

@@ -62,6 +62,8 @@
 mod batch;
 mod buffer;
 mod diagnose;
+#[doc(hidden)]
+pub mod elementary;
 mod entry;
 mod error;
 mod evaluator;

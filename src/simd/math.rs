@@ -105,14 +105,19 @@ pub(crate) fn exp<L: Lanes>(p: L::Proof, x: L) -> L {
     let x = L::splat(p, m.exp_zero).max(x);
     let x = L::splat(p, m.exp_infinity).min(x);
 
-    // x = n ln 2 + r with |r| ≤ ln 2 / 2.
+    // x = n ln 2 + r with |r| ≤ ln 2 / 2, and r = high + low, of which high is exact.
     let round = L::splat(p, m.round);
     let n = x.mul_add(L::splat(p, m.log2_e), round) - round;
-    let r = n.mul_add(L::splat(p, -m.ln2_high), x);
-    let r = n.mul_add(L::splat(p, -m.ln2_low), r);
+    let high = n.mul_add(L::splat(p, -m.ln2_high), x);
+    let low = n * L::splat(p, -m.ln2_low);
+    let r = high + low;
 
+    // e^r = 1 + high + (low + r² q), the first sum with what it loses.
+    let unit = L::splat(p, one());
     let q = polynomial(p, r, m.exp);
-    let e_r = (r * r).mul_add(q, r) + L::splat(p, one());
+    let sum = unit + high;
+    let lost = (unit - sum) + high;
+    let e_r = sum + (lost + (r * r).mul_add(q, low));
 
     // 2^n itself may lie outside the range of normal numbers: its two halves never do.
     let half = n.mul_add(L::splat(p, L::Elem::from_f64(0.5)), round) - round;
