@@ -4,6 +4,7 @@
 
 pub mod commands;
 pub mod data;
+pub mod interrupt;
 mod machine;
 pub mod model_file;
 mod output;

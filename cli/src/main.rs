@@ -1,8 +1,8 @@
 //! Parses the arguments, runs a command, and turns a failure into one line and an exit code: 2 for bad
-//! arguments (from `clap`), 1 for bad data, files or results.
+//! arguments (from `clap`), 1 for bad data, files or results, 130 after Ctrl-C.
 
 use clap::Parser;
-use softmargin_cli::commands::Cli;
+use softmargin_cli::{commands::Cli, interrupt::Interrupted};
 use std::{io, process::ExitCode};
 
 fn main() -> ExitCode {
@@ -10,6 +10,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has had enough of it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("{error}");
+            ExitCode::from(Interrupted::EXIT_CODE)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

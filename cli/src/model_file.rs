@@ -42,6 +42,9 @@ pub fn parse(bytes: &[u8]) -> Result<LinearModel<f32>> {
     if bias.shape() != [c] {
         bail!("the tensor \"bias\" has the shape {:?}, not [{c}]", bias.shape());
     }
+    if c == 0 || d == 0 {
+        bail!("the tensor \"weight\" has no values: there are {c} classes and {d} features");
+    }
     let values = [weight.data(), bias.data()].concat();
     let values = values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     Ok(LinearModel::from_parameters(c, d, values.collect())?)

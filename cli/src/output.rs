@@ -18,8 +18,18 @@ impl Output {
     /// Makes a temporary file beside `target`. It goes away if nothing is ever put into it.
     pub(crate) fn create(target: &Path) -> Result<Self> {
         let context = || format!("cannot write {}", target.display());
-        if target.is_dir() {
-            return Err(anyhow::anyhow!("it is a folder")).with_context(context);
+        // What is to be replaced is behind a symbolic link, not the link.
+        let link = target.is_symlink().then(|| target.canonicalize().ok()).flatten();
+        let target = link.as_deref().unwrap_or(target);
+        match target.metadata() {
+            Ok(there) if there.is_dir() => {
+                return Err(anyhow::anyhow!("it is a folder")).with_context(context);
+            }
+            // Renaming would put a file in the place of a device or a pipe.
+            Ok(there) if !there.is_file() => {
+                return Err(anyhow::anyhow!("it is no regular file")).with_context(context);
+            }
+            _ => {}
         }
         let folder = match target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -37,7 +47,8 @@ impl Output {
     /// Writes the whole of the file and puts it in its place.
     pub(crate) fn write(mut self, contents: &[u8]) -> Result<()> {
         let context = || format!("cannot write {}", self.target.display());
-        self.beside.write_all(contents).with_context(context)?;
+        // To the file itself, as an error would name the temporary file otherwise.
+        self.beside.as_file_mut().write_all(contents).with_context(context)?;
         self.beside.as_file().sync_all().with_context(context)?;
         let target = self.target.clone();
         self.beside

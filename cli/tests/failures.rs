@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{fails, folder, gzip, idx, images, labels, output, text, write};
+use common::{fails, folder, gzip, idx, images, json, labels, output, text, write};
 use std::fs;
 
 #[test]
@@ -62,6 +62,35 @@ fn damaged_idx_files() {
     }
 }
 
+/// A few bytes that say that they unpack to 2 GiB; and a limit that can be moved.
+#[test]
+fn gzip_bombs() {
+    let folder = folder();
+    let bomb = gzip(&idx(0x803, &[1 << 20, 1 << 6, 1 << 5], &[0; 1 << 20]));
+    write(&folder, "train-images-idx3-ubyte.gz", bomb);
+    write(&folder, "train-labels-idx1-ubyte", labels());
+    let path = text(folder.path());
+    let words = ["promises 2147483648 bytes", "1073741824", "--max-unpacked"];
+    fails(1, &["train", "--data", &path], &words);
+    fails(1, &["train", "--data", &path, "--max-unpacked", "4096"], &["truncated", "1048576"]);
+
+    write(&folder, "train-images-idx3-ubyte.gz", gzip(&images()));
+    fails(1, &["train", "--data", &path, "--max-unpacked", "0"], &["promises 24 bytes"]);
+    output(&["train", "--data", &path, "--max-iter", "1"]);
+}
+
+/// A mark of UTF-8 at the start, lines that end as on Windows, and none at the end.
+#[test]
+fn csv_from_elsewhere() {
+    let folder = folder();
+    let plain = write(&folder, "plain.csv", "a,b,label\n1,2,0\n3,4,1\n");
+    let other = write(&folder, "other.csv", "\u{feff}a,b,label\r\n1,2,0\r\n3,4,1");
+    let objective = |path: &str| json(&["train", "--json", "--data", path])["objective"].clone();
+    assert_eq!(objective(&plain), objective(&other));
+    let path = write(&folder, "bytes.csv", b"1,2,0\n\xff\xfe,4,1\n");
+    fails(1, &["train", "--data", &path], &["bytes.csv", "UTF-8"]);
+}
+
 #[test]
 fn no_images_at_all() {
     let folder = folder();
@@ -116,6 +145,36 @@ fn models_that_are_none() {
     {
         let path = write(&folder, "model", contents);
         fails(1, &["predict", "--model", &path], &["cannot read the model", &path]);
+    }
+}
+
+/// Tensors of other types, other shapes and under other names.
+#[test]
+fn models_of_another_kind() {
+    use safetensors::{Dtype, tensor::TensorView};
+    let folder = folder();
+    let bytes = [0; 48];
+    let model = |tensors: [(&'static str, Dtype, &[usize]); 2]| {
+        let view = |(name, dtype, shape): (&'static str, Dtype, &[usize])| {
+            let len = shape.iter().product::<usize>() * if dtype == Dtype::F64 { 8 } else { 4 };
+            (name, TensorView::new(dtype, shape.to_vec(), &bytes[..len]).expect("a tensor"))
+        };
+        let tensors = tensors.map(view);
+        let bytes = safetensors::serialize(tensors, None).expect("a file");
+        write(&folder, "model", bytes)
+    };
+    let (f32, f64) = (Dtype::F32, Dtype::F64);
+    let (two, three, none): (&[usize], &[usize], &[usize]) = (&[2], &[3], &[0]);
+    for (tensors, word) in [
+        ([("weight", f64, &[2, 3][..]), ("bias", f32, two)], "\"weight\" is F64"),
+        ([("weight", f32, &[2, 3]), ("bias", f64, two)], "\"bias\" is F64"),
+        ([("weight", f32, &[6]), ("bias", f32, two)], "1 dimensions"),
+        ([("weight", f32, &[2, 3]), ("bias", f32, three)], "[3], not [2]"),
+        ([("weight", f32, &[0, 3]), ("bias", f32, none)], "0 classes"),
+        ([("w", f32, &[2, 3]), ("bias", f32, two)], "no tensor \"weight\""),
+    ] {
+        let path = model(tensors);
+        fails(1, &["predict", "--model", &path], &["cannot read the model", &path, word]);
     }
 }
 

@@ -6,7 +6,7 @@ mod gradcheck;
 mod predict;
 mod train;
 
-use crate::data::{Dataset, LabelColumn, Split, sample};
+use crate::data::{Dataset, LabelColumn, ReadOptions, Split, sample};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use softmargin::{Isa, Objective};
@@ -93,16 +93,20 @@ struct DataArgs {
     /// named "label", or else the last one
     #[arg(long, value_name = "COLUMN")]
     label_column: Option<LabelColumn>,
+    /// What a gzipped file may unpack to, in MiB: a small file may hold more than there is memory
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    max_unpacked: u64,
 }
 
 impl DataArgs {
-    fn label_column(&self) -> LabelColumn {
-        self.label_column.clone().unwrap_or_default()
+    fn options(&self) -> ReadOptions {
+        let label_column = self.label_column.clone().unwrap_or_default();
+        ReadOptions { label_column, max_unpacked: self.max_unpacked.saturating_mul(1 << 20) }
     }
 
     fn read(&self, split: Split) -> Result<Dataset> {
         match &self.data {
-            Some(path) => Dataset::read(path, split, &self.label_column()),
+            Some(path) => Dataset::read(path, split, &self.options()),
             None => sample(split),
         }
     }

@@ -3,7 +3,7 @@
 use super::{ComputeArgs, DataArgs, ObjectiveArgs, non_negative, positive, print_table};
 use crate::{
     data::{Dataset, Split, idx, sample},
-    model_file,
+    interrupt, model_file,
     output::Output,
     progress::Reporter,
     units,
@@ -87,16 +87,24 @@ impl Train {
         if let Some(output) = output {
             model_file::save(&fit.model, output)?;
         }
-        if self.json { self.print_json(&fit, threads) } else { self.print(&fit, threads, &train) }
+        if self.json {
+            self.print_json(&fit, threads)?;
+        } else {
+            self.print(&fit, threads, &train)?;
+        }
+        match fit.summary.stop_reason {
+            StopReason::Interrupted => Err(interrupt::Interrupted.into()),
+            _ => Ok(()),
+        }
     }
 
     fn test_data(&self) -> Result<Option<Dataset>> {
-        let label_column = self.data.label_column();
+        let options = self.data.options();
         match (&self.test, &self.data.data) {
-            (Some(path), _) => Dataset::read(path, Split::Test, &label_column).map(Some),
+            (Some(path), _) => Dataset::read(path, Split::Test, &options).map(Some),
             (None, None) => sample(Split::Test).map(Some),
             (None, Some(folder)) if idx::has_split(folder, Split::Test) => {
-                Dataset::read(folder, Split::Test, &label_column).map(Some)
+                Dataset::read(folder, Split::Test, &options).map(Some)
             }
             (None, Some(_)) => Ok(None),
         }
@@ -111,9 +119,10 @@ impl Train {
             Solver::Sgd => (self.epochs, "epoch"),
         };
         let reporter = Reporter::new(total, unit);
+        let interrupted = interrupt::watch()?;
         let report = |progress: &Progress| {
             reporter.report(progress);
-            ControlFlow::Continue(())
+            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let start = Instant::now();
         let summary = match self.solver {

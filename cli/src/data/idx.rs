@@ -23,7 +23,7 @@ pub struct Images {
 
 /// Reads images and labels of one split from a folder, each plain or with the suffix `.gz`. The labels
 /// may be missing.
-pub(super) fn read_folder(folder: &Path, split: Split) -> Result<Dataset> {
+pub(super) fn read_folder(folder: &Path, split: Split, max_unpacked: u64) -> Result<Dataset> {
     let part = match split {
         Split::Train => "train",
         Split::Test => "t10k",
@@ -33,9 +33,11 @@ pub(super) fn read_folder(folder: &Path, split: Split) -> Result<Dataset> {
         bail!("{}: there is no {images_name} and no {images_name}.gz", folder.display());
     };
     let labels = find(folder, &format!("{part}-labels-idx1-ubyte"));
-    let labels = labels.map(|path| read(&path, parse_labels)).transpose()?;
+    let read_labels = |path: PathBuf| read(&path, |source| parse_labels(source, max_unpacked));
+    let labels = labels.map(read_labels).transpose()?;
+    let images = read(&images, |source| parse_images(source, max_unpacked))?;
     let folder = || folder.display().to_string();
-    dataset(read(&images, parse_images)?, labels).with_context(folder)
+    dataset(images, labels).with_context(folder)
 }
 
 /// Whether a folder has the images of a split.
@@ -66,29 +68,39 @@ pub fn dataset(images: Images, labels: Option<Vec<u32>>) -> Result<Dataset> {
     Ok(Dataset { features, n_samples: count, n_features: size, labels })
 }
 
-/// Reads images: any number of dimensions, the first of which counts them.
-pub fn parse_images(source: impl BufRead) -> Result<Images> {
-    let (sizes, pixels) = parse(source, IMAGES, 3)?;
+/// Reads images. If they are gzipped, what the header promises may be `max_unpacked` bytes at most.
+pub fn parse_images(source: impl BufRead, max_unpacked: u64) -> Result<Images> {
+    let (sizes, pixels) = parse(source, IMAGES, 3, max_unpacked)?;
     Ok(Images { count: sizes[0], size: sizes[1] * sizes[2], pixels })
 }
 
-/// Reads labels.
-pub fn parse_labels(source: impl BufRead) -> Result<Vec<u32>> {
-    let (_, labels) = parse(source, LABELS, 1)?;
+/// Reads labels, as [`parse_images`] does images.
+pub fn parse_labels(source: impl BufRead, max_unpacked: u64) -> Result<Vec<u32>> {
+    let (_, labels) = parse(source, LABELS, 1, max_unpacked)?;
     Ok(labels.into_iter().map(u32::from).collect())
 }
 
 /// Reads a file with the given magic number and as many sizes.
-fn parse(mut source: impl BufRead, magic: u32, n_sizes: usize) -> Result<(Vec<usize>, Vec<u8>)> {
+fn parse(
+    mut source: impl BufRead,
+    magic: u32,
+    n_sizes: usize,
+    max_unpacked: u64,
+) -> Result<(Vec<usize>, Vec<u8>)> {
     let gzipped = source.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     if gzipped {
-        parse_plain(GzDecoder::new(source), magic, n_sizes)
+        parse_plain(GzDecoder::new(source), magic, n_sizes, max_unpacked)
     } else {
-        parse_plain(source, magic, n_sizes)
+        parse_plain(source, magic, n_sizes, u64::MAX)
     }
 }
 
-fn parse_plain(mut source: impl Read, magic: u32, n_sizes: usize) -> Result<(Vec<usize>, Vec<u8>)> {
+fn parse_plain(
+    mut source: impl Read,
+    magic: u32,
+    n_sizes: usize,
+    max_bytes: u64,
+) -> Result<(Vec<usize>, Vec<u8>)> {
     let found = read_u32(&mut source)?;
     if found != magic {
         bail!("not an IDX file of this kind: it starts with {found:#010x}, not {magic:#010x}");
@@ -100,9 +112,15 @@ fn parse_plain(mut source: impl Read, magic: u32, n_sizes: usize) -> Result<(Vec
         expected = expected.checked_mul(size).context("the sizes in its header overflow")?;
         sizes.push(size);
     }
+    if expected as u64 > max_bytes {
+        bail!(
+            "its header promises {expected} bytes, more than the {max_bytes} that may be unpacked \
+             (--max-unpacked raises the limit)"
+        );
+    }
     let mut bytes = Vec::new();
     // One more, to see whether something follows.
-    source.take(expected as u64 + 1).read_to_end(&mut bytes)?;
+    source.take((expected as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() {
         actual if actual < expected => {
             bail!("truncated: its header promises {expected} bytes, but there are {actual}")

@@ -34,13 +34,22 @@ pub enum Split {
     Test,
 }
 
+/// How data is to be read.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// Which column of a CSV file has the labels.
+    pub label_column: LabelColumn,
+    /// The bytes that a gzipped file may unpack to.
+    pub max_unpacked: u64,
+}
+
 impl Dataset {
     /// Reads a folder of IDX files, or a CSV file.
-    pub fn read(path: &Path, split: Split, label_column: &LabelColumn) -> Result<Self> {
+    pub fn read(path: &Path, split: Split, options: &ReadOptions) -> Result<Self> {
         if path.is_dir() {
-            idx::read_folder(path, split)
+            idx::read_folder(path, split, options.max_unpacked)
         } else {
-            read_csv(path, label_column).with_context(|| format!("{}", path.display()))
+            read_csv(path, &options.label_column).with_context(|| format!("{}", path.display()))
         }
     }
 

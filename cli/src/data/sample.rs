@@ -15,5 +15,6 @@ pub fn sample(split: Split) -> Result<Dataset> {
             include_bytes!("../../../data/t10k-labels-idx1-ubyte.gz"),
         ),
     };
-    idx::dataset(idx::parse_images(images)?, Some(idx::parse_labels(labels)?))
+    let images = idx::parse_images(images, u64::MAX)?;
+    idx::dataset(images, Some(idx::parse_labels(labels, u64::MAX)?))
 }

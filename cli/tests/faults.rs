@@ -1,0 +1,161 @@
+//! What may go wrong around a run: it is killed, interrupted, the disk is full, the place cannot be written.
+//! The earlier model file is intact or the new one is whole, and the message says what happened.
+
+#![cfg(unix)]
+
+mod common;
+
+use common::{fails, folder, softmargin, text, write};
+use safetensors::SafeTensors;
+use std::{
+    fs,
+    io::Write,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_softmargin");
+
+fn spawn(arguments: &[&str]) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("started")
+}
+
+fn is_whole(model: &Path) -> bool {
+    let bytes = fs::read(model).expect("a file");
+    SafeTensors::deserialize(&bytes).is_ok_and(|tensors| tensors.tensor("bias").is_ok())
+}
+
+/// At moments all over the few milliseconds of a run.
+#[test]
+fn killed_at_any_moment() {
+    let folder = folder();
+    let mut data = String::new();
+    (0..200).for_each(|i| data += &format!("{},{},{}\n", i % 7, i % 11, i % 2));
+    let data = write(&folder, "data.csv", data);
+    let model = folder.path().join("model.safetensors");
+    let arguments = ["train", "--data", &data, "--max-iter", "20", "--out", &text(&model)];
+    let start = Instant::now();
+    assert!(spawn(&arguments).wait().expect("ended").success());
+    let whole_run = start.elapsed();
+
+    let (mut old, mut new) = (0, 0);
+    for i in 0..100 {
+        fs::write(&model, "precious").expect("written");
+        let mut child = spawn(&arguments);
+        sleep(whole_run.mul_f64(f64::from(i) / 80.0));
+        child.kill().expect("killed, or over");
+        let status = child.wait().expect("ended");
+        assert!(status.success() || status.signal() == Some(9), "{status}");
+        if fs::read(&model).expect("a model") == b"precious" {
+            assert!(!status.success(), "a run that succeeded left the old model");
+            old += 1;
+        } else {
+            assert!(is_whole(&model), "killed after {i}/80 of a run: half a model");
+            new += 1;
+        }
+    }
+    println!("killed: {old} times the old model stayed, {new} times the new one was there");
+    assert!(old > 0 && new > 0, "not all over the run: {old} and {new}");
+}
+
+#[test]
+fn interrupted_it_saves_the_best_model() {
+    let folder = folder();
+    let model = folder.path().join("model.safetensors");
+    let out = text(&model);
+    let endless = ["train", "--solver", "sgd", "--epochs", "100000000", "--json", "--out", &out];
+    let child = spawn(&endless);
+    sleep(Duration::from_secs(1));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    let output = child.wait_with_output().expect("ended");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.lines().last().is_some_and(|line| line.starts_with("interrupted")), "{stderr}");
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(result["stop_reason"], "interrupted");
+    assert!(result["train_accuracy"].as_f64() > Some(0.5), "{result}");
+    assert!(is_whole(&model));
+}
+
+/// Runs a shell script as root of a name space of its own, in which it may mount file systems; `$0` is the
+/// program. None where the system does not grant that.
+fn in_name_space(script: &str) -> Option<(Option<i32>, String, String)> {
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, PROGRAM]);
+        command.output()
+    };
+    let test = unshare("mount -t tmpfs -o size=16k none /mnt");
+    if !test.is_ok_and(|output| output.status.success()) {
+        let required = std::env::var_os("SOFTMARGIN_REQUIRE_MOUNTS").is_some();
+        assert!(!required, "SOFTMARGIN_REQUIRE_MOUNTS is set, but nothing can be mounted");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no file system can be mounted here");
+        return None;
+    }
+    let output = unshare(script).expect("a shell");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Some((output.status.code(), text(output.stdout), text(output.stderr)))
+}
+
+#[test]
+fn disk_full() {
+    let script =
+        "mount -t tmpfs -o size=16k none /mnt && cd /mnt && printf precious > model || exit 9
+        \"$0\" train --max-iter 2 --out model > /dev/null; code=$?; cat model; ls -A; exit $code";
+    let Some((code, stdout, stderr)) = in_name_space(script) else { return };
+    assert_eq!(code, Some(1), "{stderr}");
+    // The old model, and nothing else in the folder.
+    assert_eq!(stdout, "preciousmodel\n");
+    assert!(stderr.contains("error: cannot write model: No space left on device"), "{stderr}");
+}
+
+#[test]
+fn read_only_folder() {
+    let script = "mount -t tmpfs none /mnt && cd /mnt && printf precious > model || exit 9
+        mount -o remount,ro /mnt || exit 9
+        \"$0\" train --max-iter 2 --out model > /dev/null; code=$?; cat model; exit $code";
+    let Some((code, stdout, stderr)) = in_name_space(script) else { return };
+    assert_eq!((code, &*stdout), (Some(1), "precious"), "{stderr}");
+    assert!(stderr.contains("error: cannot write model: read-only"), "{stderr}");
+}
+
+/// A rename would put a file in their place.
+#[test]
+fn devices_and_pipes_are_no_place_for_a_model() {
+    let folder = folder();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    for place in ["/dev/full", "/dev/null", &text(&pipe)] {
+        let before = fs::metadata(place).expect("there").file_type();
+        fails(1, &["train", "--max-iter", "1", "--out", place], &[place, "no regular file"]);
+        assert_eq!(fs::metadata(place).expect("still there").file_type(), before);
+    }
+}
+
+#[test]
+fn a_link_stays_a_link() {
+    let folder = folder();
+    let target = write(&folder, "target", "earlier");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&target, &link).expect("a link");
+    softmargin(&["train", "--max-iter", "1", "--out", &text(&link)]).assert().success();
+    assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+    assert!(is_whole(Path::new(&target)));
+}
+
+#[test]
+fn full_standard_output() {
+    for command in [&["train", "--max-iter", "1"][..], &["train", "--max-iter", "1", "--json"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
+        let output = Command::new(PROGRAM).args(command).stdout(full).output().expect("ended");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("error: No space left on device"), "{stderr}");
+    }
+}
