@@ -1,0 +1,89 @@
+//! A batch in random parts, summed in one `Partial` or in several that are merged, also by way of their
+//! plain numbers, against the whole.
+
+#![no_main]
+
+mod common;
+
+use arbitrary::Arbitrary;
+use common::{ObjectiveSpec, Problem, Random, Spec, tolerance};
+use libfuzzer_sys::fuzz_target;
+use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Partial, Scalar};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    double: bool,
+    objective: ObjectiveSpec,
+    problem: Spec,
+    cuts: Vec<u16>,
+    seed: u64,
+}
+
+fn run<T: Scalar>(input: &Input) {
+    let objective = input.objective.objective();
+    let mut problem = Problem::<T>::new(&input.problem);
+    problem.selection = None;
+    if !problem.must_succeed(&objective) {
+        return;
+    }
+    let (c, d, stride) = (problem.c, problem.d, problem.stride);
+    let mut evaluator = Evaluator::<T>::new(objective);
+    let mut whole = LinearModel::zeros(c, d);
+    let loss =
+        evaluator.loss_and_gradient(&problem.model, &problem.batch(), &mut whole).expect("a loss");
+
+    let mut cuts: Vec<usize> =
+        input.cuts.iter().take(20).map(|cut| usize::from(*cut) % problem.rows).collect();
+    cuts.extend([0, problem.rows]);
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut random = Random::new(input.seed);
+    let mut partials = vec![Partial::new(c, d)];
+    for cut in cuts.windows(2) {
+        let (start, end) = (cut[0], cut[1]);
+        let x = &problem.x[start * stride..][..(end - start - 1) * stride + d];
+        let x = MatrixView::with_row_stride(x, end - start, d, stride).expect("a matrix");
+        let mut batch = Batch::new(x, &problem.labels[start..end]).expect("a batch");
+        if let Some(weights) = &problem.sample_weights {
+            match batch.with_sample_weights(&weights[start..end]) {
+                Ok(weighted) => batch = weighted,
+                // A part of no weight adds nothing.
+                Err(_) => continue,
+            }
+        }
+        if random.below(2) == 0 {
+            partials.push(Partial::new(c, d));
+        }
+        let last = partials.last_mut().expect("at least one");
+        evaluator.accumulate(&problem.model, &batch, last).expect("sums");
+    }
+    while partials.len() > 1 {
+        let other = partials.swap_remove(random.below(partials.len()));
+        let i = random.below(partials.len());
+        if random.below(2) == 0 {
+            let sums = other.sums().to_vec();
+            let copy = Partial::from_sums(c, d, sums).expect("the same sums");
+            partials[i].merge(&copy).expect("the same shape");
+        } else {
+            partials[i].merge(&other).expect("the same shape");
+        }
+    }
+
+    let mut gradient = LinearModel::zeros(c, d);
+    let got = evaluator.finish(&problem.model, &partials[0], &mut gradient).expect("a mean");
+    let m = problem.magnitudes();
+    let near = |what: &str, a: f64, b: f64, scale: f64| {
+        let bound = tolerance::<T>() * scale + 2.0 * T::MIN_POSITIVE.to_f64();
+        assert!((a - b).abs() <= bound, "{what}: {a:e} by parts, {b:e} at once");
+    };
+    let classes = c as f64;
+    near("loss", got, loss, loss.abs() + classes * m.score);
+    for (a, b) in gradient.weights().iter().zip(whole.weights()) {
+        near("dW", a.to_f64(), b.to_f64(), classes * m.x + 2.0 * objective.l2() * m.w);
+    }
+    for (a, b) in gradient.bias().iter().zip(whole.bias()) {
+        near("db", a.to_f64(), b.to_f64(), classes);
+    }
+}
+
+fuzz_target!(|input: Input| if input.double { run::<f64>(&input) } else { run::<f32>(&input) });
