@@ -6,7 +6,7 @@ mod common;
 
 use common::{Case, Random, Scales, evaluate, for_each_isa, max_abs, max_difference, with_threads};
 use softmargin::reference::{self, Reference};
-use softmargin::{Isa, LinearModel, Objective};
+use softmargin::{Isa, LinearModel, Loss, Objective};
 
 const ROWS: usize = 1_000_000;
 const BOUND: f64 = 1e-7;
@@ -29,20 +29,41 @@ fn widened(case: &Case<f32>) -> Case<f64> {
     Case::new(case.objective, model, &widen(&case.x), &case.labels)
 }
 
-/// The oracle's answer as the mean of a thousand means: it adds its terms one by one, and a million
-/// equal ones would cost it five digits.
+/// A sum and what it lost in rounding (Neumaier).
+#[derive(Clone, Copy, Default)]
+struct Compensated(f64, f64);
+
+impl Compensated {
+    fn add(&mut self, x: f64) {
+        let sum = self.0 + x;
+        let (larger, smaller) = if self.0.abs() >= x.abs() { (self.0, x) } else { (x, self.0) };
+        self.1 += (larger - sum) + smaller;
+        self.0 = sum;
+    }
+
+    fn value(self) -> f64 {
+        self.0 + self.1
+    }
+}
+
+/// The oracle's answer as the mean of means of a hundred rows, summed with compensation: the oracle adds
+/// its terms one by one, and a million equal ones would cost it five digits.
 fn oracle(case: &Case<f64>) -> Reference {
+    const ROWS: usize = 100;
     let (c, d) = (case.model.n_classes(), case.model.n_features());
-    let mut mean = Reference { loss: 0.0, weights: vec![0.0; c * d], bias: vec![0.0; c] };
-    for chunk in 0..1000 {
-        let rows: Vec<u32> = (chunk * 1000..(chunk + 1) * 1000).collect();
+    let mut sums = vec![Compensated::default(); 1 + c * d + c];
+    let n = case.labels.len();
+    assert!(n.is_multiple_of(ROWS));
+    for start in (0..n).step_by(ROWS) {
+        let rows: Vec<u32> = (start..start + ROWS).map(|row| row as u32).collect();
         let batch = case.batch().select(&rows).unwrap();
         let part = reference::loss_and_gradient(&case.objective, &case.model, &batch);
-        mean.loss += part.loss / 1000.0;
-        mean.weights.iter_mut().zip(part.weights).for_each(|(sum, term)| *sum += term / 1000.0);
-        mean.bias.iter_mut().zip(part.bias).for_each(|(sum, term)| *sum += term / 1000.0);
+        let values = [part.loss].into_iter().chain(part.weights).chain(part.bias);
+        sums.iter_mut().zip(values).for_each(|(sum, value)| sum.add(value));
     }
-    mean
+    let mut means = sums.into_iter().map(|sum| sum.value() * ROWS as f64 / n as f64);
+    let loss = means.next().unwrap();
+    Reference { loss, weights: means.by_ref().take(c * d).collect(), bias: means.collect() }
 }
 
 fn check(name: &str, case: &Case<f32>) {
@@ -84,6 +105,126 @@ fn constant_offset() {
 #[test]
 fn hinge() {
     check("hinge", &million(Objective::hinge(1.0), (12, 4), 0.5, 0.0));
+}
+
+/// How features are distributed.
+const DISTRIBUTIONS: [&str; 5] = ["normal", "lognormal", "Cauchy", "offset", "collinear"];
+
+/// Features of a distribution; for the hinge loss, clipped and rounded so that every score is exact in any
+/// order of summation, and no rounding decides about a margin.
+fn distributed(objective: Objective, distribution: &str, n: usize) -> Case<f32> {
+    let (d, c) = (8, 4);
+    let hinge = matches!(objective.loss(), Loss::Hinge { .. });
+    let mut random = Random::new(92);
+    let mut x = Vec::with_capacity(n * d);
+    for _ in 0..n {
+        let common = random.normal();
+        for _ in 0..d {
+            let normal = random.normal();
+            let value = match distribution {
+                "normal" => normal,
+                "lognormal" => normal.exp(),
+                "Cauchy" => (std::f64::consts::PI * (random.unit() - 0.5)).tan(),
+                "offset" => 100.0 + normal,
+                "collinear" => common + 1e-3 * normal,
+                _ => unreachable!("{distribution}"),
+            };
+            x.push(if hinge {
+                (value.clamp(-128.0, 128.0) * 256.0).round() / 256.0
+            } else {
+                value
+            });
+        }
+    }
+    let x: Vec<f32> = x.into_iter().map(|x| x as f32).collect();
+    let labels: Vec<u32> = (0..n).map(|_| random.below(c) as u32).collect();
+    let parameter = |_| {
+        let value = 0.1 * random.normal();
+        (if hinge { (value * 64.0).round() / 64.0 } else { value }) as f32
+    };
+    let parameters = (0..c * (d + 1)).map(parameter).collect();
+    Case::new(objective, LinearModel::from_parameters(c, d, parameters).unwrap(), &x, &labels)
+}
+
+/// Loss and dW as one would write them down, in f32 from beginning to end.
+fn plain_f32(case: &Case<f32>) -> (f32, Vec<f32>) {
+    let (c, d) = (case.model.n_classes(), case.model.n_features());
+    let n = case.labels.len() as f32;
+    let (mut loss, mut dw) = (0.0_f32, vec![0.0_f32; c * d]);
+    for (x, &label) in case.x.chunks_exact(d).zip(case.labels.iter()) {
+        let label = label as usize;
+        let rows = case.model.weights().chunks_exact(d).zip(case.model.bias());
+        let mut s: Vec<f32> =
+            rows.map(|(w, b)| w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>() + b).collect();
+        match case.objective.loss() {
+            Loss::Hinge { margin } => {
+                let of_label = s[label];
+                let mut violated = 0.0;
+                for (k, s) in s.iter_mut().enumerate() {
+                    let gap = *s - of_label + margin as f32;
+                    *s = if k != label && gap > 0.0 { 1.0 } else { 0.0 };
+                    loss += *s * gap / n;
+                    violated += *s;
+                }
+                s[label] = -violated;
+            }
+            _ => {
+                let max = s.iter().fold(f32::NEG_INFINITY, |max, s| max.max(*s));
+                let sum: f32 = s.iter().map(|s| (s - max).exp()).sum();
+                loss += (max - s[label] + sum.ln()) / n;
+                s.iter_mut().for_each(|s| *s = (*s - max).exp() / sum);
+                s[label] -= 1.0;
+            }
+        }
+        for (dw, ds) in dw.chunks_exact_mut(d).zip(&s) {
+            dw.iter_mut().zip(x).for_each(|(dw, x)| *dw += ds / n * x);
+        }
+    }
+    (loss, dw)
+}
+
+/// The table: errors of loss and gradient, relative to the loss and to the largest entry of the gradient,
+/// beside those of the plain f32 formulation. At a million rows ours are smaller by a factor of fifty at
+/// the very least.
+#[test]
+fn beside_the_plain_formulation() {
+    println!("| loss | features | rows | loss: ours | plain | gradient: ours | plain |");
+    println!("|---|---|--:|--:|--:|--:|--:|");
+    for (name, objective) in
+        [("cross-entropy", Objective::cross_entropy()), ("hinge", Objective::hinge(1.0))]
+    {
+        for distribution in DISTRIBUTIONS {
+            for n in [1000, 30_000, ROWS] {
+                let case = distributed(objective, distribution, n);
+                let exact = oracle(&widened(&case));
+                let largest = max_abs(exact.weights.iter().copied());
+                let errors = |loss: f64, dw: &[f32]| {
+                    let of_loss = (loss - exact.loss).abs() / exact.loss;
+                    (of_loss, max_difference(dw, &exact.weights) / largest)
+                };
+                let (loss, dw) = plain_f32(&case);
+                let plain = errors(loss.into(), &dw);
+                let mut worst = (0.0_f64, 0.0_f64);
+                for_each_isa(|isa| {
+                    let got = with_threads(2, || evaluate(isa, &case));
+                    let ours = errors(got.loss, got.gradient.weights());
+                    worst = (worst.0.max(ours.0), worst.1.max(ours.1));
+                });
+                println!(
+                    "| {name} | {distribution} | {n} | {:.1e} | {:.1e} | {:.1e} | {:.1e} |",
+                    worst.0, plain.0, worst.1, plain.1
+                );
+                assert!(worst.0 <= 1e-6 && worst.1 <= 1e-6, "{name}, {distribution}, {n}");
+                if n == ROWS {
+                    let factors = (plain.0 / worst.0, plain.1 / worst.1);
+                    assert!(
+                        factors.0 >= 50.0 && factors.1 >= 50.0,
+                        "{name}, {distribution}: only {factors:?} times closer"
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// A single running sum in f32 fails the bound on the same data: the test does ask for something.

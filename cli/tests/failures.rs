@@ -110,6 +110,8 @@ fn bad_csv_cells() {
         ("1,2,0\n3,NaN,1\n", &["line 2", "column 2", "not finite"]),
         ("1,2,0\n3,1e39,1\n", &["line 2", "column 2", "not finite"]),
         ("1,2,0\n3,4\n", &["line 2", "2 columns", "3"]),
+        ("a,b,label\n1,0\n", &["line 2", "2 columns", "the header 3"]),
+        ("a,label\n1,2,0\n", &["line 2", "3 columns", "the header 2"]),
         ("", &["no samples"]),
         ("a,b,label\n", &["no samples"]),
     ] {

@@ -53,6 +53,11 @@ pub fn parse_csv(source: impl std::io::Read, label_column: &LabelColumn) -> Resu
                     header = Some(record.clone());
                     continue;
                 }
+                if let Some(header) = &header
+                    && header.len() != record.len()
+                {
+                    bail!("line {line} has {} columns, the header {}", record.len(), header.len());
+                }
                 let label = label_index(label_column, header.as_ref(), record.len())?;
                 dataset.n_features = record.len() - usize::from(label.is_some());
                 dataset.labels = label.map(|_| Vec::new());
