@@ -243,3 +243,35 @@ fn one_sum_in_f32_is_not_enough() {
     let error = max_difference(&naive, &wide) / max_abs(wide.iter().copied());
     assert!(error > BOUND, "{error:e}");
 }
+
+/// Rows that are all the same: every rounding of a sum errs in the same direction, so that the levels of
+/// sums must be short. Found by fuzzing.
+#[test]
+fn repeated_rows() {
+    let mut random = Random::new(93);
+    let mut worst = 0.0_f64;
+    for (d, c, seeds) in [(9, 4, 40), (70, 4, 40), (46, 46, 100), (520, 510, 2)] {
+        for (n, _) in
+            [24, 32, 37, 96, 192, 384, 1000].iter().flat_map(|n| (0..seeds).map(move |i| (*n, i)))
+        {
+            let row: Vec<f32> = (0..d).map(|_| random.normal() as f32).collect();
+            let x: Vec<f32> = row.iter().copied().cycle().take(n * d).collect();
+            let model = LinearModel::from_parameters(c, d, vec![0.0; c * (d + 1)]).unwrap();
+            let weights = vec![2.0 * random.unit() as f32; n];
+            let objective = Objective::hinge(1.0);
+            let case = Case::new(objective, model, &x, &vec![0; n]).weighted(&weights);
+            // The mean of equal gradients is any of them.
+            let expected = |class: usize| if class == 0 { 1.0 - c as f64 } else { 1.0 };
+            let expected: Vec<f64> =
+                (0..c).flat_map(|k| row.iter().map(move |x| expected(k) * f64::from(*x))).collect();
+            let largest = max_abs(expected.iter().copied());
+            for_each_isa(|isa| {
+                let got = evaluate(isa, &case);
+                let error = max_difference(got.gradient.weights(), &expected) / largest;
+                worst = worst.max(error);
+                assert!(error <= 6e-7, "{n} equal rows, {c} classes on {isa}: off by {error:e}");
+            });
+        }
+    }
+    println!("equal rows: off by {worst:.2e} at most");
+}

@@ -212,7 +212,8 @@ impl<T: Scalar> Problem<T> {
             w,
             b,
         ];
-        let squares = objective.l2() * w * w * self.model.weights().len() as f64;
+        // The squares are summed before they are multiplied by λ.
+        let squares = objective.l2().max(1.0) * w * w * self.model.weights().len() as f64;
         !self.must_fail()
             && largest.iter().all(|value| *value < T::MAX.to_f64() / 16.0)
             && squares < f64::MAX / 16.0

@@ -2,8 +2,8 @@
 //! steps are the rows, whose derivatives are broadcast from the panels of dS. Rows whose derivatives are
 //! all zero for the classes of a tile, as those by the hinge loss often are, can be left out.
 //!
-//! As with few classes, a register sums over [`CHAIN`] rows only; what it has is then added to a sum
-//! over a block, or two, and that to dW in `f64`.
+//! As with few classes, a register sums over [`CHAIN`] rows only; what it has is then added to a sum over
+//! [`LINK`] chains, that to a sum over a block, or two, and that to dW in `f64`.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{
     Scalar,
-    kernel::add_widened,
+    kernel::{CHAIN, add_widened},
     simd::{Lanes, Run, prefetch},
 };
 use core::ops::Range;
 
-/// Rows that are summed in one register before it is added to a sum of sums: more than with few classes,
-/// as here that sum is in memory.
-const CHAIN: usize = 32;
+/// Chains that are summed before that is added to the sum of a span. Terms that are all equal, as those of
+/// repeated rows are, err in one direction: by 2⁻²⁴ of the sum for half the length of each level of sums.
+const LINK: usize = 8;
 
 /// Blocks that are summed in the element type before that is added to dW in `f64`, which for a large
 /// model costs what a dozen rows cost.
@@ -135,30 +135,34 @@ impl<T: Scalar, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
                     let numbers = class / width * block.panel_rows * width + class % width;
                     let numbers = block.ds.as_ptr().wrapping_add(numbers);
                     let vectors = block.x.as_ptr().wrapping_add(panel * block.panel_rows * width);
-                    for rows in block.rows.of_tile(class / M).chunks(CHAIN) {
-                        if let Some(i) = lines.next() {
-                            // Little by little, as a burst would hold up the loads of the tile.
-                            let line = dw[i * dw_stride..].as_ptr();
-                            (0..=features).step_by(8).for_each(|l| prefetch(line.wrapping_add(l)));
-                        }
-                        let mut chain: Tile<L, M, V> = [[zero; V]; M];
-                        let at = |k: usize| {
-                            // SAFETY: `k` is less than the steps.
-                            let row = unsafe { *rows.get_unchecked(k) } as usize * width;
-                            (row, row)
-                        };
-                        // SAFETY: X has the panel and dS the panel of the classes, as asserted, the
-                        // classes of a tile lying within one as their number divides its width; and
-                        // `RowLists` has rows of the panels.
-                        unsafe {
-                            let steps = rows.len();
-                            add_outer_products(proof, &mut chain, numbers, 1, vectors, steps, at);
-                        }
-                        for i in 0..M {
-                            for v in 0..V {
-                                sums[i][v] = sums[i][v] + chain[i][v];
+                    for rows in block.rows.of_tile(class / M).chunks(LINK * CHAIN) {
+                        let mut link: Tile<L, M, V> = [[zero; V]; M];
+                        for rows in rows.chunks(CHAIN) {
+                            if let Some(i) = lines.next() {
+                                // Little by little, as a burst would hold up the loads of the tile.
+                                let line = dw[i * dw_stride..].as_ptr();
+                                (0..=features)
+                                    .step_by(8)
+                                    .for_each(|l| prefetch(line.wrapping_add(l)));
                             }
+                            let mut chain: Tile<L, M, V> = [[zero; V]; M];
+                            let at = |k: usize| {
+                                // SAFETY: `k` is less than the steps.
+                                let row = unsafe { *rows.get_unchecked(k) } as usize * width;
+                                (row, row)
+                            };
+                            // SAFETY: X has the panel and dS the panel of the classes, as asserted, the
+                            // classes of a tile lying within one as their number divides its width; and
+                            // `RowLists` has rows of the panels.
+                            unsafe {
+                                let steps = rows.len();
+                                add_outer_products(
+                                    proof, &mut chain, numbers, 1, vectors, steps, at,
+                                );
+                            }
+                            add(&mut link, &chain);
                         }
+                        add(&mut sums, &link);
                     }
                 }
                 for (i, sums) in store(sums).iter().enumerate().take(n_classes) {
@@ -168,6 +172,15 @@ impl<T: Scalar, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
                     }
                 }
             }
+        }
+    }
+}
+
+#[inline(always)]
+fn add<L: Lanes, const M: usize, const V: usize>(sums: &mut Tile<L, M, V>, terms: &Tile<L, M, V>) {
+    for i in 0..M {
+        for v in 0..V {
+            sums[i][v] = sums[i][v] + terms[i][v];
         }
     }
 }
