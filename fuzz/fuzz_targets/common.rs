@@ -286,8 +286,8 @@ pub fn check<T: Scalar>(evaluator: &mut Evaluator<T>, problem: &Problem<T>) {
 
     let expected = reference::loss_and_gradient(&objective, &problem.model, &batch);
     let m = problem.magnitudes();
-    // The oracle adds sample by sample, and so its own error grows with their number.
-    let tolerance = tolerance::<T>() + m.samples * f64::EPSILON;
+    // The oracle adds class by class and sample by sample, and so its own error grows with their numbers.
+    let tolerance = tolerance::<T>() + (m.samples + problem.c as f64) * f64::EPSILON;
     let near = |what: &str, got: f64, expected: f64, scale: f64| {
         let error = (got - expected).abs();
         assert!(error <= tolerance * scale, "{isa}, {what}: {got:e}, not {expected:e}");
