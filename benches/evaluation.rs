@@ -41,6 +41,7 @@ fn main() {
     for shape in SHAPES {
         evaluations(&mut criterion, shape, &pools[..all_threads.min(2)]);
     }
+    trained(&mut criterion, &pools[1]);
     criterion.final_summary();
 }
 
@@ -86,6 +87,51 @@ fn evaluations(
         }
         group.finish();
     }
+}
+
+/// The hinge at models that are better and better trained: the fewer margins are violated, the more of the
+/// gradient is left out. Each class has a prototype, which its samples resemble and its weights are a
+/// multiple of. Names are `trained/violated`, the share of the margins.
+fn trained(criterion: &mut Criterion<Time>, pool: &ThreadPool) {
+    let (n, d, c) = (20_000, 1024, 1000);
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(2);
+    let mut uniform = || (random.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0;
+    let prototypes: Vec<f32> = (0..c * d).map(|_| uniform()).collect();
+    let labels: Vec<u32> = (0..n).map(|i| (i * 7919 % c) as u32).collect();
+    let of_label = labels.iter().flat_map(|label| &prototypes[*label as usize * d..][..d]);
+    let features: Vec<f32> = of_label.map(|p| 0.5 * p + uniform()).collect();
+    let features = MatrixView::new(&features, n, d).expect("a matrix");
+    let batch = Batch::new(features, &labels).expect("a batch");
+    let mut gradient = LinearModel::zeros(c, d);
+
+    let mut group = criterion.benchmark_group("trained");
+    for multiple in [0.0, 0.006, 0.0065, 0.007, 0.02] {
+        let mut model = LinearModel::<f32>::zeros(c, d);
+        let weights = model.weights_mut().iter_mut().zip(&prototypes);
+        weights.for_each(|(weight, prototype)| *weight = multiple * prototype);
+        let violated = violated(&model, features, &labels);
+        let mut evaluator = Evaluator::new(Objective::hinge(1.0));
+        group.bench_function(format!("{:.2}%", 100.0 * violated), |bencher| {
+            pool.install(|| {
+                bencher.iter(|| {
+                    evaluator.loss_and_gradient(&model, &batch, &mut gradient).expect("a loss")
+                });
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The share of the margins, of the other classes, that are violated.
+fn violated(model: &LinearModel<f32>, features: MatrixView<'_, f32>, labels: &[u32]) -> f64 {
+    let c = model.n_classes();
+    let scores = model.scores(features).expect("scores");
+    let rows = scores.chunks_exact(c).zip(labels);
+    let violated = rows.map(|(scores, label)| {
+        // The label's own margin always is.
+        scores.iter().filter(|s| **s + 1.0 > scores[*label as usize]).count() - 1
+    });
+    violated.sum::<usize>() as f64 / (labels.len() * (c - 1)) as f64
 }
 
 /// Wall time, with the rates that matter here; what criterion calls bytes are operations.

@@ -52,8 +52,9 @@
 //! # Accuracy
 //!
 //! Results in `f32` are within 1e-6, in `f64` within 1e-14 of the exact ones, relative to the largest
-//! magnitude that enters them. Sums over samples run in `f32` only over a few dozen rows, and in `f64`
-//! from there on, so that the error does not grow with the number of samples; the loss is summed in
+//! magnitude that enters them. Sums over samples run in `f32` only over a block of rows, some hundreds at
+//! most and in short sums of sums, and in `f64` from there on, so that the error does not grow with the
+//! number of samples; the loss is summed in
 //! `f64` throughout. What remains is the rounding of each sample's derivatives to the element type: it
 //! shows where they cancel almost entirely, as at W = 0 with labels that nothing explains.
 

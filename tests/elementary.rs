@@ -8,7 +8,7 @@ use common::{Random, for_each_isa};
 use rayon::prelude::*;
 use softmargin::{Isa, Scalar, elementary};
 
-/// The bounds that the documentation of `src/simd/math.rs` states.
+/// The bounds on the errors that the documentation of `src/simd/math.rs` states.
 const F32_BOUND: f64 = 1.0;
 const F64_BOUND: f64 = 2.0;
 
