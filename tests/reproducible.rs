@@ -14,7 +14,7 @@ const SHAPES: [Shape; 6] = [
     Shape { n: 300, d: 65, c: 17 },
     Shape { n: 5000, d: 100, c: 10 },
     Shape { n: 3000, d: 33, c: 130 },
-    Shape { n: 700, d: 300, c: 300 },
+    Shape { n: 1100, d: 300, c: 200 },
     Shape { n: 450, d: 520, c: 510 },
 ];
 

@@ -13,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Work for many tasks, by either path, and with a gradient that the threads share.
 fn cases() -> Vec<Case<f32>> {
     let shapes = [
-        Shape { n: 3000, d: 60, c: 7 },
-        Shape { n: 700, d: 70, c: 90 },
+        Shape { n: 6000, d: 60, c: 20 },
+        Shape { n: 1100, d: 70, c: 90 },
         Shape { n: 400, d: 520, c: 510 },
     ];
     let case = |shape| Case::random(Objective::cross_entropy().with_l2(1e-3), shape, 61);
