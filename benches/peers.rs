@@ -53,6 +53,9 @@ struct Outcome {
     db: Vec<f32>,
 }
 
+/// Evaluates a problem once.
+type Peer<'a> = Box<dyn FnMut() -> Outcome + 'a>;
+
 fn main() {
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
@@ -63,7 +66,7 @@ fn main() {
         let problem = Problem::random(n, d, c);
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(n as u64));
-        let mut peers: Vec<(&str, Box<dyn FnMut() -> Outcome + '_>)> = vec![
+        let mut peers: Vec<(&str, Peer<'_>)> = vec![
             ("softmargin", Box::new(problem.softmargin(Isa::detect()))),
             ("softmargin-portable", Box::new(problem.softmargin(portable()))),
             ("gemm", Box::new(problem.by_products(gemm_product))),
