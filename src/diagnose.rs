@@ -4,8 +4,8 @@ use crate::{Batch, Error, LinearModel, NonFinite, Objective, Scalar, reference};
 
 /// The cause of a score of `row` that is not finite.
 pub(crate) fn score<T: Scalar>(model: &LinearModel<T>, batch: &Batch<'_, T>, row: usize) -> Error {
-    let x = batch.features().row(row).unwrap_or_default();
-    Error::NonFinite { row, cause: score_cause(model, x) }
+    let x: Vec<T> = batch.features().row_elements(row).collect();
+    Error::NonFinite { row, cause: score_cause(model, &x) }
 }
 
 /// The cause of a score of the features `x` that is not finite.
@@ -35,12 +35,12 @@ pub(crate) fn gradient<T: Scalar>(
     let mut row = 0;
     for i in 0..batch.n_samples() {
         row = batch.row_index(i);
-        let x = batch.features().row(row).unwrap_or_default();
-        let s = reference::scores(model, x);
+        let x: Vec<T> = batch.features().row_elements(row).collect();
+        let s = reference::scores(model, &x);
         let (_, ds) = reference::sample_loss(objective.loss(), &s, batch.labels()[row] as usize);
         let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64());
         for (magnitudes, ds) in magnitudes.chunks_exact_mut(model.n_features()).zip(ds) {
-            for (magnitude, x) in magnitudes.iter_mut().zip(x) {
+            for (magnitude, x) in magnitudes.iter_mut().zip(&x) {
                 *magnitude += (w * ds * x.to_f64()).abs();
             }
         }

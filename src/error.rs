@@ -20,18 +20,18 @@ pub enum Error {
         /// Elements in the slice.
         actual: usize,
     },
-    /// The slice ends before the last row does.
+    /// The slice ends before the last row (or column) does.
     #[error(
-        "a matrix of {rows} × {cols} with row stride {row_stride} needs at least {expected} elements, but the slice has {actual}"
+        "a matrix of {rows} × {cols} with stride {stride} needs at least {expected} elements, but the slice has {actual}"
     )]
     StridedLength {
         /// Rows asked for.
         rows: usize,
         /// Columns asked for.
         cols: usize,
-        /// Elements from the start of one row to the start of the next.
-        row_stride: usize,
-        /// `(rows − 1) × row_stride + cols`.
+        /// Elements from the start of one row (or column) to the start of the next.
+        stride: usize,
+        /// What the last element asks for.
         expected: usize,
         /// Elements in the slice.
         actual: usize,
@@ -43,6 +43,25 @@ pub enum Error {
         row_stride: usize,
         /// Columns of the matrix.
         cols: usize,
+    },
+    /// Columns would overlap.
+    #[error("the column stride is {col_stride}, less than the {rows} rows of a column")]
+    ColStride {
+        /// Elements from the start of one column to the start of the next.
+        col_stride: usize,
+        /// Rows of the matrix.
+        rows: usize,
+    },
+    /// A matrix of another crate is neither row-major nor column-major: neither of its strides is 1.
+    #[error(
+        "the matrix is neither row-major nor column-major: its strides are {row_stride} and {col_stride}, and \
+         one must be 1; copy it (in ndarray, `as_standard_layout`; in faer, `to_owned`)"
+    )]
+    Strides {
+        /// Elements from one row to the next.
+        row_stride: isize,
+        /// Elements from one column to the next.
+        col_stride: isize,
     },
     /// The number of elements does not fit the address space.
     #[error("a matrix of {rows} rows of {row_stride} elements overflows the address space")]

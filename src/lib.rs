@@ -34,7 +34,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`MatrixView`] | features, row-major, contiguous or with padded rows; never copied |
+//! | [`MatrixView`] | features, row-major or column-major, contiguous or with padding; never copied |
 //! | [`Batch`] | features with labels, perhaps sample weights, perhaps a selection of rows |
 //! | [`LinearModel`] | W and b in one buffer; a gradient has the same type; predicts |
 //! | [`Objective`] | one of the two losses, and λ |
@@ -48,6 +48,7 @@
 //! - `rayon` (default): evaluations are split over the current rayon pool. The bits of the result do
 //!   not depend on its number of threads. Without the feature, all runs on the caller's thread.
 //! - `train`: solvers, L-BFGS and minibatch SGD.
+//! - `ndarray`, `faer`: [`MatrixView`]s of their matrices, and models as such.
 //!
 //! # Accuracy
 //!
@@ -62,12 +63,16 @@
 
 mod batch;
 mod buffer;
+#[doc = include_str!("conversions.md")]
+pub mod conversions {}
 mod diagnose;
 #[doc(hidden)]
 pub mod elementary;
 mod entry;
 mod error;
 mod evaluator;
+#[cfg(any(feature = "ndarray", feature = "faer"))]
+mod interop;
 mod kernel;
 mod loss;
 mod matrix;

@@ -1,30 +1,29 @@
-//! A borrowed matrix: rows of equal length at a constant distance in one slice. Whoever holds a
-//! [`MatrixView`] holds the proof that every row lies within its slice; the kernels rely on it.
+//! A borrowed matrix: elements at constant distances. Whoever holds a [`MatrixView`] holds the proof that
+//! every one of them may be read; the kernels rely on it.
 
-use crate::Error;
+use crate::{Error, kernel::View};
 
-/// A read-only matrix in row-major order, contiguous or with padded rows. Nothing is copied.
-#[derive(Clone, Copy, Debug)]
-pub struct MatrixView<'a, T> {
-    data: &'a [T],
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
+/// A read-only matrix, row-major or column-major, contiguous or with padding. Nothing is copied.
+#[derive(Debug)]
+pub struct MatrixView<'a, T>(View<'a, T>);
+
+impl<T> Clone for MatrixView<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
 }
 
+impl<T> Copy for MatrixView<'_, T> {}
+
 impl<'a, T> MatrixView<'a, T> {
-    /// A contiguous matrix: element (i, j) is `data[i * cols + j]`.
+    /// A contiguous matrix, row by row: element (i, j) is `data[i * cols + j]`.
     ///
     /// # Errors
     /// [`Error::DataLength`] unless `data` has exactly `rows × cols` elements;
     /// [`Error::SizeOverflow`] if that product overflows.
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Result<Self, Error> {
-        let expected =
-            rows.checked_mul(cols).ok_or(Error::SizeOverflow { rows, row_stride: cols })?;
-        if data.len() != expected {
-            return Err(Error::DataLength { rows, cols, expected, actual: data.len() });
-        }
-        Ok(Self { data, rows, cols, row_stride: cols })
+        check_length(data, rows, cols)?;
+        Self::with_row_stride(data, rows, cols, cols)
     }
 
     /// A matrix with padded rows: element (i, j) is `data[i * row_stride + j]`. What lies between
@@ -42,40 +41,121 @@ impl<'a, T> MatrixView<'a, T> {
         if row_stride < cols {
             return Err(Error::RowStride { row_stride, cols });
         }
-        let expected = match rows {
-            0 => Some(0),
-            _ => (rows - 1).checked_mul(row_stride).and_then(|start| start.checked_add(cols)),
-        };
-        let expected = expected.ok_or(Error::SizeOverflow { rows, row_stride })?;
-        if data.len() < expected {
-            let actual = data.len();
-            return Err(Error::StridedLength { rows, cols, row_stride, expected, actual });
+        check_end(data, [rows, cols], (rows, row_stride), cols)?;
+        let view = View::new(data, [rows, cols], [row_stride, 1]);
+        view.map(Self).ok_or(Error::SizeOverflow { rows, row_stride })
+    }
+
+    /// A contiguous matrix, column by column: element (i, j) is `data[i + j * rows]`. This is how pandas
+    /// hands over a table, and how Fortran, R and `faer` store a matrix.
+    ///
+    /// Evaluations copy it block by block into scratch memory, which makes them a little slower than those
+    /// of a row-major matrix; the bits of the results are the same.
+    ///
+    /// # Errors
+    /// [`Error::DataLength`] unless `data` has exactly `rows × cols` elements;
+    /// [`Error::SizeOverflow`] if that product overflows.
+    pub fn column_major(data: &'a [T], rows: usize, cols: usize) -> Result<Self, Error> {
+        check_length(data, rows, cols)?;
+        Self::with_col_stride(data, rows, cols, rows)
+    }
+
+    /// A matrix with padded columns: element (i, j) is `data[i + j * col_stride]`. What lies between the
+    /// columns and behind the last one is never read.
+    ///
+    /// # Errors
+    /// [`Error::ColStride`] if `col_stride < rows`; [`Error::StridedLength`] if the slice ends before
+    /// the last column; [`Error::SizeOverflow`] if its size overflows.
+    pub fn with_col_stride(
+        data: &'a [T],
+        rows: usize,
+        cols: usize,
+        col_stride: usize,
+    ) -> Result<Self, Error> {
+        if col_stride < rows {
+            return Err(Error::ColStride { col_stride, rows });
         }
-        Ok(Self { data, rows, cols, row_stride })
+        check_end(data, [rows, cols], (cols, col_stride), rows)?;
+        let view = View::new(data, [rows, cols], [1, col_stride]);
+        view.map(Self).ok_or(Error::SizeOverflow { rows: cols, row_stride: col_stride })
+    }
+
+    /// A view of what another crate has a view of, with these strides.
+    #[cfg(any(feature = "ndarray", feature = "faer"))]
+    pub(crate) fn of_view(
+        view: Option<View<'a, T>>,
+        [row_stride, col_stride]: [isize; 2],
+    ) -> Result<Self, Error> {
+        view.map(Self).ok_or(Error::Strides { row_stride, col_stride })
     }
 
     /// The number of rows (N).
     pub fn rows(&self) -> usize {
-        self.rows
+        self.0.rows()
     }
 
     /// The number of columns (D).
     pub fn cols(&self) -> usize {
-        self.cols
+        self.0.cols()
     }
 
-    /// Elements from the start of one row to the start of the next.
+    /// Elements from one row to the next: 1 in a column-major matrix.
     pub fn row_stride(&self) -> usize {
-        self.row_stride
+        self.0.row_stride()
     }
 
-    /// Row `i`, or `None` behind the last one.
+    /// Elements from one column to the next: 1 in a row-major matrix.
+    pub fn col_stride(&self) -> usize {
+        self.0.col_stride()
+    }
+
+    /// Row `i` of a row-major matrix; `None` behind the last one, and for a column-major matrix, whose rows
+    /// are no slices.
     pub fn row(&self, i: usize) -> Option<&'a [T]> {
-        (i < self.rows).then(|| &self.data[i * self.row_stride..][..self.cols])
+        self.0.row(i)
     }
 
-    /// The first element of row 0.
-    pub(crate) fn as_ptr(&self) -> *const T {
-        self.data.as_ptr()
+    /// The elements of row `i`.
+    ///
+    /// # Panics
+    /// The iterator does, if there is no such row.
+    pub(crate) fn row_elements(&self, i: usize) -> impl Iterator<Item = T> + use<'a, T>
+    where
+        T: Copy,
+    {
+        let view = self.0;
+        (0..view.cols()).map(move |j| view.get(i, j))
     }
+
+    pub(crate) fn view(&self) -> View<'a, T> {
+        self.0
+    }
+}
+
+fn check_length<T>(data: &[T], rows: usize, cols: usize) -> Result<(), Error> {
+    let expected = rows.checked_mul(cols).ok_or(Error::SizeOverflow { rows, row_stride: cols })?;
+    let actual = data.len();
+    if actual != expected {
+        return Err(Error::DataLength { rows, cols, expected, actual });
+    }
+    Ok(())
+}
+
+/// Checks that a slice has room for `n` lines of `length` at a distance of `stride`.
+fn check_end<T>(
+    data: &[T],
+    [rows, cols]: [usize; 2],
+    (n, stride): (usize, usize),
+    length: usize,
+) -> Result<(), Error> {
+    let expected = match n {
+        0 => Some(0),
+        _ => (n - 1).checked_mul(stride).and_then(|start| start.checked_add(length)),
+    };
+    let expected = expected.ok_or(Error::SizeOverflow { rows: n, row_stride: stride })?;
+    let actual = data.len();
+    if actual < expected {
+        return Err(Error::StridedLength { rows, cols, stride, expected, actual });
+    }
+    Ok(())
 }

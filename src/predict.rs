@@ -4,7 +4,7 @@ use crate::{
     Error, Isa, LinearModel, MatrixView, Scalar,
     buffer::Buffer,
     diagnose,
-    kernel::{Pack, PackedWeights, Path, RowBlock, direct},
+    kernel::{Pack, PackedWeights, Path, RowBlock, copy_rows, direct},
     parallel::for_each_chunk,
     simd::{Lanes, Run},
 };
@@ -32,7 +32,7 @@ pub(crate) fn scores<T: Scalar>(
         None => Ok(scores),
         Some(i) => {
             let row = i / c;
-            let cause = diagnose::score_cause(model, x.row(row).unwrap_or_default());
+            let cause = diagnose::score_cause(model, &x.row_elements(row).collect::<Vec<T>>());
             Err(Error::NonFinite { row, cause })
         }
     }
@@ -57,7 +57,14 @@ impl<T: Scalar> Run<T> for ScoreBlock<'_, T> {
         let mut offsets = vec![0; stride];
         let mut by_class = Buffer::default();
         by_class.resize(c * stride);
-        let rows = RowBlock::of_matrix(self.x, self.first..self.first + n, &mut offsets);
+        let (mut x, mut range) = (self.x, self.first..self.first + n);
+        let mut copy = Vec::new();
+        if x.col_stride() != 1 {
+            copy.resize(n * x.cols(), T::default());
+            copy_rows::<L>(proof, x, range, &mut copy);
+            (x, range) = (MatrixView::new(&copy, n, x.cols()).expect("n rows"), 0..n);
+        }
+        let rows = RowBlock::of_matrix(x, range, &mut offsets);
         direct::scores::<L>(proof, &rows, self.weights, by_class.as_mut_slice(), stride);
         for (i, scores) in self.scores.chunks_exact_mut(c).enumerate() {
             let of_row = by_class.as_slice()[i..].iter().step_by(stride);

@@ -27,12 +27,12 @@ pub fn loss_and_gradient<T: Scalar>(
 
     for i in 0..batch.n_samples() {
         let row = batch.row_index(i);
-        let x = batch.features().row(row).expect("a row of the batch");
+        let x: Vec<T> = batch.features().row_elements(row).collect();
         let y = batch.labels()[row] as usize;
         let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64())
             / batch.total_weight();
 
-        let s = scores(model, x);
+        let s = scores(model, &x);
         let (sample_loss, ds) = sample_loss(objective.loss(), &s, y);
 
         loss += w * sample_loss;

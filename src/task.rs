@@ -2,11 +2,11 @@
 //! derivatives, and those folded into the task's own gradient, while the block is in cache.
 
 use crate::{
-    Batch, Error, LinearModel, Loss, NonFinite, Scalar,
+    Batch, Error, LinearModel, Loss, MatrixView, NonFinite, Scalar,
     buffer::Buffer,
     diagnose,
     kernel::{
-        Layout, MAX_LANES, PackedWeights, Path, RowBlock, direct,
+        Layout, MAX_LANES, PackedWeights, Path, RowBlock, copy_rows, copy_selected_rows, direct,
         packed::{self, ListRows, RowLists},
     },
     loss::EvaluateLoss,
@@ -20,6 +20,8 @@ use core::ops::Range;
 pub(crate) struct Task<T> {
     offsets: Vec<usize>,
     classes: Vec<u32>,
+    /// The rows of the block at hand, if X is column-major.
+    rows_of_columns: Buffer<T>,
     panels: Buffer<T>,
     scores: Buffer<T>,
     labels: Buffer<T>,
@@ -54,6 +56,8 @@ impl<T: Scalar> Task<T> {
         let (c, d) = (pass.model.n_classes(), pass.model.n_features());
         let rows = pass.path.block_rows::<T>(d);
         self.offsets.resize(2 * rows, 0);
+        let column_major = pass.batch.features().col_stride() != 1;
+        self.rows_of_columns.resize(if column_major { rows * d } else { 0 });
         match pass.path {
             Path::Direct => self.scores.resize(c * rows),
             Path::Packed => {
@@ -171,7 +175,18 @@ impl<T: Scalar> Task<T> {
             return at_fault.map_or(Ok(()), Err);
         }
 
-        let rows = RowBlock::of_batch(batch, first..first + n, end, &mut self.offsets);
+        let x = batch.features();
+        let rows = if x.col_stride() == 1 {
+            RowBlock::of_batch(batch, first..first + n, end, &mut self.offsets)
+        } else {
+            let copy = self.rows_of_columns.as_mut_slice();
+            match batch.selection() {
+                None => copy_rows::<L>(proof, x, first..first + n, copy),
+                Some(_) => copy_selected_rows(x, row_of, n, copy),
+            }
+            let copy = MatrixView::new(&copy[..n * x.cols()], n, x.cols())?;
+            RowBlock::of_matrix(copy, 0..n, &mut self.offsets)
+        };
         let block_rows = self.losses.as_slice().len();
         let layout = Layout::of::<L>(pass.path, c, block_rows);
         let scores = &mut self.scores.as_mut_slice()[..layout.len()];

@@ -32,7 +32,7 @@ fn data_length() {
 fn strided_length() {
     let error = MatrixView::with_row_stride(&[0.0_f64; 256], 13, 17, 20).unwrap_err();
     let expected =
-        Error::StridedLength { rows: 13, cols: 17, row_stride: 20, expected: 257, actual: 256 };
+        Error::StridedLength { rows: 13, cols: 17, stride: 20, expected: 257, actual: 256 };
     assert_eq!(error, expected);
     says(&error, &["13", "17", "20", "257", "256"]);
     // The last row may end the slice.

@@ -66,8 +66,15 @@ fn evaluate<T: Scalar>(case: &Case<T>) {
     // The slices of a `Case` have decoys on both sides, copies of them have not; and X ends with the last
     // element of its last row.
     let labels = case.labels.to_vec();
-    let features = case.x[..(case.rows - 1) * case.stride + d].to_vec();
-    let x = MatrixView::with_row_stride(&features, case.rows, d, case.stride).unwrap();
+    // Of a column-major one, with the last element of its last column.
+    let (features, x);
+    if let Some((columns, stride)) = &case.columns {
+        features = columns[..(d - 1) * stride + case.rows].to_vec();
+        x = MatrixView::with_col_stride(&features, case.rows, d, *stride).unwrap();
+    } else {
+        features = case.x[..(case.rows - 1) * case.stride + d].to_vec();
+        x = MatrixView::with_row_stride(&features, case.rows, d, case.stride).unwrap();
+    }
     let mut batch = Batch::new(x, &labels).unwrap();
     let weights = case.sample_weights.as_ref().map(|weights| weights.to_vec());
     if let Some(weights) = &weights {
@@ -108,6 +115,7 @@ fn all<T: Scalar>() -> usize {
         let objective = if hinge { Objective::hinge(1.0) } else { Objective::cross_entropy() };
         let case = Case::<T>::random(objective.with_l2(0.1), shape, i as u64);
         evaluate(&case);
+        evaluate(&case.clone().column_major(i % 2));
         evaluate(&case.randomly_weighted(1).padded(1 + i % 3).selected(2));
     }
     shapes.len()
@@ -142,7 +150,9 @@ fn nothing_outside_is_touched() {
         AT_START.store(at_start, SeqCst);
         for_each_threads(&[1, 2], |threads| {
             let shapes = all::<f32>() + all::<f64>();
-            println!("{shapes} shapes twice, {threads} threads, at the start of pages: {at_start}");
+            println!(
+                "{shapes} shapes three times, {threads} threads, at the start of pages: {at_start}"
+            );
         });
     }
 }

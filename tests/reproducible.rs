@@ -103,12 +103,20 @@ fn reused_evaluator_f64() {
 
 /// Where the samples stand in memory makes no difference; in which order they are named may.
 fn same_bits_in_any_layout<T: Scalar>() {
-    for shape in &SHAPES[..3] {
+    for shape in &SHAPES[..4] {
         let case = Case::<T>::random(Objective::cross_entropy(), *shape, 36);
         for_each_isa(|isa| {
             let expected = evaluate(isa, &case).bits();
             let padded = evaluate(isa, &case.clone().padded(5)).bits();
             assert!(padded == expected, "{shape} on {isa}: padded");
+            for padding in [0, 3] {
+                let columns = evaluate(isa, &case.clone().column_major(padding)).bits();
+                assert!(columns == expected, "{shape} on {isa}: column-major, padded by {padding}");
+            }
+            let selected = case.clone().selected(37).repeated(5, 38);
+            let expected_selected = evaluate(isa, &selected).bits();
+            let columns = evaluate(isa, &selected.column_major(1)).bits();
+            assert!(columns == expected_selected, "{shape} on {isa}: column-major, selected");
             let all = Case { selection: Some((0..shape.n as u32).collect()), ..case.clone() };
             assert!(evaluate(isa, &all).bits() == expected, "{shape} on {isa}: all selected");
         });

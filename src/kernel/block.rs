@@ -34,6 +34,8 @@ pub(super) const GROUP: usize = 4;
 /// Every offset is that of a row of `x`: what [`row`](Self::row) promises, the kernels rely on.
 pub(crate) struct RowBlock<'a, T> {
     x: MatrixView<'a, T>,
+    /// Its first element.
+    start: *const T,
     n_rows: usize,
     /// Those of the rows, and again that of the last one up to a multiple of [`GROUP`].
     rows: &'a [usize],
@@ -51,6 +53,7 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
         offsets: &'a mut [usize],
     ) -> Self {
         let x = batch.features();
+        assert!(x.col_stride() == 1);
         let (rows, ahead) = offsets.split_at_mut(range.len().next_multiple_of(GROUP));
         let ahead = &mut ahead[..rows.len()];
         // `Batch` has checked that the rows it selects are rows of its matrix.
@@ -61,7 +64,7 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
         };
         fill(rows, range.clone());
         fill(ahead, range.end.min(end - 1)..end);
-        Self { x, n_rows: range.len(), rows, ahead }
+        Self { x, start: x.view().at(0, 0), n_rows: range.len(), rows, ahead }
     }
 
     /// The rows `range` of a matrix, of which there is at least one; `offsets` is scratch memory for
@@ -71,12 +74,12 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
         range: Range<usize>,
         offsets: &'a mut [usize],
     ) -> Self {
-        assert!(range.end <= x.rows());
+        assert!(range.end <= x.rows() && x.col_stride() == 1);
         let rows = &mut offsets[..range.len().next_multiple_of(GROUP)];
         for (i, offset) in rows.iter_mut().enumerate() {
             *offset = (range.start + i).min(range.end - 1) * x.row_stride();
         }
-        Self { x, n_rows: range.len(), rows, ahead: rows }
+        Self { x, start: x.view().at(0, 0), n_rows: range.len(), rows, ahead: rows }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -98,7 +101,7 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
         // SAFETY: there is an offset for each row up to the multiple, as the caller says.
         let offset = unsafe { *self.rows.get_unchecked(i) };
         // Within the slice of the matrix, as every row is.
-        self.x.as_ptr().wrapping_add(offset)
+        self.start.wrapping_add(offset)
     }
 
     /// The starts of the rows from `first` on, each valid for reading
@@ -107,7 +110,7 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
     pub(super) fn group(&self, first: usize) -> [*const T; GROUP] {
         let offsets = &self.rows[first..][..GROUP];
         // Within the slice of the matrix, as every row is.
-        core::array::from_fn(|i| self.x.as_ptr().wrapping_add(offsets[i]))
+        core::array::from_fn(|i| self.start.wrapping_add(offsets[i]))
     }
 
     /// Row `i` of the next block (or of this one, if it is the last), to be prefetched.
@@ -124,6 +127,6 @@ impl<'a, T: Scalar> RowBlock<'a, T> {
         debug_assert!(i < self.ahead.len());
         // SAFETY: there are as many offsets as those of the rows of this block, as the caller says.
         let offset = unsafe { *self.ahead.get_unchecked(i) };
-        self.x.as_ptr().wrapping_add(offset)
+        self.start.wrapping_add(offset)
     }
 }

@@ -6,9 +6,17 @@ mod block;
 pub(crate) mod direct;
 mod layout;
 pub(crate) mod packed;
+#[cfg(feature = "train")]
+mod product;
+mod transpose;
+mod view;
 
 pub(crate) use block::RowBlock;
 pub(crate) use layout::Layout;
+#[cfg(feature = "train")]
+pub(crate) use product::{Strided, multiply};
+pub(crate) use transpose::{copy_rows, copy_selected_rows};
+pub(crate) use view::View;
 
 use crate::{
     LinearModel, Scalar,

@@ -76,6 +76,9 @@ pub trait Lanes:
     /// allocated for it alone, which the tiles of the products depend on.
     fn call<R: Run<Self::Elem>>(proof: Self::Proof, kernel: R) -> R::Output;
 
+    /// The lanes of both vectors in turn: those of the lower halves, and those of the upper ones.
+    fn interleave(self, b: Self) -> (Self, Self);
+
     /// The sum of the lanes of each of four vectors, in a fixed order of additions.
     fn sum4(vectors: [Self; 4]) -> [Self::Elem; 4];
     /// The largest lane of each of four vectors without NaN.

@@ -122,6 +122,14 @@ macro_rules! portable_lanes {
             }
 
             #[inline(always)]
+            fn interleave(self, b: Self) -> (Self, Self) {
+                let (a, b) = (self.0.to_array(), b.0.to_array());
+                let lane = |i: usize| if i % 2 == 0 { a[i / 2] } else { b[i / 2] };
+                let half = |first: usize| core::array::from_fn(|i| lane(first + i));
+                (Self(<$vector>::new(half(0))), Self(<$vector>::new(half($lanes))))
+            }
+
+            #[inline(always)]
             fn sum4(v: [Self; 4]) -> [$elem; 4] {
                 v.map(|v| v.0.reduce_add())
             }

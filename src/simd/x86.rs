@@ -58,7 +58,7 @@ macro_rules! x86_lanes {
         add_bits: $add_bits:ident, sub_bits: $sub_bits:ident;
         shl: $shl:expr, shr: $shr:expr;
         gt: $gt:expr, select: $select:expr, load_first: $load_first:expr;
-        sum4: $sum4:ident, max4: $max4:ident, call: $call:ident;
+        sum4: $sum4:ident, max4: $max4:ident, interleave: $interleave:ident, call: $call:ident;
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -140,6 +140,13 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
+            fn interleave(self, b: Self) -> (Self, Self) {
+                // SAFETY: the vectors were made with a proof that the machine has the instructions.
+                let (low, high) = unsafe { $interleave(self.0, b.0) };
+                (Self(low), Self(high))
+            }
+
+            #[inline(always)]
             fn sum4(v: [Self; 4]) -> [$elem; 4] {
                 // SAFETY: the vectors were made with a proof that the machine has the instructions.
                 unsafe { $sum4(v[0].0, v[1].0, v[2].0, v[3].0) }
@@ -202,7 +209,7 @@ x86_lanes! {
     gt: _mm256_cmp_ps::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_ps(no, yes, mask),
     load_first: |source, n| _mm256_maskload_ps(source, first_of_8(n));
-    sum4: sum4_f32x8, max4: max4_f32x8, call: call_avx2;
+    sum4: sum4_f32x8, max4: max4_f32x8, interleave: interleave_f32x8, call: call_avx2;
 }
 
 x86_lanes! {
@@ -218,7 +225,7 @@ x86_lanes! {
     gt: _mm256_cmp_pd::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_pd(no, yes, mask),
     load_first: |source, n| _mm256_maskload_pd(source, first_of_4(n));
-    sum4: sum4_f64x4, max4: max4_f64x4, call: call_avx2;
+    sum4: sum4_f64x4, max4: max4_f64x4, interleave: interleave_f64x4, call: call_avx2;
 }
 
 x86_lanes! {
@@ -234,7 +241,7 @@ x86_lanes! {
     gt: _mm512_cmp_ps_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_ps(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
-    sum4: sum4_f32x16, max4: max4_f32x16, call: call_avx512;
+    sum4: sum4_f32x16, max4: max4_f32x16, interleave: interleave_f32x16, call: call_avx512;
 }
 
 x86_lanes! {
@@ -250,7 +257,7 @@ x86_lanes! {
     gt: _mm512_cmp_pd_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_pd(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as __mmask8, source);
-    sum4: sum4_f64x8, max4: max4_f64x8, call: call_avx512;
+    sum4: sum4_f64x8, max4: max4_f64x8, interleave: interleave_f64x8, call: call_avx512;
 }
 
 /// The mask whose first `n` of eight 32-bit lanes are set.
@@ -347,3 +354,38 @@ across4!(f32x16: sum4_f32x16, _mm512_add_ps, _mm256_add_ps, _mm_add_ps);
 across4!(f32x16: max4_f32x16, _mm512_max_ps, _mm256_max_ps, _mm_max_ps);
 across4!(f64x8: sum4_f64x8, _mm512_add_pd, _mm_add_pd);
 across4!(f64x8: max4_f64x8, _mm512_max_pd, _mm_max_pd);
+
+macro_rules! interleave {
+    ($features:literal, $name:ident, $vector:ty, |$a:ident, $b:ident| $body:block) => {
+        /// The lanes of both vectors in turn.
+        ///
+        /// # Safety
+        #[doc = concat!("The machine must have ", $features, ".")]
+        #[inline(always)]
+        unsafe fn $name($a: $vector, $b: $vector) -> ($vector, $vector) {
+            // SAFETY: as the caller says.
+            unsafe { $body }
+        }
+    };
+}
+
+interleave!("AVX2", interleave_f32x8, __m256, |a, b| {
+    let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
+});
+interleave!("AVX2", interleave_f64x4, __m256d, |a, b| {
+    let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+    (_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high))
+});
+interleave!("AVX-512 F", interleave_f32x16, __m512, |a, b| {
+    // Bit 4 of an index chooses the second vector.
+    let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    (_mm512_permutex2var_ps(a, low, b), _mm512_permutex2var_ps(a, high, b))
+});
+interleave!("AVX-512 F", interleave_f64x8, __m512d, |a, b| {
+    // Bit 3 of an index chooses the second vector.
+    let low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    let high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    (_mm512_permutex2var_pd(a, low, b), _mm512_permutex2var_pd(a, high, b))
+});

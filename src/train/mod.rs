@@ -15,7 +15,7 @@
 //!
 //! let mut model = LinearModel::zeros(3, 2);
 //! let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(1e-3));
-//! let summary = Lbfgs::default().fit(&mut evaluator, &mut model, &batch, |progress| {
+//! let summary = Lbfgs::default().fit(&mut evaluator, &mut model, &batch, |progress, _| {
 //!     println!("{}: {}", progress.iteration, progress.objective);
 //!     ControlFlow::Continue(())
 //! })?;
@@ -25,13 +25,18 @@
 //! # }
 //! ```
 
+mod cholesky;
+mod curvature;
 mod lbfgs;
 mod sgd;
+mod validation;
 
-pub use lbfgs::Lbfgs;
-pub use sgd::Sgd;
+pub use lbfgs::{Evaluate, Lbfgs};
+pub use sgd::{Schedule, Sgd};
+pub use validation::{EarlyStopping, PathPoint, accuracy, best_of, split};
 
 use core::fmt;
+use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::Rng};
 
 /// Where a solver is, as told to its callback after every iteration (of [`Lbfgs`]) or epoch (of
 /// [`Sgd`]). The callback may stop it by returning `ControlFlow::Break(())`.
@@ -105,4 +110,13 @@ impl fmt::Display for StopReason {
 /// The largest magnitude.
 fn max_norm<T: crate::Scalar>(values: &[T]) -> f64 {
     values.iter().fold(0.0, |max, value| value.to_f64().abs().max(max))
+}
+
+/// Fisher and Yates' shuffle.
+fn shuffle(rows: &mut [u32], random: &mut Xoshiro256PlusPlus) {
+    for i in (1..rows.len()).rev() {
+        // The high half of a product with a random number: a multiple of it, hardly biased.
+        let j = (u128::from(random.next_u64()) * (i as u128 + 1)) >> 64;
+        rows.swap(i, j as usize);
+    }
 }

@@ -1,14 +1,10 @@
-//! Stochastic gradient descent over minibatches, with heavy-ball momentum and a learning rate that falls
-//! along half a cosine from its first value to zero. Every epoch visits every sample once, in an order
-//! drawn anew.
+//! Stochastic gradient descent over minibatches. Every epoch visits every sample once, in an order drawn
+//! anew.
 
-use super::{Progress, StopReason, Summary, max_norm};
+use super::{Progress, StopReason, Summary, max_norm, shuffle};
 use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
 use core::ops::ControlFlow;
-use rand_xoshiro::{
-    Xoshiro256PlusPlus,
-    rand_core::{Rng, SeedableRng},
-};
+use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 /// Minibatch SGD with momentum.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,16 +15,54 @@ pub struct Sgd {
     pub batch_size: usize,
     /// The length of the first steps.
     pub learning_rate: f64,
+    /// How the learning rate goes on from there.
+    pub schedule: Schedule,
     /// What is kept of the last step: 0 for none, less than 1.
     pub momentum: f64,
+    /// Nesterov's momentum, which steps along the slope where the momentum leads to, instead of the heavy
+    /// ball's.
+    pub nesterov: bool,
+    /// Answer with an average of the iterates, later ones weighing more: the t-th one by t (Lacoste-Julien,
+    /// Schmidt and Bach, 2012). For steps that do not become short by themselves.
+    pub average: bool,
     /// Where the order of the samples is drawn from.
     pub seed: u64,
 }
 
+/// How the learning rate falls, from the first step to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Schedule {
+    /// Not at all.
+    Constant,
+    /// Along half a cosine, to zero.
+    Cosine,
+}
+
+impl Schedule {
+    /// The share of the first learning rate that is left after a share of the steps.
+    fn factor(self, done: f64) -> f64 {
+        match self {
+            Self::Constant => 1.0,
+            Self::Cosine => 0.5 * (1.0 + (done * core::f64::consts::PI).cos()),
+        }
+    }
+}
+
 impl Default for Sgd {
-    /// 20 epochs of minibatches of 256, learning rate 0.05, momentum 0.9, seed 0.
+    /// 20 epochs of minibatches of 256, learning rate 0.05 along a cosine, the heavy ball's momentum 0.9, no
+    /// average, seed 0.
     fn default() -> Self {
-        Self { epochs: 20, batch_size: 256, learning_rate: 0.05, momentum: 0.9, seed: 0 }
+        Self {
+            epochs: 20,
+            batch_size: 256,
+            learning_rate: 0.05,
+            schedule: Schedule::Cosine,
+            momentum: 0.9,
+            nesterov: false,
+            average: false,
+            seed: 0,
+        }
     }
 }
 
@@ -36,7 +70,9 @@ impl Sgd {
     /// Minimises the evaluator's objective over `batch`, from `model` on, and leaves in `model` the best
     /// one found at the end of an epoch, or the first one.
     ///
-    /// After every epoch the whole batch is evaluated, and `on_epoch` told; the starting point is epoch 0.
+    /// After every epoch the whole batch is evaluated; the starting point is epoch 0. `on_step` is told after
+    /// every step and every epoch, so that it can end a long one; between epochs, the objective it is told
+    /// is that of the last one. The model it is shown is that at the end of that epoch.
     ///
     /// # Errors
     /// Those of [`Evaluator::loss_and_gradient`] at the starting point, and [`Error::SizeOverflow`] for more
@@ -47,7 +83,7 @@ impl Sgd {
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         batch: &Batch<'_, T>,
-        mut on_epoch: impl FnMut(&Progress) -> ControlFlow<()>,
+        mut on_step: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         let n = batch.n_samples();
         let batch_size = self.batch_size.clamp(1, n);
@@ -62,19 +98,17 @@ impl Sgd {
         };
         let mut random = Xoshiro256PlusPlus::seed_from_u64(self.seed);
         let mut gradient = LinearModel::zeros(model.n_classes(), model.n_features());
-        let mut velocity = vec![0.0; model.parameters().len()];
-        // In `f64`, as the last steps are much shorter than what they are added to.
-        let mut parameters: Vec<f64> = model.parameters().iter().map(|p| p.to_f64()).collect();
+        let mut steps = Steps::new(self, model);
 
         let objective = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
         let gradient_norm = max_norm(gradient.parameters());
         let mut now =
             Progress { iteration: 0, objective, gradient_norm, evaluations: 1, samples: n as u64 };
         let (mut best, mut best_model) = (now, model.clone());
+        let mut answer = model.clone();
         let mut stop_reason = StopReason::MaxIterations;
-        let mut step = 0;
 
-        if on_epoch(&now).is_break() {
+        if on_step(&now, model).is_break() {
             return Ok(Summary { progress: now, stop_reason: StopReason::Interrupted });
         }
         'epochs: for epoch in 1..=self.epochs {
@@ -89,22 +123,17 @@ impl Sgd {
                     stop_reason = StopReason::Diverged;
                     break 'epochs;
                 }
-                let phase = step as f64 / n_steps as f64 * core::f64::consts::PI;
-                let rate = self.learning_rate * 0.5 * (1.0 + phase.cos());
-                let slopes = gradient.parameters().iter();
-                for (((value, velocity), slope), parameter) in
-                    parameters.iter_mut().zip(&mut velocity).zip(slopes).zip(model.parameters_mut())
-                {
-                    *velocity = self.momentum * *velocity - rate * slope.to_f64();
-                    *value += *velocity;
-                    *parameter = T::from_f64(*value);
-                }
-                step += 1;
+                steps.step(model, &gradient, n_steps);
                 now.evaluations += 1;
                 now.samples += rows.len() as u64;
+                if on_step(&now, &answer).is_break() {
+                    stop_reason = StopReason::Interrupted;
+                    break 'epochs;
+                }
             }
 
-            let Ok(objective) = evaluator.loss_and_gradient(model, batch, &mut gradient) else {
+            steps.write_answer(model, &mut answer);
+            let Ok(objective) = evaluator.loss_and_gradient(&answer, batch, &mut gradient) else {
                 stop_reason = StopReason::Diverged;
                 break;
             };
@@ -116,9 +145,9 @@ impl Sgd {
                 samples: now.samples + n as u64,
             };
             if now.objective < best.objective {
-                (best, best_model) = (now, model.clone());
+                (best, best_model) = (now, answer.clone());
             }
-            if on_epoch(&now).is_break() {
+            if on_step(&now, &answer).is_break() {
                 stop_reason = StopReason::Interrupted;
                 break;
             }
@@ -131,11 +160,54 @@ impl Sgd {
     }
 }
 
-/// Fisher and Yates' shuffle.
-fn shuffle(rows: &mut [u32], random: &mut Xoshiro256PlusPlus) {
-    for i in (1..rows.len()).rev() {
-        // The high half of a product with a random number: a multiple of it, hardly biased.
-        let j = (u128::from(random.next_u64()) * (i as u128 + 1)) >> 64;
-        rows.swap(i, j as usize);
+/// The steps of a fit. In `f64`, as the last ones are much shorter than what they are added to.
+struct Steps<'a> {
+    solver: &'a Sgd,
+    done: usize,
+    parameters: Vec<f64>,
+    velocity: Vec<f64>,
+    average: Vec<f64>,
+}
+
+impl<'a> Steps<'a> {
+    fn new<T: Scalar>(solver: &'a Sgd, model: &LinearModel<T>) -> Self {
+        let parameters: Vec<f64> = model.parameters().iter().map(|p| p.to_f64()).collect();
+        let velocity = vec![0.0; parameters.len()];
+        let average = if solver.average { parameters.clone() } else { Vec::new() };
+        Self { solver, done: 0, parameters, velocity, average }
+    }
+
+    /// One step against the gradient; of `n_steps` in all.
+    fn step<T: Scalar>(
+        &mut self,
+        model: &mut LinearModel<T>,
+        gradient: &LinearModel<T>,
+        n_steps: usize,
+    ) {
+        let &Sgd { learning_rate, schedule, momentum, nesterov, .. } = self.solver;
+        let rate = learning_rate * schedule.factor(self.done as f64 / n_steps as f64);
+        let slopes = gradient.parameters().iter();
+        let state = self.parameters.iter_mut().zip(&mut self.velocity);
+        for (((value, velocity), slope), parameter) in state.zip(slopes).zip(model.parameters_mut())
+        {
+            let step = rate * slope.to_f64();
+            *velocity = momentum * *velocity - step;
+            // Nesterov's, by where the slope is to be taken next (Sutskever and others, 2013).
+            *value += if nesterov { momentum * *velocity - step } else { *velocity };
+            *parameter = T::from_f64(*value);
+        }
+        self.done += 1;
+        let weight = 2.0 / (self.done as f64 + 1.0);
+        for (average, value) in self.average.iter_mut().zip(&self.parameters) {
+            *average += weight * (value - *average);
+        }
+    }
+
+    /// What the fit would answer if it ended here.
+    fn write_answer<T: Scalar>(&self, model: &LinearModel<T>, answer: &mut LinearModel<T>) {
+        answer.parameters_mut().copy_from_slice(model.parameters());
+        for (value, average) in answer.parameters_mut().iter_mut().zip(&self.average) {
+            *value = T::from_f64(*average);
+        }
     }
 }

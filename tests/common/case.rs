@@ -61,6 +61,8 @@ pub struct Case<T> {
     pub labels: Guarded<u32>,
     pub sample_weights: Option<Guarded<T>>,
     pub selection: Option<Vec<u32>>,
+    /// X column by column, and the distance between columns: evaluated instead of `x`.
+    pub columns: Option<(Guarded<T>, usize)>,
 }
 
 /// A class that no model has.
@@ -78,6 +80,7 @@ impl<T: Scalar> Case<T> {
             labels: Guarded::new(labels, WILD_LABEL),
             sample_weights: None,
             selection: None,
+            columns: None,
         }
     }
 
@@ -132,6 +135,19 @@ impl<T: Scalar> Case<T> {
         self
     }
 
+    /// The same matrix column by column, with `padding` NaN between the columns.
+    pub fn column_major(mut self, padding: usize) -> Self {
+        let (rows, d) = (self.rows, self.model.n_features());
+        let mut columns = vec![T::from_f64(f64::NAN); d * (rows + padding)];
+        for (l, column) in columns.chunks_exact_mut(rows + padding).enumerate() {
+            for (i, x) in column[..rows].iter_mut().enumerate() {
+                *x = self.x[i * self.stride + l];
+            }
+        }
+        self.columns = Some((Guarded::new(&columns, T::from_f64(f64::NAN)), rows + padding));
+        self
+    }
+
     /// The same samples scattered over twice as many rows and selected in random order. The other
     /// rows have NaN features, labels that are no classes, and heavy weights.
     pub fn selected(mut self, seed: u64) -> Self {
@@ -177,7 +193,13 @@ impl<T: Scalar> Case<T> {
     pub fn batch(&self) -> Batch<'_, T> {
         let d = self.model.n_features();
         // Every element that `MatrixView::new` would have is there in the contiguous case.
-        let x = if self.stride == d {
+        let x = if let Some((columns, stride)) = &self.columns {
+            if *stride == self.rows {
+                MatrixView::column_major(columns, self.rows, d).unwrap()
+            } else {
+                MatrixView::with_col_stride(columns, self.rows, d, *stride).unwrap()
+            }
+        } else if self.stride == d {
             MatrixView::new(&self.x, self.rows, d).unwrap()
         } else {
             MatrixView::with_row_stride(&self.x, self.rows, d, self.stride).unwrap()

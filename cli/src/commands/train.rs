@@ -120,7 +120,7 @@ impl Train {
         };
         let reporter = Reporter::new(total, unit);
         let interrupted = interrupt::watch()?;
-        let report = |progress: &Progress| {
+        let report = |progress: &Progress, _: &LinearModel<f32>| {
             reporter.report(progress);
             if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };

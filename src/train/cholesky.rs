@@ -1,0 +1,170 @@
+//! The Cholesky factorisation A = L Lᵀ of a symmetric positive definite matrix, and products and
+//! solutions with L. Blocked, so that nearly all of its work is matrix products (Golub and Van Loan, "Matrix
+//! Computations", section 4.2.6).
+
+use crate::{
+    kernel::{Strided, multiply},
+    simd::prefetch,
+};
+
+/// What is left of an entry of the diagonal, at least, relative to it.
+const SMALLEST_PIVOT: f32 = 1e-7;
+
+/// L, in panels of columns: panel p has the columns from `p * WIDTH` on, and the rows from there on.
+pub(super) struct Cholesky {
+    n: usize,
+    panels: Vec<Vec<f32>>,
+}
+
+const WIDTH: usize = Cholesky::WIDTH;
+
+impl Cholesky {
+    /// Columns of a panel.
+    pub(super) const WIDTH: usize = 64;
+
+    /// The number of panels of a matrix of `n` rows.
+    pub(super) fn n_panels(n: usize) -> usize {
+        n.div_ceil(WIDTH)
+    }
+
+    /// The columns of a panel.
+    pub(super) fn columns(n: usize, panel: usize) -> core::ops::Range<usize> {
+        panel * WIDTH..n.min((panel + 1) * WIDTH)
+    }
+
+    /// Factors a matrix given in panels as those of L are: of each, the rows from its first column on, each
+    /// [`WIDTH`] long. Entries above the diagonal are not looked at.
+    ///
+    /// Where the matrix is not positive definite in this precision, a column becomes one of the
+    /// unit matrix, scaled as its diagonal is.
+    pub(super) fn factor(n: usize, mut panels: Vec<Vec<f32>>) -> Self {
+        let mut scales = [0.0; WIDTH];
+        for p in 0..panels.len() {
+            let columns = Self::columns(n, p);
+            let (done, rest) = panels.split_at_mut(p);
+            let panel = &mut rest[0];
+            for (j, scale) in scales[..columns.len()].iter_mut().enumerate() {
+                *scale = panel[j * WIDTH + j];
+            }
+            for (q, left) in done.iter().enumerate() {
+                // The rows of the panel on the left that are rows of this one.
+                let left = &left[(p - q) * WIDTH * WIDTH..];
+                let size = [n - columns.start, WIDTH, columns.len()];
+                let left = Strided::rows(left, WIDTH);
+                multiply(size, -1.0, left, left.transposed(), 1.0, panel, WIDTH);
+            }
+            factor_panel(panel, &scales[..columns.len()]);
+        }
+        Self { n, panels }
+    }
+
+    /// x ← L⁻¹ x.
+    pub(super) fn solve(&self, x: &mut [f64]) {
+        for (p, panel) in self.panels.iter().enumerate() {
+            let columns = Self::columns(self.n, p);
+            let (head, tail) = x[columns.start..].split_at_mut(columns.len());
+            let (diagonal, below) = panel.split_at(columns.len() * WIDTH);
+            for (j, row) in diagonal.chunks_exact(WIDTH).enumerate() {
+                head[j] = (head[j] - dot(&row[..j], &head[..j])) / f64::from(row[j]);
+            }
+            for (x, row) in tail.iter_mut().zip(below.chunks_exact(WIDTH)) {
+                prefetch_ahead(row);
+                *x -= dot(row, head);
+            }
+        }
+    }
+
+    /// x ← L⁻ᵀ x.
+    pub(super) fn solve_transposed(&self, x: &mut [f64]) {
+        for (p, panel) in self.panels.iter().enumerate().rev() {
+            let columns = Self::columns(self.n, p);
+            let (head, tail) = x[columns.start..].split_at_mut(columns.len());
+            let (diagonal, below) = panel.split_at(columns.len() * WIDTH);
+            for (x, row) in tail.iter().zip(below.chunks_exact(WIDTH)) {
+                prefetch_ahead(row);
+                add_scaled(head, -x, row);
+            }
+            for (j, row) in diagonal.chunks_exact(WIDTH).enumerate().rev() {
+                head[j] /= f64::from(row[j]);
+                let x = head[j];
+                add_scaled(&mut head[..j], -x, row);
+            }
+        }
+    }
+
+    /// x ← Lᵀ x.
+    pub(super) fn multiply_transposed(&self, x: &mut [f64]) {
+        for (p, panel) in self.panels.iter().enumerate() {
+            let columns = Self::columns(self.n, p);
+            let mut sums = [0.0; WIDTH];
+            for (i, row) in panel.chunks_exact(WIDTH).enumerate() {
+                add_scaled(&mut sums[..columns.len().min(i + 1)], x[columns.start + i], row);
+            }
+            x[columns.clone()].copy_from_slice(&sums[..columns.len()]);
+        }
+    }
+}
+
+/// Factors the diagonal block of a panel from which all panels on its left have been subtracted, and
+/// divides the rows below by its transpose. `diagonal` is what it was before.
+fn factor_panel(panel: &mut [f32], diagonal: &[f32]) {
+    // The transpose of the block: row j is what column j takes from the columns right of it.
+    let mut upper = [[0.0_f32; WIDTH]; WIDTH];
+    for (i, row) in panel.chunks_exact_mut(WIDTH).enumerate() {
+        for j in 0..diagonal.len().min(i) {
+            let value = row[j] / upper[j][j];
+            row[j] = value;
+            if i < diagonal.len() {
+                upper[j][i] = value;
+            }
+            for (x, u) in row[j + 1..].iter_mut().zip(&upper[j][j + 1..]) {
+                *x -= value * u;
+            }
+        }
+        if let Some(scale) = diagonal.get(i) {
+            // Neither is a NaN.
+            let positive = row[i] > SMALLEST_PIVOT * scale;
+            if !positive {
+                row[..i].fill(0.0);
+                upper.iter_mut().for_each(|upper| upper[i] = 0.0);
+                row[i] = if *scale > 0.0 { *scale } else { 1.0 };
+            }
+            row[i] = row[i].sqrt();
+            upper[i][i] = row[i];
+            row[i + 1..].fill(0.0);
+        }
+    }
+}
+
+/// Asks for what comes some rows later. The factors of all classes are read once for every evaluation, which
+/// leaves nothing of them in near caches.
+fn prefetch_ahead(row: &[f32]) {
+    for line in (0..WIDTH).step_by(16) {
+        prefetch(row.as_ptr().wrapping_add(AHEAD * WIDTH + line));
+    }
+}
+
+/// Rows ahead that are asked for.
+const AHEAD: usize = 16;
+
+/// Σ aᵢ xᵢ over as many as there are of both, in as many sums as keep the processor busy.
+fn dot(a: &[f32], x: &[f64]) -> f64 {
+    const SUMS: usize = 8;
+    let n = a.len().min(x.len());
+    let ((a, a_rest), (x, x_rest)) = (a[..n].as_chunks::<SUMS>(), x[..n].as_chunks::<SUMS>());
+    let mut sums = [0.0; SUMS];
+    for (a, x) in a.iter().zip(x) {
+        for i in 0..SUMS {
+            sums[i] += f64::from(a[i]) * x[i];
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(x_rest).map(|(a, x)| f64::from(*a) * x).sum();
+    sums.iter().sum::<f64>() + rest
+}
+
+/// xᵢ ← xᵢ + f aᵢ.
+fn add_scaled(x: &mut [f64], factor: f64, a: &[f32]) {
+    for (x, a) in x.iter_mut().zip(a) {
+        *x += factor * f64::from(*a);
+    }
+}

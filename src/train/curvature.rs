@@ -1,0 +1,214 @@
+//! The curvature of cross-entropy, and coordinates in which it is nearly the same in all directions.
+//!
+//! Its Hessian has a block for each pair of classes. Those on the diagonal, Σ wᵢ pᵢ(1 − pᵢ) xᵢxᵢᵀ / Z + 2λ I
+//! with the probabilities p of one class, are most of it (Böhning, "Multinomial logistic regression
+//! algorithm", 1992, bounds all by one such matrix). They are estimated from some of the samples and factored,
+//! L Lᵀ for each class, and a solver that works on Lᵀ w instead of w finds a function as round as these
+//! blocks are true: L-BFGS needs tens of iterations then where it would need hundreds.
+
+use super::cholesky::Cholesky;
+use crate::{
+    Batch, Error, LinearModel, MatrixView, Scalar,
+    kernel::{Strided, multiply},
+    parallel::for_each_chunk,
+};
+use core::ops::Range;
+
+/// What the factors may take up together.
+const MAX_BYTES: usize = 128 << 20;
+
+/// Samples for each feature that a first model is fitted to, and again that the curvature is estimated from.
+const SAMPLES_PER_FEATURE: usize = 5;
+
+/// And no fewer than these, which cost next to nothing.
+const MIN_SAMPLES: usize = 2000;
+
+/// Added to the diagonal, relative to it: what `f32` can tell from nothing.
+const RIDGE: f32 = 1e-5;
+
+/// Samples whose weight is a smaller share of the mean are left out.
+const NEGLIGIBLE: f64 = 0.05;
+
+/// One factor a class.
+pub(super) struct Curvature {
+    n_features: usize,
+    /// The root mean square of each feature and, behind them, of the 1 that goes with the bias.
+    scales: Vec<f64>,
+    factors: Vec<Cholesky>,
+}
+
+/// Some samples of a batch, side by side.
+pub(super) struct Sample<T> {
+    features: Vec<T>,
+    n_features: usize,
+    labels: Vec<u32>,
+    weights: Option<Vec<T>>,
+}
+
+impl<T: Scalar> Sample<T> {
+    /// Samples to learn the curvature from, spread evenly over the batch, and before them others to fit a first
+    /// model to: a model is surer of the samples it was fitted to than of all the rest, and curvature is where it
+    /// is not sure. If the batch has not enough for both, all of it is to tell the curvature.
+    ///
+    /// None if there are too few samples for that, too, or if the factors would be too large.
+    pub(super) fn pair(n_classes: usize, batch: &Batch<'_, T>) -> Option<(Option<Self>, Self)> {
+        let (n, m) = (batch.n_samples(), batch.n_features() + 1);
+        let bytes = m.checked_mul(m)?.checked_mul(n_classes)?.checked_mul(size_of::<f32>())? / 2;
+        if bytes > MAX_BYTES || n < m {
+            return None;
+        }
+        let size = (m * SAMPLES_PER_FEATURE).max(MIN_SAMPLES);
+        if n < 2 * size {
+            return Some((None, Self::gather(batch, 0..n)));
+        }
+        let every_second = |first: usize| {
+            let place = |i| (i as u128 * n as u128 / (2 * size) as u128) as usize;
+            Self::gather(batch, (first..2 * size).step_by(2).map(place))
+        };
+        Some((Some(every_second(0)), every_second(1)))
+    }
+
+    fn gather(batch: &Batch<'_, T>, samples: impl Iterator<Item = usize>) -> Self {
+        let rows: Vec<usize> = samples.map(|i| batch.row_index(i)).collect();
+        let mut features = Vec::with_capacity(rows.len() * batch.n_features());
+        for row in &rows {
+            match batch.features().row(*row) {
+                Some(row) => features.extend_from_slice(row),
+                None => features.extend(batch.features().row_elements(*row)),
+            }
+        }
+        let labels = rows.iter().map(|row| batch.labels()[*row]).collect();
+        let of_rows = |weights: &[T]| rows.iter().map(|row| weights[*row]).collect();
+        let weights = batch.sample_weights().map(of_rows);
+        Self { features, n_features: batch.n_features(), labels, weights }
+    }
+
+    /// As a batch.
+    ///
+    /// # Errors
+    /// [`Error::ZeroSampleWeights`].
+    pub(super) fn batch(&self) -> Result<Batch<'_, T>, Error> {
+        let n = self.labels.len();
+        let batch = Batch::new(MatrixView::new(&self.features, n, self.n_features)?, &self.labels)?;
+        self.weights.as_ref().map_or(Ok(batch), |weights| batch.with_sample_weights(weights))
+    }
+}
+
+impl Curvature {
+    /// The curvature at `model`, as a sample tells it.
+    ///
+    /// Takes O(n D² C) for n samples, and O(D³ C).
+    pub(super) fn estimate<T: Scalar>(
+        model: &LinearModel<T>,
+        sample: &Sample<T>,
+        l2: f64,
+    ) -> Result<Self, Error> {
+        let (n, d, c) = (sample.labels.len(), sample.n_features, model.n_classes());
+        let (m, x) = (d + 1, &sample.features);
+        let probabilities = model.predict_proba(MatrixView::new(x, n, d)?)?;
+        let total = sample.batch()?.total_weight();
+        let weight = |i: usize| sample.weights.as_ref().map_or(1.0, |w| w[i].to_f64()) / total;
+        let sample_weights: Vec<f64> = (0..n).map(weight).collect();
+
+        let mut scales = vec![0.0_f64; m];
+        for (x, weight) in x.chunks_exact(d).zip(&sample_weights) {
+            for (scale, x) in scales.iter_mut().zip(x) {
+                *scale += weight * x.to_f64() * x.to_f64();
+            }
+        }
+        scales[d] = 1.0;
+        for scale in &mut scales {
+            *scale = if *scale > 0.0 && scale.is_finite() { scale.sqrt() } else { 1.0 };
+        }
+        let mut samples = vec![1.0; n * m];
+        for (sample, x) in samples.chunks_exact_mut(m).zip(x.chunks_exact(d)) {
+            for ((target, x), scale) in sample.iter_mut().zip(x).zip(&scales) {
+                *target = (x.to_f64() / scale) as f32;
+            }
+        }
+        let ridge = |l: usize| match l {
+            l if l < d => (2.0 * l2 / (scales[l] * scales[l])).min(1e30) as f32,
+            _ => 0.0,
+        };
+
+        let mut factors: Vec<Option<Cholesky>> = (0..c).map(|_| None).collect();
+        for_each_chunk(&mut factors, 1, |class, factor| {
+            let weight = |i: usize| {
+                let p = probabilities[i * c + class].to_f64();
+                sample_weights[i] * p * (1.0 - p)
+            };
+            // Most samples are surely of another class; all of these together hardly count.
+            let least = NEGLIGIBLE * (0..n).map(weight).sum::<f64>() / n as f64;
+            let mut weighted = Vec::with_capacity(n * m);
+            for (i, x) in samples.chunks_exact(m).enumerate().filter(|(i, _)| weight(*i) > least) {
+                let root = weight(i).sqrt() as f32;
+                weighted.extend(x.iter().map(|x| root * x));
+            }
+            let panels = (0..Cholesky::n_panels(m)).map(|p| {
+                let mut panel = second_moments(&weighted, m, Cholesky::columns(m, p));
+                for (j, l) in Cholesky::columns(m, p).enumerate() {
+                    let diagonal = &mut panel[j * Cholesky::WIDTH + j];
+                    *diagonal += *diagonal * RIDGE + ridge(l);
+                }
+                panel
+            });
+            factor[0] = Some(Cholesky::factor(m, panels.collect()));
+        });
+        let factors = factors.into_iter().flatten().collect();
+        Ok(Self { n_features: d, scales, factors })
+    }
+
+    /// From W and b, in their order, to coordinates, class by class.
+    pub(super) fn coordinates(&self, parameters: &[f64]) -> Vec<f64> {
+        let mut coordinates = self.by_class(parameters, |value, scale| value * scale);
+        self.for_each_class(&mut coordinates, Cholesky::multiply_transposed);
+        coordinates
+    }
+
+    /// And back.
+    pub(super) fn parameters(&self, coordinates: &[f64]) -> Vec<f64> {
+        let (d, m) = (self.n_features, self.n_features + 1);
+        let mut solved = coordinates.to_vec();
+        self.for_each_class(&mut solved, Cholesky::solve_transposed);
+        let mut parameters = Vec::with_capacity(solved.len());
+        for class in solved.chunks_exact(m) {
+            parameters
+                .extend(class[..d].iter().zip(&self.scales).map(|(value, scale)| value / scale));
+        }
+        parameters.extend(solved.chunks_exact(m).map(|class| class[d]));
+        parameters
+    }
+
+    /// From the gradient by W and b to the gradient by the coordinates.
+    pub(super) fn gradient(&self, gradient: &[f64]) -> Vec<f64> {
+        let mut by_coordinates = self.by_class(gradient, |slope, scale| slope / scale);
+        self.for_each_class(&mut by_coordinates, Cholesky::solve);
+        by_coordinates
+    }
+
+    fn by_class(&self, parameters: &[f64], scaled: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let d = self.n_features;
+        let (weights, bias) = parameters.split_at(parameters.len() / (d + 1) * d);
+        let mut by_class = Vec::with_capacity(parameters.len());
+        for (weights, bias) in weights.chunks_exact(d).zip(bias) {
+            by_class.extend(weights.iter().zip(&self.scales).map(|(w, scale)| scaled(*w, *scale)));
+            by_class.push(*bias);
+        }
+        by_class
+    }
+
+    fn for_each_class(&self, by_class: &mut [f64], f: impl Fn(&Cholesky, &mut [f64]) + Sync) {
+        let m = self.n_features + 1;
+        for_each_chunk(by_class, m, |class, values| f(&self.factors[class], values));
+    }
+}
+
+/// Σ xᵢ xᵢᵀ over rows of length `m`, in these columns and the rows from the first of them on, as
+/// [`Cholesky`] wants them.
+fn second_moments(rows: &[f32], m: usize, columns: Range<usize>) -> Vec<f32> {
+    let size = [m - columns.start, rows.len() / m, columns.len()];
+    let mut panel = vec![0.0; size[0] * Cholesky::WIDTH];
+    let right = Strided::rows(&rows[columns.start.min(rows.len())..], m);
+    multiply(size, 1.0, right.transposed(), right, 0.0, &mut panel, Cholesky::WIDTH);
+    panel
+}
