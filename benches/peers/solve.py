@@ -97,11 +97,11 @@ from sklearn.linear_model import LogisticRegression  # noqa: E402
 
 SOLVERS = {
     "softmargin, L-BFGS with curvature": (softmargin, [6, 8, 10, 11, 12, 13, 14, 16, 18, 20, 25, 30]),
-    "Intel's extension of scikit-learn, lbfgs": (intel, [100, 200, 250, 300, 350, 400, 500]),
-    "scikit-learn, lbfgs": (scikit_learn("lbfgs"), [200, 300, 350, 400, 500]),
-    "scikit-learn, newton-cg": (scikit_learn("newton-cg"), [8, 10, 12, 15, 20]),
-    "scikit-learn, saga": (scikit_learn("saga"), [20, 50]),
-    "PyTorch, LBFGS": (pytorch, [100, 200, 300, 400, 500]),
+    "Intel's extension of scikit-learn, lbfgs": (intel, [80, 100, 110, 120, 130, 140, 160, 180, 200, 300]),
+    "scikit-learn, lbfgs": (scikit_learn("lbfgs"), [180, 210, 240, 270, 300, 400]),
+    "scikit-learn, newton-cg": (scikit_learn("newton-cg"), [8, 9, 10, 11, 12, 15]),
+    "scikit-learn, saga": (scikit_learn("saga"), [10, 40]),
+    "PyTorch, LBFGS": (pytorch, [150, 200, 250, 300, 400]),
 }
 
 print("| solver | iterations | F | seconds | times as long |\n|---|--:|--:|--:|--:|", flush=True)

@@ -10,4 +10,5 @@ pub mod model_file;
 mod output;
 mod plot;
 mod progress;
+mod report;
 mod units;

@@ -1,14 +1,26 @@
 //! Models as safetensors files with the keys of PyTorch's `nn.Linear`: `weight` (C × D) and `bias` (C),
-//! both F32.
+//! both F32; and how they came about, as metadata.
 
 use crate::output::Output;
 use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use softmargin::LinearModel;
-use std::{fs, path::Path};
+use std::{collections::HashMap, fs, path::Path};
+
+/// What a file says of a model beside its parameters, by name.
+pub type Metadata = HashMap<String, String>;
+
+/// A model from a file.
+#[derive(Debug)]
+pub struct Loaded {
+    /// W and b.
+    pub model: LinearModel<f32>,
+    /// What else the file says: of the loss, λ, the names of the classes, …
+    pub metadata: Metadata,
+}
 
 /// Writes a model where `output` says.
-pub(crate) fn save(model: &LinearModel<f32>, output: Output) -> Result<()> {
+pub(crate) fn save(model: &LinearModel<f32>, metadata: &Metadata, output: Output) -> Result<()> {
     let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     let (c, d) = (model.n_classes(), model.n_features());
     let (weight, bias) = (bytes(model.weights()), bytes(model.bias()));
@@ -16,18 +28,24 @@ pub(crate) fn save(model: &LinearModel<f32>, output: Output) -> Result<()> {
         ("weight", TensorView::new(Dtype::F32, vec![c, d], &weight)?),
         ("bias", TensorView::new(Dtype::F32, vec![c], &bias)?),
     ];
-    output.write(&safetensors::serialize(tensors, None)?)
+    let mut metadata = metadata.clone();
+    metadata.insert("softmargin_version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    metadata.insert("n_features".to_owned(), d.to_string());
+    metadata.insert("n_classes".to_owned(), c.to_string());
+    output.write(&safetensors::serialize(tensors, Some(metadata))?)
 }
 
 /// Reads a model.
-pub fn load(path: &Path) -> Result<LinearModel<f32>> {
+pub fn load(path: &Path) -> Result<Loaded> {
     let context = || format!("cannot read the model {}", path.display());
     let bytes = fs::read(path).with_context(context)?;
     parse(&bytes).with_context(context)
 }
 
 /// Reads a model from the bytes of a safetensors file.
-pub fn parse(bytes: &[u8]) -> Result<LinearModel<f32>> {
+pub fn parse(bytes: &[u8]) -> Result<Loaded> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let metadata = header.metadata().clone().unwrap_or_default();
     let tensors = SafeTensors::deserialize(bytes)?;
     let tensor = |key: &str| tensors.tensor(key).with_context(|| format!("no tensor {key:?}"));
     let (weight, bias) = (tensor("weight")?, tensor("bias")?);
@@ -47,5 +65,6 @@ pub fn parse(bytes: &[u8]) -> Result<LinearModel<f32>> {
     }
     let values = [weight.data(), bias.data()].concat();
     let values = values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    Ok(LinearModel::from_parameters(c, d, values.collect())?)
+    let model = LinearModel::from_parameters(c, d, values.collect())?;
+    Ok(Loaded { model, metadata })
 }

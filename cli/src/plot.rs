@@ -1,9 +1,13 @@
 //! Pictures.
 
-use crate::commands::bench::Report;
+use crate::{commands::bench::Report, units};
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use softmargin::train::Progress;
+
+/// What drawing may fail with.
+type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 const SIZE: (u32, u32) = (860, 560);
 const INK: RGBColor = RGBColor(45, 45, 50);
@@ -18,7 +22,7 @@ pub(crate) fn roofline(report: &Report) -> Result<String> {
     Ok(svg)
 }
 
-fn draw(report: &Report, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(report: &Report, svg: &mut String) -> Drawn {
     let (peak, bandwidth) = (report.peak_flops / 1e9, report.read_bandwidth / 1e9);
     let intensity = |classes: usize| classes as f64 * 4.0 / element_bytes(report);
     let (left, right) = (1.0, 2000.0);
@@ -95,4 +99,157 @@ fn draw(report: &Report, svg: &mut String) -> Result<(), Box<dyn std::error::Err
 
 fn element_bytes(report: &Report) -> f64 {
     if report.element == "f64" { 8.0 } else { 4.0 }
+}
+
+/// A number from −1 to 1 as a colour from blue over white to red.
+pub(crate) fn diverging(value: f32) -> [u8; 3] {
+    let end = if value < 0.0 { [33.0, 102.0, 172.0] } else { [178.0, 24.0, 43.0] };
+    // Small weights are many, and are to be seen.
+    let share = value.abs().min(1.0).sqrt();
+    end.map(|end: f32| (255.0 + (end - 255.0) * share) as u8)
+}
+
+/// The loss and the norm of its gradient, iteration by iteration.
+pub(crate) fn curves(history: &[(f64, Progress)]) -> Result<String> {
+    let mut svg = String::new();
+    draw_curves(history, &mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
+    Ok(svg)
+}
+
+fn draw_curves(history: &[(f64, Progress)], svg: &mut String) -> Drawn {
+    let root = SVGBackend::with_string(svg, (860, 360)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (left, right) = root.split_horizontally(430);
+    let of = |value: fn(&Progress) -> f64| -> Vec<f64> {
+        history.iter().map(|(_, progress)| value(progress)).collect()
+    };
+    // The norm of the gradient falls through many powers of ten, and is drawn by its logarithm.
+    for (area, title, color, logarithmic, values) in [
+        (left, "loss", CROSS_ENTROPY, false, of(|progress| progress.objective)),
+        (
+            right,
+            "largest entry of the gradient",
+            HINGE,
+            true,
+            of(|progress| progress.gradient_norm),
+        ),
+    ] {
+        let points = values.iter().enumerate().filter(|(_, value)| !logarithmic || **value > 0.0);
+        let points = points.map(|(i, v)| (i as f64, if logarithmic { v.log10() } else { *v }));
+        let points: Vec<(f64, f64)> = points.collect();
+        let low = points.iter().fold(f64::INFINITY, |low, (_, y)| low.min(*y)).min(1e300);
+        let high = points.iter().fold(low, |high, (_, y)| high.max(*y));
+        let margin = ((high - low) * 0.05).max(low.abs() * 1e-3).max(1e-12);
+        let last = (values.len().max(2) - 1) as f64;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 16).into_font().color(&INK))
+            .margin(14)
+            .x_label_area_size(38)
+            .y_label_area_size(62)
+            .build_cartesian_2d(0.0..last, low - margin..high + margin)?;
+        let label = |y: &f64| match logarithmic {
+            true if y.fract() == 0.0 => format!("1e{y:.0}"),
+            true => format!("{:.0e}", 10_f64.powf(*y)),
+            false => format!("{y:.2}"),
+        };
+        chart
+            .configure_mesh()
+            .bold_line_style(FAINT)
+            .light_line_style(TRANSPARENT)
+            .axis_style(INK)
+            .label_style(("sans-serif", 13).into_font().color(&INK))
+            .x_desc("iterations or epochs")
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&label)
+            .x_labels(8)
+            .y_labels(6)
+            .draw()?;
+        chart.draw_series(LineSeries::new(points, color.stroke_width(2)))?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// How many samples of each class, a row, are taken for each class, a column.
+pub(crate) fn confusion(counts: &[Vec<usize>], names: &[String]) -> Result<String> {
+    let mut svg = String::new();
+    draw_confusion(counts, names, &mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
+    Ok(svg)
+}
+
+fn draw_confusion(counts: &[Vec<usize>], names: &[String], svg: &mut String) -> Drawn {
+    let n = names.len() as i32;
+    let cell = (560 / n.max(1)).clamp(18, 56);
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(1) as i32;
+    let (left, top) = (54 + 8 * longest, 46 + 8 * longest);
+    let size = ((left + n * cell + 24) as u32, (top + n * cell + 24) as u32);
+    let root = SVGBackend::with_string(svg, size).into_drawing_area();
+    root.fill(&WHITE)?;
+    let font = ("sans-serif", if cell < 30 { 9 } else { 13 }).into_font();
+    let text = |color: &RGBColor, h, v| font.clone().color(color).pos(Pos::new(h, v));
+    let head = ("sans-serif", 15).into_font().color(&INK);
+    let across = Text::new("predicted", (left, 8), head.clone());
+    root.draw(&across)?;
+    let down = head.transform(FontTransform::Rotate270).pos(Pos::new(HPos::Right, VPos::Top));
+    root.draw(&Text::new("label", (8, top), down))?;
+    for (i, row) in counts.iter().enumerate() {
+        let (y, middle) = (top + i as i32 * cell, cell / 2);
+        let total = row.iter().sum::<usize>().max(1) as f64;
+        let style = text(&INK, HPos::Right, VPos::Center);
+        root.draw(&Text::new(names[i].clone(), (left - 8, y + middle), style))?;
+        let style = font.clone().color(&INK).transform(FontTransform::Rotate270);
+        let style = style.pos(Pos::new(HPos::Left, VPos::Center));
+        root.draw(&Text::new(names[i].clone(), (left + i as i32 * cell + middle, top - 8), style))?;
+        for (j, count) in row.iter().enumerate() {
+            let x = left + j as i32 * cell;
+            let share = *count as f64 / total;
+            let shade = |end: u8| (255.0 + (f64::from(end) - 255.0) * share.sqrt()) as u8;
+            let RGBColor(r, g, b) = if i == j { CROSS_ENTROPY } else { HINGE };
+            let fill = RGBColor(shade(r), shade(g), shade(b)).filled();
+            root.draw(&Rectangle::new([(x, y), (x + cell - 1, y + cell - 1)], fill))?;
+            if *count > 0 {
+                let ink = if share > 0.45 { WHITE } else { INK };
+                let style = text(&ink, HPos::Center, VPos::Center);
+                root.draw(&Text::new(count.to_string(), (x + middle, y + middle), style))?;
+            }
+        }
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// The share of each class's samples that is predicted.
+pub(crate) fn accuracies(counts: &[Vec<usize>], names: &[String]) -> Result<String> {
+    let mut svg = String::new();
+    draw_accuracies(counts, names, &mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
+    Ok(svg)
+}
+
+fn draw_accuracies(counts: &[Vec<usize>], names: &[String], svg: &mut String) -> Drawn {
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(1) as i32;
+    let (left, width, line) = (36 + 8 * longest, 460, 26);
+    let size = ((left + width + 90) as u32, (names.len() as i32 * line + 50) as u32);
+    let root = SVGBackend::with_string(svg, size).into_drawing_area();
+    root.fill(&WHITE)?;
+    let text = ("sans-serif", 13).into_font().color(&INK);
+    let head = ("sans-serif", 15).into_font().color(&INK);
+    root.draw(&Text::new("accuracy of each class", (left, 8), head))?;
+    for (i, row) in counts.iter().enumerate() {
+        let (total, y) = (row.iter().sum::<usize>(), 38 + i as i32 * line);
+        let style = text.pos(Pos::new(HPos::Right, VPos::Center));
+        root.draw(&Text::new(names[i].clone(), (left - 8, y + 9), style))?;
+        root.draw(&Rectangle::new([(left, y), (left + width, y + 18)], FAINT.mix(0.4).filled()))?;
+        let style = text.pos(Pos::new(HPos::Left, VPos::Center));
+        let label = if total == 0 {
+            "no samples".to_owned()
+        } else {
+            let share = row[i] as f64 / total as f64;
+            let end = left + (f64::from(width) * share) as i32;
+            root.draw(&Rectangle::new([(left, y), (end, y + 18)], CROSS_ENTROPY.filled()))?;
+            units::percent(share)
+        };
+        root.draw(&Text::new(label, (left + width + 10, y + 9), style))?;
+    }
+    root.present()?;
+    Ok(())
 }

@@ -18,6 +18,7 @@ pub(crate) struct Reporter {
     unit: &'static str,
     total: usize,
     start: Instant,
+    last: Option<usize>,
 }
 
 impl Reporter {
@@ -32,10 +33,14 @@ impl Reporter {
             bar.set_prefix(unit);
             bar
         });
-        Self { bar, unit, total, start: Instant::now() }
+        Self { bar, unit, total, start: Instant::now(), last: None }
     }
 
-    pub(crate) fn report(&self, progress: &Progress) {
+    /// Tells of an iteration or epoch, once.
+    pub(crate) fn report(&mut self, progress: &Progress) {
+        if self.last.replace(progress.iteration) == Some(progress.iteration) {
+            return;
+        }
         let rate = progress.samples as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
         let message = format!(
             "loss {:.6}  gradient {:.1e}  {} samples/s",
@@ -52,6 +57,14 @@ impl Reporter {
                 eprintln!("{} {}/{}  {message}", self.unit, progress.iteration, self.total);
             }
             None => {}
+        }
+    }
+
+    /// Tells something else.
+    pub(crate) fn note(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
         }
     }
 

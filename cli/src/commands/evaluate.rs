@@ -5,7 +5,7 @@ use crate::{data::Split, model_file, units};
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use softmargin::Evaluator;
+use softmargin::{Batch, Evaluator, LinearModel, Partial};
 use std::{
     io::{Write, stdout},
     path::PathBuf,
@@ -32,14 +32,26 @@ pub(super) struct Evaluate {
 
 impl Evaluate {
     pub(super) fn run(self) -> Result<()> {
-        let model = model_file::load(&self.model)?;
-        let data = self.data.read(self.split)?;
+        let model = model_file::load(&self.model)?.model;
+        let data = self.data.read(self.split, Some(model.n_features()))?;
         data.check_features(model.n_features())?;
         let (loss, accuracy) = self.compute.install(|_| {
             let mut evaluator =
                 Evaluator::new(self.objective.objective()).with_isa(self.compute.isa());
-            let loss = evaluator.loss(&model, &data.batch()?)?;
-            Ok((loss, data.accuracy(&model.predict(data.view()?)?)?))
+            let labels = data.labels()?;
+            let loss = match data.view() {
+                Some(features) => evaluator.loss(&model, &Batch::new(features, labels)?)?,
+                None => {
+                    let (c, d) = (model.n_classes(), model.n_features());
+                    let (mut partial, mut gradient) =
+                        (Partial::new(c, d), LinearModel::zeros(c, d));
+                    data.for_each_batch(labels, |batch| {
+                        evaluator.accumulate(&model, batch, &mut partial)
+                    })?;
+                    evaluator.finish(&model, &partial, &mut gradient)?
+                }
+            };
+            Ok((loss, data.accuracy(&data.predictions(&model)?)?))
         })?;
         if self.json {
             let object =

@@ -2,7 +2,7 @@
 
 use super::{ComputeArgs, DataArgs, LossName, ObjectiveArgs, positive, print_table};
 use crate::data::Split;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use rand_xoshiro::{
     SplitMix64,
@@ -49,10 +49,13 @@ struct Tally {
 
 impl Gradcheck {
     pub(super) fn run(self) -> Result<()> {
-        let data = self.data.read(self.split)?;
+        let mut data = self.data.read(self.split, None)?;
+        data.load();
         let n = data.n_samples.min(self.rows);
         let d = data.n_features;
-        let features: Vec<f64> = data.features[..n * d].iter().map(|&x| f64::from(x)).collect();
+        let view = data.view().context("the features are not in memory")?;
+        let rows = (0..n).flat_map(|i| view.row(i).unwrap_or_default());
+        let features: Vec<f64> = rows.map(|x| f64::from(*x)).collect();
         let c = data.n_classes()?;
         let batch = Batch::new(MatrixView::new(&features, n, d)?, &data.labels()?[..n])?;
         let tally = self.compute.install(|_| self.check(&batch, c))?;

@@ -1,6 +1,8 @@
 //! The commands and their arguments.
 
 pub(crate) mod bench;
+mod completions;
+mod convert;
 mod evaluate;
 mod gradcheck;
 mod predict;
@@ -31,10 +33,14 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// Predict labels, or probabilities, as CSV
     Predict(predict::Predict),
+    /// Turn a model into NPY files, or NPY files into a model
+    Convert(convert::Convert),
     /// Compare the gradient with central differences, on your own data
     Gradcheck(gradcheck::Gradcheck),
     /// Measure the speed of an evaluation, beside what this machine can do at most
     Bench(bench::Bench),
+    /// Print what a shell needs to complete arguments
+    Completions(completions::Completions),
 }
 
 impl Cli {
@@ -48,7 +54,9 @@ impl Cli {
             Command::Evaluate(command) => command.run(),
             Command::Predict(command) => command.run(),
             Command::Gradcheck(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Bench(command) => command.run(),
+            Command::Completions(command) => command.run(),
         }
     }
 }
@@ -81,32 +89,63 @@ impl ObjectiveArgs {
         }
         .with_l2(self.l2)
     }
+
+    /// For the model file.
+    fn metadata(&self) -> crate::model_file::Metadata {
+        let mut metadata = crate::model_file::Metadata::new();
+        match self.loss {
+            LossName::CrossEntropy => {
+                metadata.insert("loss".to_owned(), "cross_entropy".to_owned())
+            }
+            LossName::Hinge => {
+                metadata.insert("margin".to_owned(), self.margin.to_string());
+                metadata.insert("loss".to_owned(), "hinge".to_owned())
+            }
+        };
+        metadata
+    }
 }
 
 /// Which data.
 #[derive(Debug, Args)]
 struct DataArgs {
-    /// A folder of IDX files in the layout of MNIST, or a CSV file; the bundled sample by default
+    /// A folder of IDX files in the layout of MNIST, or a file: .npy (float32, float64 or uint8; images are
+    /// rows), .safetensors (the tensors "features" and "labels"), .svm, .libsvm or .svmlight, or else CSV.
+    /// The bundled sample by default
     #[arg(long)]
     data: Option<PathBuf>,
+    /// The labels, one dimension of whole numbers as .npy: of features that come without
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
     /// The column of a CSV file with the labels: a name, or a number from 0. By default the column
     /// named "label", or else the last one
     #[arg(long, value_name = "COLUMN")]
     label_column: Option<LabelColumn>,
-    /// What a gzipped file may unpack to, in MiB: a small file may hold more than there is memory
+    /// What a gzipped or sparse file may unpack to, in MiB: a small file may hold more than there is memory
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     max_unpacked: u64,
+    /// Features of an .npy file that are converted in memory, in MiB. Those of a larger file are converted
+    /// again for every evaluation (float32 is never converted, but read where it is)
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    max_memory: u64,
 }
 
 impl DataArgs {
-    fn options(&self) -> ReadOptions {
-        let label_column = self.label_column.clone().unwrap_or_default();
-        ReadOptions { label_column, max_unpacked: self.max_unpacked.saturating_mul(1 << 20) }
+    fn options(&self, n_features: Option<usize>) -> ReadOptions {
+        ReadOptions {
+            label_column: self.label_column.clone().unwrap_or_default(),
+            n_features,
+            max_unpacked: self.max_unpacked.saturating_mul(1 << 20),
+            max_memory: self.max_memory.saturating_mul(1 << 20),
+        }
     }
 
-    fn read(&self, split: Split) -> Result<Dataset> {
+    /// Reads the data; for a model of `n_features`, if there is one yet.
+    fn read(&self, split: Split, n_features: Option<usize>) -> Result<Dataset> {
         match &self.data {
-            Some(path) => Dataset::read(path, split, &self.options()),
+            Some(path) => {
+                Dataset::read(path, self.labels.as_deref(), split, &self.options(n_features))
+            }
             None => sample(split),
         }
     }

@@ -35,11 +35,11 @@ pub(super) struct Predict {
 
 impl Predict {
     pub(super) fn run(mut self) -> Result<()> {
-        let model = model_file::load(&self.model)?;
+        let model = model_file::load(&self.model)?.model;
         // Data to predict has labels or not; with as many columns as the model has features, it has none.
         let beyond = LabelColumn::BeyondFeatures(model.n_features());
         self.data.label_column.get_or_insert(beyond);
-        let data = self.data.read(self.split)?;
+        let data = self.data.read(self.split, Some(model.n_features()))?;
         data.check_features(model.n_features())?;
         let output = self.out.as_deref().map(Output::create).transpose()?;
 
@@ -48,13 +48,17 @@ impl Predict {
             if self.proba {
                 let header =
                     classes.map(|class| format!("class_{class}")).collect::<Vec<_>>().join(",");
-                let probabilities = model.predict_proba(data.view()?)?;
-                let rows = probabilities.chunks_exact(model.n_classes());
-                let lines =
-                    rows.map(|row| row.iter().map(f32::to_string).collect::<Vec<_>>().join(","));
-                Ok(lines.fold(header + "\n", |csv, line| csv + &line + "\n"))
+                let mut csv = header + "\n";
+                data.for_each_chunk(|_, chunk| {
+                    for row in model.predict_proba(chunk)?.chunks_exact(model.n_classes()) {
+                        csv += &row.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+                        csv += "\n";
+                    }
+                    Ok(())
+                })?;
+                Ok(csv)
             } else {
-                let labels = model.predict(data.view()?)?;
+                let labels = data.predictions(&model)?;
                 Ok(labels
                     .iter()
                     .fold("label\n".to_owned(), |csv, label| csv + &label.to_string() + "\n"))

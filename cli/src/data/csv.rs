@@ -42,7 +42,8 @@ pub fn parse_csv(source: impl std::io::Read, label_column: &LabelColumn) -> Resu
     let mut record = csv::StringRecord::new();
     let mut header = None;
     let mut columns = None;
-    let mut dataset = Dataset { features: Vec::new(), n_samples: 0, n_features: 0, labels: None };
+    let (mut features, mut n_samples, mut n_features) = (Vec::new(), 0, 0);
+    let mut labels: Option<Vec<u32>> = None;
 
     while reader.read_record(&mut record)? {
         let line = record.position().map_or(0, csv::Position::line);
@@ -59,8 +60,8 @@ pub fn parse_csv(source: impl std::io::Read, label_column: &LabelColumn) -> Resu
                     bail!("line {line} has {} columns, the header {}", record.len(), header.len());
                 }
                 let label = label_index(label_column, header.as_ref(), record.len())?;
-                dataset.n_features = record.len() - usize::from(label.is_some());
-                dataset.labels = label.map(|_| Vec::new());
+                n_features = record.len() - usize::from(label.is_some());
+                labels = label.map(|_| Vec::new());
                 columns = Some((record.len(), label));
                 (record.len(), label)
             }
@@ -73,22 +74,22 @@ pub fn parse_csv(source: impl std::io::Read, label_column: &LabelColumn) -> Resu
             if Some(i) == label {
                 let label = parse_label(cell)
                     .with_context(|| format!("{} is no label (0, 1, 2, …)", place()))?;
-                dataset.labels.get_or_insert_default().push(label);
+                labels.get_or_insert_default().push(label);
             } else {
                 let value: f32 =
                     cell.parse().ok().with_context(|| format!("{} is no number", place()))?;
                 if !value.is_finite() {
                     bail!("{} is not finite", place());
                 }
-                dataset.features.push(value);
+                features.push(value);
             }
         }
-        dataset.n_samples += 1;
+        n_samples += 1;
     }
-    if dataset.n_samples == 0 {
+    if n_samples == 0 {
         bail!("there are no samples");
     }
-    Ok(dataset)
+    Ok(Dataset::new(features, n_samples, n_features, labels))
 }
 
 /// A whole number, also where it is written as a float, as pandas does when cells are missing.

@@ -17,7 +17,8 @@ const LABELS: u32 = 0x0801;
 /// Images of one size, as bytes.
 pub struct Images {
     count: usize,
-    size: usize,
+    height: usize,
+    width: usize,
     pixels: Vec<u8>,
 }
 
@@ -58,20 +59,21 @@ fn read<T>(path: &Path, parse: impl Fn(BufReader<File>) -> Result<T>) -> Result<
 
 /// Pixels divided by 255, with their labels.
 pub fn dataset(images: Images, labels: Option<Vec<u32>>) -> Result<Dataset> {
-    let Images { count, size, pixels } = images;
+    let Images { count, height, width, pixels } = images;
     if let Some(labels) = &labels
         && labels.len() != count
     {
         bail!("{count} images, but {} labels", labels.len());
     }
     let features = pixels.into_iter().map(|pixel| f32::from(pixel) / 255.0).collect();
-    Ok(Dataset { features, n_samples: count, n_features: size, labels })
+    let dataset = Dataset::new(features, count, height * width, labels);
+    Ok(Dataset { image_shape: Some((height, width)), ..dataset })
 }
 
 /// Reads images. If they are gzipped, what the header promises may be `max_unpacked` bytes at most.
 pub fn parse_images(source: impl BufRead, max_unpacked: u64) -> Result<Images> {
     let (sizes, pixels) = parse(source, IMAGES, 3, max_unpacked)?;
-    Ok(Images { count: sizes[0], size: sizes[1] * sizes[2], pixels })
+    Ok(Images { count: sizes[0], height: sizes[1], width: sizes[2], pixels })
 }
 
 /// Reads labels, as [`parse_images`] does images.

@@ -1,28 +1,45 @@
-//! Data sets: features with labels, from a folder of IDX files, a CSV file, or the sample that is part of
-//! the program.
+//! Data sets: features with labels, from a folder of IDX files, from NPY, CSV, SVMlight or safetensors
+//! files, or the sample that is part of the program.
 
 mod csv;
 pub mod idx;
+pub mod npy;
+mod safetensors;
 mod sample;
+mod scaling;
+mod svmlight;
 
 pub use csv::{LabelColumn, parse_csv, read_csv};
+pub use safetensors::parse_safetensors;
 pub use sample::sample;
+pub use scaling::Scaling;
+pub use svmlight::parse_svmlight;
 
 use anyhow::{Context, Result, bail};
-use softmargin::{Batch, MatrixView};
-use std::path::Path;
+use npy::Npy;
+use softmargin::{Batch, Error, MatrixView};
+use std::{ops::Range, path::Path};
 
-/// Samples in row-major order.
-#[derive(Clone, Debug, PartialEq)]
+/// Samples.
+#[derive(Debug)]
 pub struct Dataset {
-    /// N × D values.
-    pub features: Vec<f32>,
+    features: Features,
+    scaling: Option<Scaling>,
     /// N.
     pub n_samples: usize,
     /// D.
     pub n_features: usize,
     /// One class a sample, if they are known.
     pub labels: Option<Vec<u32>>,
+    /// The height and width of the samples, if they are images.
+    pub image_shape: Option<(usize, usize)>,
+}
+
+/// N × D values, row-major.
+#[derive(Debug)]
+enum Features {
+    Memory(Vec<f32>),
+    File(Npy),
 }
 
 /// Which part of a folder of IDX files.
@@ -35,32 +52,160 @@ pub enum Split {
 }
 
 /// How data is to be read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
     /// Which column of a CSV file has the labels.
     pub label_column: LabelColumn,
-    /// The bytes that a gzipped file may unpack to.
+    /// The features that a model has, which sparse data may not reach.
+    pub n_features: Option<usize>,
+    /// The bytes that a gzipped or sparse file may unpack to.
     pub max_unpacked: u64,
+    /// The bytes of features that are converted in memory; more are converted again whenever they are used.
+    pub max_memory: u64,
 }
 
+/// Bytes of features converted at a time.
+const CHUNK_BYTES: usize = 32 << 20;
+
 impl Dataset {
-    /// Reads a folder of IDX files, or a CSV file.
-    pub fn read(path: &Path, split: Split, options: &ReadOptions) -> Result<Self> {
-        if path.is_dir() {
-            idx::read_folder(path, split, options.max_unpacked)
-        } else {
-            read_csv(path, &options.label_column).with_context(|| format!("{}", path.display()))
+    /// Features in memory.
+    pub fn new(
+        features: Vec<f32>,
+        n_samples: usize,
+        n_features: usize,
+        labels: Option<Vec<u32>>,
+    ) -> Self {
+        let features = Features::Memory(features);
+        Self { features, scaling: None, n_samples, n_features, labels, image_shape: None }
+    }
+
+    /// Reads a folder of IDX files, or a file, by its suffix: `.npy`, `.safetensors`, `.svm`, `.libsvm` or
+    /// `.svmlight`, or else CSV. The labels of an NPY file are in another one.
+    pub fn read(
+        path: &Path,
+        labels: Option<&Path>,
+        split: Split,
+        options: &ReadOptions,
+    ) -> Result<Self> {
+        let context = || format!("{}", path.display());
+        let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
+        let mut dataset = match suffix.to_ascii_lowercase().as_str() {
+            _ if path.is_dir() => idx::read_folder(path, split, options.max_unpacked)?,
+            "npy" => Self::of_npy(Npy::open(path).with_context(context)?, options),
+            "safetensors" => {
+                let bytes = std::fs::read(path).with_context(context)?;
+                parse_safetensors(&bytes).with_context(context)?
+            }
+            "svm" | "libsvm" | "svmlight" => {
+                svmlight::read_svmlight(path, options).with_context(context)?
+            }
+            _ => read_csv(path, &options.label_column).with_context(context)?,
+        };
+        if let Some(path) = labels {
+            let context = || format!("{}", path.display());
+            let labels = npy::read_labels(path).with_context(context)?;
+            if labels.len() != dataset.n_samples {
+                let n = dataset.n_samples;
+                return Err(anyhow::anyhow!("{} labels for {n} samples", labels.len()))
+                    .with_context(context);
+            }
+            dataset.labels = Some(labels);
+        }
+        Ok(dataset)
+    }
+
+    fn of_npy(file: Npy, options: &ReadOptions) -> Self {
+        let (n, d) = (file.rows(), file.cols());
+        let features = match file.values() {
+            None if (n * d * size_of::<f32>()) as u64 <= options.max_memory => {
+                Features::Memory(file.read_rows(0..n))
+            }
+            _ => Features::File(file),
+        };
+        let (scaling, labels, image_shape) = (None, None, None);
+        Self { features, scaling, n_samples: n, n_features: d, labels, image_shape }
+    }
+
+    /// From now on the features are those that `scaling` makes of them.
+    pub fn scale(&mut self, scaling: Scaling) {
+        match &mut self.features {
+            Features::Memory(values) => scaling.apply(values),
+            Features::File(_) => self.scaling = Some(scaling),
         }
     }
 
-    /// The features.
-    pub fn view(&self) -> Result<MatrixView<'_, f32>> {
-        Ok(MatrixView::new(&self.features, self.n_samples, self.n_features)?)
+    /// The features, if they are at hand: not where a file is to be converted.
+    pub fn view(&self) -> Option<MatrixView<'_, f32>> {
+        let values = match &self.features {
+            Features::Memory(values) => values,
+            Features::File(_) if self.scaling.is_some() => return None,
+            Features::File(file) => file.values()?,
+        };
+        MatrixView::new(values, self.n_samples, self.n_features).ok()
     }
 
-    /// The features with their labels.
-    pub fn batch(&self) -> Result<Batch<'_, f32>> {
-        Ok(Batch::new(self.view()?, self.labels()?)?)
+    /// Calls `f` with all samples, in their order: at once if they are at hand, else so many as are converted
+    /// at a time.
+    pub fn for_each_chunk(
+        &self,
+        mut f: impl FnMut(Range<usize>, MatrixView<'_, f32>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (n, d) = (self.n_samples, self.n_features);
+        let file = match (&self.features, self.view()) {
+            (_, Some(view)) => return f(0..n, view),
+            (Features::File(file), None) => file,
+            (Features::Memory(_), None) => unreachable!("values in memory are at hand"),
+        };
+        let rows = (CHUNK_BYTES / size_of::<f32>() / d).max(1);
+        for start in (0..n).step_by(rows) {
+            let range = start..n.min(start + rows);
+            let mut values = file.read_rows(range.clone());
+            if let Some(scaling) = &self.scaling {
+                scaling.apply(&mut values);
+            }
+            f(range.clone(), MatrixView::new(&values, range.len(), d)?)?;
+        }
+        Ok(())
+    }
+
+    /// Brings all features into memory.
+    pub fn load(&mut self) {
+        if self.view().is_some() {
+            return;
+        }
+        if let Features::File(file) = &self.features {
+            let mut values = file.read_rows(0..self.n_samples);
+            if let Some(scaling) = self.scaling.take() {
+                scaling.apply(&mut values);
+            }
+            self.features = Features::Memory(values);
+        }
+    }
+
+    /// As [`for_each_chunk`](Self::for_each_chunk), with labels.
+    pub fn for_each_batch(
+        &self,
+        labels: &[u32],
+        mut f: impl FnMut(&Batch<'_, f32>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.for_each_chunk(|rows, chunk| f(&Batch::new(chunk, &labels[rows])?))
+    }
+
+    /// At most so many of the samples, spread evenly, in memory.
+    pub fn sample(&self, most: usize) -> Result<Self> {
+        let (n, d) = (self.n_samples, self.n_features);
+        let labels = self.labels()?;
+        let step = n.div_ceil(most).max(1);
+        let rows: Vec<usize> = (0..n).step_by(step).collect();
+        let mut features = Vec::with_capacity(rows.len() * d);
+        self.for_each_chunk(|range, chunk| {
+            for row in rows.iter().filter(|row| range.contains(row)) {
+                features.extend_from_slice(chunk.row(row - range.start).unwrap_or_default());
+            }
+            Ok(())
+        })?;
+        let labels = rows.iter().map(|row| labels[*row]).collect();
+        Ok(Self::new(features, rows.len(), d, Some(labels)))
     }
 
     /// The labels.
@@ -80,6 +225,16 @@ impl Dataset {
             bail!("the model has {n_features} features, the data {}", self.n_features);
         }
         Ok(())
+    }
+
+    /// The label that `model` predicts for each sample.
+    pub fn predictions(&self, model: &softmargin::LinearModel<f32>) -> Result<Vec<u32>> {
+        let mut predictions = Vec::with_capacity(self.n_samples);
+        self.for_each_chunk(|_, chunk| {
+            predictions.extend(model.predict(chunk)?);
+            Ok(())
+        })?;
+        Ok(predictions)
     }
 
     /// The share of samples for which `predictions` has the label.
