@@ -5,7 +5,11 @@ use crate::output::Output;
 use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use softmargin::LinearModel;
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+};
 
 /// What a file says of a model beside its parameters, by name.
 pub type Metadata = HashMap<String, String>;
@@ -32,7 +36,20 @@ pub(crate) fn save(model: &LinearModel<f32>, metadata: &Metadata, output: Output
     metadata.insert("softmargin_version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     metadata.insert("n_features".to_owned(), d.to_string());
     metadata.insert("n_classes".to_owned(), c.to_string());
-    output.write(&safetensors::serialize(tensors, Some(metadata))?)
+    output.write(&sorted(safetensors::serialize(tensors, Some(metadata))?)?)
+}
+
+/// The same file with the keys of its header in order: the same model is to be the same file every time.
+fn sorted(mut file: Vec<u8>) -> Result<Vec<u8>> {
+    let (length, rest) = file.split_at_mut(8);
+    let length = u64::from_le_bytes(length.try_into()?) as usize;
+    let header: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
+        serde_json::from_slice(&rest[..length])?;
+    // As long as before, but for the spaces at its end.
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(length, b' ');
+    rest[..length].copy_from_slice(&header);
+    Ok(file)
 }
 
 /// Reads a model.

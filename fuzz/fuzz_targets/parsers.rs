@@ -1,11 +1,13 @@
-//! The program's readers on any bytes: IDX, plain and gzipped, CSV and models. Never a panic, and never more
+//! The program's readers on any bytes: IDX, plain and gzipped, CSV, SVMlight, NPY, safetensors and models. Never a panic, and never more
 //! memory than a small multiple of what there is to read.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use softmargin_cli::{
-    data::{LabelColumn, idx, parse_csv},
+    data::{
+        Dataset, LabelColumn, ReadOptions, idx, npy, parse_csv, parse_safetensors, parse_svmlight,
+    },
     model_file,
 };
 use std::{
@@ -49,7 +51,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn parse(kind: u8, file: &[u8]) {
-    match kind % 6 {
+    match kind % 10 {
         0 => {
             if let Ok(images) = idx::parse_images(file, MAX_UNPACKED) {
                 let _ = idx::dataset(images, None);
@@ -61,17 +63,33 @@ fn parse(kind: u8, file: &[u8]) {
         2 => {
             let _ = model_file::parse(file);
         }
+        6 => {
+            let options = ReadOptions { max_unpacked: MAX_UNPACKED, ..ReadOptions::default() };
+            check(parse_svmlight(file, &options));
+        }
+        7 => {
+            let _ = npy::parse_labels(file);
+        }
+        8 => {
+            let _ = npy::parse_values(file);
+        }
+        9 => check(parse_safetensors(file)),
         kind => {
             let column = match kind {
                 3 => LabelColumn::Default,
                 4 => LabelColumn::Name("class".to_owned()),
                 _ => LabelColumn::BeyondFeatures(3),
             };
-            if let Ok(data) = parse_csv(file, &column) {
-                assert_eq!(data.features.len(), data.n_samples * data.n_features);
-                assert!(data.features.iter().all(|x| x.is_finite()));
-            }
+            check(parse_csv(file, &column));
         }
+    }
+}
+
+/// Data that was read has a value for every sample and feature.
+fn check<E>(data: Result<Dataset, E>) {
+    if let Ok(data) = data {
+        let view = data.view().expect("values in memory");
+        assert_eq!((view.rows(), view.cols()), (data.n_samples, data.n_features));
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a model; without arguments, on a bundled sample of Fashion-MNIST
-    Train(train::Train),
+    Train(Box<train::Train>),
     /// Compute the loss and the accuracy of a model
     Evaluate(evaluate::Evaluate),
     /// Predict labels, or probabilities, as CSV

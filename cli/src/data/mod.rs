@@ -25,6 +25,7 @@ use std::{ops::Range, path::Path};
 pub struct Dataset {
     features: Features,
     scaling: Option<Scaling>,
+    max_memory: u64,
     /// N.
     pub n_samples: usize,
     /// D.
@@ -76,7 +77,8 @@ impl Dataset {
         labels: Option<Vec<u32>>,
     ) -> Self {
         let features = Features::Memory(features);
-        Self { features, scaling: None, n_samples, n_features, labels, image_shape: None }
+        let (scaling, max_memory, image_shape) = (None, u64::MAX, None);
+        Self { features, scaling, max_memory, n_samples, n_features, labels, image_shape }
     }
 
     /// Reads a folder of IDX files, or a file, by its suffix: `.npy`, `.safetensors`, `.svm`, `.libsvm` or
@@ -115,22 +117,40 @@ impl Dataset {
     }
 
     fn of_npy(file: Npy, options: &ReadOptions) -> Self {
-        let (n, d) = (file.rows(), file.cols());
-        let features = match file.values() {
-            None if (n * d * size_of::<f32>()) as u64 <= options.max_memory => {
-                Features::Memory(file.read_rows(0..n))
-            }
-            _ => Features::File(file),
+        let (n_samples, n_features) = (file.rows(), file.cols());
+        let at_hand = file.values().is_some();
+        let features = Features::File(file);
+        let (scaling, max_memory, labels) = (None, options.max_memory, None);
+        let mut dataset = Self {
+            features,
+            scaling,
+            max_memory,
+            n_samples,
+            n_features,
+            labels,
+            image_shape: None,
         };
-        let (scaling, labels, image_shape) = (None, None, None);
-        Self { features, scaling, n_samples: n, n_features: d, labels, image_shape }
+        if !at_hand {
+            dataset.load_if_small();
+        }
+        dataset
+    }
+
+    fn load_if_small(&mut self) {
+        let bytes = self.n_samples as u64 * self.n_features as u64 * size_of::<f32>() as u64;
+        if bytes <= self.max_memory {
+            self.load();
+        }
     }
 
     /// From now on the features are those that `scaling` makes of them.
     pub fn scale(&mut self, scaling: Scaling) {
         match &mut self.features {
             Features::Memory(values) => scaling.apply(values),
-            Features::File(_) => self.scaling = Some(scaling),
+            Features::File(_) => {
+                self.scaling = Some(scaling);
+                self.load_if_small();
+            }
         }
     }
 

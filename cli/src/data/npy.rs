@@ -52,7 +52,11 @@ impl Header {
                     + 12
             }
         };
-        let mut cursor = Cursor::new(field(0..length)?);
+        let header = field(0..length)?;
+        if !shape_fits(header) {
+            bail!("its shape overflows");
+        }
+        let mut cursor = Cursor::new(header);
         let header = NpyHeader::from_reader(&mut cursor).context("its header cannot be read")?;
 
         let DType::Plain(dtype) = header.dtype() else {
@@ -84,6 +88,16 @@ impl Header {
         }
         Ok(Self { element, shape, start: length })
     }
+}
+
+/// Whether the product of the sizes in a header is a number, which `npyz` takes for granted.
+fn shape_fits(header: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(header);
+    let shape = text.split("shape").nth(1).and_then(|rest| rest.split(['(', ')']).nth(1));
+    let sizes = shape.unwrap_or_default().split(',').map(str::trim).filter(|size| !size.is_empty());
+    let mut sizes = sizes.map(|size| size.trim_end_matches('L').parse::<usize>().ok());
+    // In bytes, of the largest elements there are.
+    sizes.try_fold(16_usize, |product, size| product.checked_mul(size?)).is_some()
 }
 
 /// The features in a file, N × D.

@@ -1,0 +1,283 @@
+//! The same samples from every kind of file make the same model; scaled features make a model of the features
+//! as they were; models go to NPY files and back.
+
+mod common;
+
+use common::{fails, folder, json, output, text, write};
+use softmargin_cli::{data::npy, model_file};
+use std::{fs, path::Path};
+
+const N: usize = 120;
+const D: usize = 5;
+
+/// Whole numbers, so that every type of element holds them; the last feature is always zero in the first rows.
+fn value(i: usize, l: usize) -> u8 {
+    let noise = (i * 7919 + l * 104_729) % 97 % 40;
+    let value = noise + if i % 3 == l { 60 } else { 0 };
+    if l == D - 1 && i < 100 { 0 } else { value as u8 }
+}
+
+fn label(i: usize) -> usize {
+    i % 3
+}
+
+fn values<T>(of: impl Fn(u8) -> T) -> Vec<T> {
+    (0..N * D).map(|i| of(value(i / D, i % D))).collect()
+}
+
+/// An NPY file as NumPy writes it.
+fn npy(element: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let mut header =
+        format!("{{'descr': '{element}', 'fortran_order': False, 'shape': {shape}, }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+}
+
+struct Files {
+    folder: tempfile::TempDir,
+    labels: String,
+}
+
+impl Files {
+    fn new() -> Self {
+        let folder = folder();
+        let labels: Vec<u8> = (0..N).flat_map(|i| (label(i) as i64).to_le_bytes()).collect();
+        let labels = write(&folder, "labels.npy", npy("<i8", "(120,)", &labels));
+        Self { folder, labels }
+    }
+
+    fn npy(&self, element: &str) -> String {
+        let data: Vec<u8> = match element {
+            "<f4" => values(|v| f32::from(v).to_le_bytes()).concat(),
+            "<f8" => values(|v| f64::from(v).to_le_bytes()).concat(),
+            _ => values(|v| v),
+        };
+        let name = format!("{}.npy", element.trim_start_matches(['<', '|']));
+        write(&self.folder, &name, npy(element, "(120, 5)", &data))
+    }
+
+    fn csv(&self) -> String {
+        let row = |i: usize| {
+            let cells: Vec<String> = (0..D).map(|l| value(i, l).to_string()).collect();
+            format!("{},{}\n", cells.join(","), label(i))
+        };
+        write(&self.folder, "data.csv", (0..N).map(row).collect::<String>())
+    }
+
+    fn svm(&self, first: usize) -> String {
+        let row = |i: usize| {
+            let cells = (0..D).filter(|l| value(i, *l) > 0);
+            let cells: String = cells.map(|l| format!(" {}:{}", l + first, value(i, l))).collect();
+            format!("{}{cells} # sample {i}\n", label(i))
+        };
+        write(&self.folder, "data.svm", (0..N).map(row).collect::<String>())
+    }
+
+    fn safetensors(&self) -> String {
+        use safetensors::{Dtype, tensor::TensorView};
+        let features = values(|v| f32::from(v).to_le_bytes()).concat();
+        let labels: Vec<u8> = (0..N).flat_map(|i| (label(i) as i64).to_le_bytes()).collect();
+        let tensors = [
+            ("features", TensorView::new(Dtype::F32, vec![N, D], &features).unwrap()),
+            ("labels", TensorView::new(Dtype::I64, vec![N], &labels).unwrap()),
+        ];
+        let bytes = safetensors::serialize(tensors, None).unwrap();
+        write(&self.folder, "data.safetensors", bytes)
+    }
+}
+
+/// Trains, and returns the objective and the bytes of the model.
+fn train(folder: &Path, arguments: &[&str]) -> (f64, Vec<u8>) {
+    let out = text(&folder.join("out.safetensors"));
+    let object = json(
+        &[&["train", "--json", "--scale", "0.01", "--out", &out, "--data"], arguments].concat(),
+    );
+    (object["objective"].as_f64().unwrap(), fs::read(out).unwrap())
+}
+
+#[test]
+fn every_format_makes_the_same_model() {
+    let files = Files::new();
+    let folder = files.folder.path();
+    let expected = train(folder, &[&files.csv()]);
+    assert!(expected.0 < 0.1);
+    for element in ["<f4", "<f8", "|u1"] {
+        let path = files.npy(element);
+        let got = train(folder, &[&path, "--labels", &files.labels]);
+        assert!(got.1 == expected.1, "{element}");
+        assert_eq!(got.0, expected.0);
+        // Converted again for every evaluation, and summed chunk by chunk.
+        let streamed = train(folder, &[&path, "--labels", &files.labels, "--max-memory", "0"]);
+        assert!((streamed.0 - expected.0).abs() < 1e-6, "{element}: {} streamed", streamed.0);
+    }
+    assert!(train(folder, &[&files.svm(1)]) == expected, "SVMlight");
+    assert!(train(folder, &[&files.svm(0)]) == expected, "SVMlight from 0");
+    assert!(train(folder, &[&files.safetensors()]) == expected, "safetensors");
+}
+
+/// The model that is saved takes the features as they were, by every command.
+#[test]
+fn scaling_is_folded_into_the_model() {
+    let files = Files::new();
+    let (data, out) = (files.npy("<f8"), text(&files.folder.path().join("model.safetensors")));
+    let data = ["--data", &data, "--labels", &files.labels];
+    for memory in ["4096", "0"] {
+        let train = ["train", "--json", "--standardize", "--out", &out, "--max-memory", memory];
+        let trained = json(&[&train[..], &data].concat());
+        assert_eq!(trained["train_accuracy"], 1.0);
+        let evaluate = ["evaluate", "--json", "--model", &out, "--l2", "0", "--max-memory", memory];
+        let evaluated = json(&[&evaluate[..], &data].concat());
+        assert_eq!(evaluated["accuracy"], 1.0);
+        // Without the L2 term, which is of the weights of the scaled features.
+        let (loss, objective) = (&evaluated["objective"], &trained["objective"]);
+        assert!(loss.as_f64().unwrap() < objective.as_f64().unwrap());
+    }
+    let predict = ["predict", "--model", &out, "--data", &files.npy("|u1")];
+    let labels: Vec<usize> =
+        output(&predict).lines().skip(1).map(|line| line.parse().unwrap()).collect();
+    assert_eq!(labels, (0..N).map(label).collect::<Vec<_>>());
+}
+
+#[test]
+fn held_out_samples_stop_the_fit_and_choose_the_regularisation() {
+    let files = Files::new();
+    let data = ["--data", &files.csv(), "--scale", "0.01", "--validation", "0.3"];
+    let early = json(&[&["train", "--json", "--patience", "1", "--l2", "0"], &data[..]].concat());
+    let reason = early["stop_reason"].as_str().unwrap();
+    assert!(["early_stopping", "gradient_tolerance", "relative_decrease"].contains(&reason));
+    let path = output(&[&["train", "--l2-path", "100,1e-4,1e-2"], &data[..]].concat());
+    assert!(path.contains("the best of 3") && !path.contains("100, the best"), "{path}");
+    fails(2, &["train", "--l2-path", "1,2"], &["required arguments"]);
+    fails(2, &["train", "--validation", "1.5"], &["between 0 and 1"]);
+}
+
+#[test]
+fn a_model_to_start_from() {
+    let folder = folder();
+    let model = text(&folder.path().join("model.safetensors"));
+    let cold = json(&["train", "--json", "--out", &model]);
+    let warm = json(&["train", "--json", "--start", &model]);
+    assert!(warm["iterations"].as_u64() < cold["iterations"].as_u64());
+    let csv = write(&folder, "data.csv", "1,2,0\n3,4,1\n");
+    fails(1, &["train", "--data", &csv, "--start", &model], &["10 classes × 784", "2 × 2"]);
+}
+
+#[test]
+fn models_go_to_npy_and_back() {
+    let folder = folder();
+    let at = |name: &str| text(&folder.path().join(name));
+    let (model, weight, bias, again) =
+        (at("model.safetensors"), at("w.npy"), at("b.npy"), at("again.safetensors"));
+    let names = "ä,b,c,d,e,f,g,h,i,j";
+    output(&["train", "--max-iter", "5", "--out", &model, "--class-names", names]);
+    let parts = ["--weight", &weight, "--bias", &bias];
+    output(&[&["convert", "--to", "npy", "--model", &model], &parts[..]].concat());
+    output(&[&["convert", "--to", "safetensors", "--model", &again], &parts[..]].concat());
+    let (before, after) = (
+        model_file::load(Path::new(&model)).unwrap(),
+        model_file::load(Path::new(&again)).unwrap(),
+    );
+    assert_eq!(after.model, before.model);
+    assert_eq!(before.metadata["loss"], "cross_entropy");
+    assert_eq!(before.metadata["l2"], "0.0001");
+    assert_eq!(before.metadata["class_names"], r#"["ä","b","c","d","e","f","g","h","i","j"]"#);
+    let (shape, values) = npy::parse_values(&fs::read(&weight).unwrap()).unwrap();
+    assert_eq!((shape, values.as_slice()), (vec![10, 784], before.model.weights()));
+    fails(
+        1,
+        &[
+            "convert",
+            "--to",
+            "safetensors",
+            "--model",
+            &again,
+            "--weight",
+            &bias,
+            "--bias",
+            &weight,
+        ],
+        &["two dimensions"],
+    );
+}
+
+#[test]
+fn files_that_are_not_what_they_say() {
+    let files = Files::new();
+    let f4 = fs::read(files.npy("<f4")).unwrap();
+    let bad = |name: &str, bytes: &[u8], words: &[&str]| {
+        let path = write(&files.folder, name, bytes);
+        fails(1, &["train", "--data", &path, "--labels", &files.labels], words);
+    };
+    bad("a.npy", b"nonsense", &["a.npy", "not an NPY file"]);
+    bad("a.npy", &f4[..40], &["truncated"]);
+    bad("a.npy", &f4[..f4.len() - 1], &["promises 2400 bytes", "2399"]);
+    bad("a.npy", &npy("<f4", "(1099511627776, 1099511627776)", &[]), &["overflows"]);
+    bad("a.npy", &npy(">f4", "(1, 1)", &[0; 4]), &["big-endian"]);
+    bad("a.npy", &npy("<i4", "(1, 1)", &[0; 4]), &["integers"]);
+    bad("a.npy", &npy("|O", "(1,)", &[0; 8]), &["not supported"]);
+    bad("a.npy", &npy("<f4", "(0, 5)", &[]), &["no values"]);
+    let fortran = String::from_utf8_lossy(&f4[..64]).contains("False");
+    assert!(fortran, "the header is in the first bytes");
+    let text = b"'fortran_order': False";
+    let place = f4.windows(text.len()).position(|window| window == text).unwrap();
+    let mut fortran = f4.clone();
+    fortran[place..place + text.len()].copy_from_slice(b"'fortran_order': True ");
+    bad("a.npy", &fortran, &["Fortran order", "ascontiguousarray"]);
+    bad("a.npy", &npy("<f4", "(2, 1)", &[0; 8]), &["120 labels for 2 samples"]);
+    bad("a.svm", b"0 1:2 1:3\n", &["line 1", "does not follow"]);
+    bad("a.svm", b"0 1:2\nx 1:3\n", &["line 2", "no label"]);
+    bad("a.svm", b"0 1:nan\n", &["line 1", "not finite"]);
+    bad("a.svm", b"-1 1:1\n2 1:3\n", &["-1", "2"]);
+    bad("a.svm", b"0 1:1\n1 1000000000:3\n", &["MiB", "--max-unpacked"]);
+    bad("a.safetensors", b"12345678", &["a.safetensors"]);
+    let nan = f32::NAN.to_le_bytes();
+    let path = write(&files.folder, "n.npy", npy("<f4", "(120, 5)", &nan.repeat(600)));
+    fails(1, &["train", "--data", &path, "--labels", &files.labels], &["row 0", "feature 0"]);
+}
+
+#[test]
+fn a_report_is_whole() {
+    let folder = folder();
+    let report = text(&folder.path().join("new/report"));
+    output(&[
+        "train",
+        "--max-iter",
+        "5",
+        "--report",
+        &report,
+        "--class-names",
+        "<a>,b,c,d,e,f,g,h,i,j",
+    ]);
+    let page = fs::read_to_string(Path::new(&report).join("index.html")).unwrap();
+    assert!(
+        page.contains("&lt;a&gt;") && !page.contains("<a>") && !page.contains("http"),
+        "{page}"
+    );
+    let pictures: Vec<&str> =
+        page.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(pictures.len(), 13);
+    for picture in pictures {
+        let bytes = fs::read(Path::new(&report).join(picture)).unwrap();
+        assert!(bytes.starts_with(b"<svg") || bytes.starts_with(b"\x89PNG"), "{picture}");
+    }
+    let csv = write(&folder, "data.csv", "1,2,0\n3,4,1\n");
+    let plain = text(&folder.path().join("plain"));
+    output(&["train", "--data", &csv, "--report", &plain]);
+    assert!(!Path::new(&plain).join("template_0.png").exists());
+    fails(
+        1,
+        &["train", "--max-iter", "1", "--report", &format!("{csv}/x")],
+        &["cannot make the folder"],
+    );
+}
+
+#[test]
+fn completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(output(&["completions", shell]).contains("gradcheck"), "{shell}");
+    }
+}
