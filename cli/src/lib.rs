@@ -1,5 +1,5 @@
 //! The program `softmargin`: trains multiclass linear classifiers, evaluates and applies them, and checks
-//! gradients, on IDX and CSV files. The readers and writers live in a library so that they can be tested
+//! gradients, on files of many formats. The readers and writers live in a library so that they can be tested
 //! by themselves.
 
 pub mod commands;

@@ -220,6 +220,8 @@ fn files_that_are_not_what_they_say() {
     bad("a.npy", &npy("<i4", "(1, 1)", &[0; 4]), &["integers"]);
     bad("a.npy", &npy("|O", "(1,)", &[0; 8]), &["not supported"]);
     bad("a.npy", &npy("<f4", "(0, 5)", &[]), &["no values"]);
+    // Found by fuzzing: the parser of the header would never come to an end.
+    bad("a.npy", &npy("<f4", &"[".repeat(40), &[]), &["not that of a plain array"]);
     let fortran = String::from_utf8_lossy(&f4[..64]).contains("False");
     assert!(fortran, "the header is in the first bytes");
     let text = b"'fortran_order': False";
