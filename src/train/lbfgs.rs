@@ -24,8 +24,9 @@ pub struct Lbfgs {
     pub gradient_tolerance: f64,
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this: SciPy's `ftol`.
     pub relative_decrease: f64,
-    /// Learn the curvature of cross-entropy from a sample first, where it is worth its cost. Saves most of
-    /// the iterations.
+    /// Learn the curvature of cross-entropy from a sample first, which saves most of the iterations. Takes
+    /// C (D + 1)² / 2 numbers of memory, and is left out where those are more than 128 MiB, where there are fewer
+    /// samples than features, and for the hinge loss, which has none.
     pub curvature: bool,
 }
 
@@ -207,7 +208,7 @@ impl Fit<'_> {
         if stop_reason.is_none() && to_measure.batch().is_ok() {
             set(&mut cost.model, &self.best.parameters);
             cost.last = None;
-            cost.curvature = Some(Curvature::estimate(&cost.model, &to_measure, objective.l2())?);
+            cost.curvature = Curvature::estimate(&cost.model, &to_measure, objective.l2()).ok();
         }
         Ok(stop_reason)
     }
