@@ -1,5 +1,5 @@
 //! Column-major features: the rows of a block, copied side by side, are what the kernels of row-major
-//! features work on. The copy stays in cache, and costs as much as one class or two.
+//! features work on. The copy stays in cache.
 
 use super::MAX_LANES;
 use crate::{
@@ -17,7 +17,7 @@ pub(crate) fn copy_rows<L: Lanes>(
     target: &mut [L::Elem],
 ) {
     let (x, d) = (x.view(), x.cols());
-    assert!(rows.end <= x.rows() && rows.len() * d <= target.len());
+    assert!(x.row_stride() == 1 && rows.end <= x.rows() && rows.len() * d <= target.len());
     for col in (0..d).step_by(L::LANES) {
         let width = L::LANES.min(d - col);
         for row in rows.clone().step_by(L::LANES) {

@@ -59,7 +59,7 @@ impl<'a, T> View<'a, T> {
         let along = |n: usize, stride: isize| if n <= 1 { Some(1) } else { stride.try_into().ok() };
         let (mut row_stride, col_stride): (usize, usize) =
             (along(rows, row_stride)?, along(cols, col_stride)?);
-        if rows <= 1 {
+        if rows <= 1 && col_stride == 1 {
             row_stride = cols;
         }
         let view = Self { start, rows, cols, row_stride, col_stride, elements: PhantomData };
