@@ -4,7 +4,7 @@ use crate::{
     Error, Isa, LinearModel, MatrixView, Scalar,
     buffer::Buffer,
     diagnose,
-    kernel::{Pack, PackedWeights, Path, RowBlock, copy_rows, direct},
+    kernel::{Pack, PackedWeights, Path, RowBlock, copy_rows, copy_stride, direct},
     parallel::for_each_chunk,
     simd::{Lanes, Run},
 };
@@ -60,9 +60,11 @@ impl<T: Scalar> Run<T> for ScoreBlock<'_, T> {
         let (mut x, mut range) = (self.x, self.first..self.first + n);
         let mut copy = Vec::new();
         if x.col_stride() != 1 {
-            copy.resize(n * x.cols(), T::default());
-            copy_rows::<L>(proof, x, range, &mut copy);
-            (x, range) = (MatrixView::new(&copy, n, x.cols()).expect("n rows"), 0..n);
+            let (d, stride) = (x.cols(), copy_stride(x.cols()));
+            copy.resize(n * stride, T::default());
+            copy_rows::<L>(proof, x, range, &mut copy, stride);
+            x = MatrixView::with_row_stride(&copy, n, d, stride).expect("n rows");
+            range = 0..n;
         }
         let rows = RowBlock::of_matrix(x, range, &mut offsets);
         direct::scores::<L>(proof, &rows, self.weights, by_class.as_mut_slice(), stride);

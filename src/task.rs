@@ -6,7 +6,8 @@ use crate::{
     buffer::Buffer,
     diagnose,
     kernel::{
-        Layout, MAX_LANES, PackedWeights, Path, RowBlock, copy_rows, copy_selected_rows, direct,
+        Layout, MAX_LANES, PackedWeights, Path, RowBlock, copy_rows, copy_selected_rows,
+        copy_stride, direct,
         packed::{self, ListRows, RowLists},
     },
     loss::EvaluateLoss,
@@ -57,7 +58,7 @@ impl<T: Scalar> Task<T> {
         let rows = pass.path.block_rows::<T>(d);
         self.offsets.resize(2 * rows, 0);
         let column_major = pass.batch.features().col_stride() != 1;
-        self.rows_of_columns.resize(if column_major { rows * d } else { 0 });
+        self.rows_of_columns.resize(if column_major { rows * copy_stride(d) } else { 0 });
         match pass.path {
             Path::Direct => self.scores.resize(c * rows),
             Path::Packed => {
@@ -179,12 +180,12 @@ impl<T: Scalar> Task<T> {
         let rows = if x.col_stride() == 1 {
             RowBlock::of_batch(batch, first..first + n, end, &mut self.offsets)
         } else {
-            let copy = self.rows_of_columns.as_mut_slice();
+            let (copy, stride) = (self.rows_of_columns.as_mut_slice(), copy_stride(x.cols()));
             match batch.selection() {
-                None => copy_rows::<L>(proof, x, first..first + n, copy),
-                Some(_) => copy_selected_rows(x, row_of, n, copy),
+                None => copy_rows::<L>(proof, x, first..first + n, copy, stride),
+                Some(_) => copy_selected_rows(x, row_of, n, copy, stride),
             }
-            let copy = MatrixView::new(&copy[..n * x.cols()], n, x.cols())?;
+            let copy = MatrixView::with_row_stride(copy, n, x.cols(), stride)?;
             RowBlock::of_matrix(copy, 0..n, &mut self.offsets)
         };
         let block_rows = self.losses.as_slice().len();

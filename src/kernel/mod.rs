@@ -15,7 +15,7 @@ pub(crate) use block::RowBlock;
 pub(crate) use layout::Layout;
 #[cfg(feature = "train")]
 pub(crate) use product::{Strided, multiply};
-pub(crate) use transpose::{copy_rows, copy_selected_rows};
+pub(crate) use transpose::{copy_rows, copy_selected_rows, copy_stride};
 pub(crate) use view::View;
 
 use crate::{

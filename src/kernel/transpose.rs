@@ -8,18 +8,30 @@ use crate::{
 };
 use core::ops::Range;
 
-/// Copies rows of a column-major matrix one after the other into `target`.
+/// The distance of the rows of a copy: an odd number of the widest vectors, as rows of a multiple of 4096 bytes
+/// would compete for the same places of a cache.
+pub(crate) fn copy_stride(n_features: usize) -> usize {
+    (n_features.div_ceil(MAX_LANES) | 1) * MAX_LANES
+}
+
+/// Copies rows of a column-major matrix into `target`, to places `stride` from each other.
 #[inline(always)]
 pub(crate) fn copy_rows<L: Lanes>(
     proof: L::Proof,
     x: MatrixView<'_, L::Elem>,
     rows: Range<usize>,
     target: &mut [L::Elem],
+    stride: usize,
 ) {
     let (x, d) = (x.view(), x.cols());
-    assert!(x.row_stride() == 1 && rows.end <= x.rows() && rows.len() * d <= target.len());
+    assert!(x.row_stride() == 1 && rows.end <= x.rows() && stride >= d);
     for col in (0..d).step_by(L::LANES) {
         let width = L::LANES.min(d - col);
+        // The columns that come next; behind the last ones, the first ones of the next rows.
+        let (ahead_row, ahead_col) = match col + L::LANES {
+            next if next < d => (L::LANES - 1, next),
+            _ => (rows.len() + L::LANES - 1, 0),
+        };
         for row in rows.clone().step_by(L::LANES) {
             let height = L::LANES.min(rows.end - row);
             let mut tile = [L::splat(proof, L::Elem::default()); MAX_LANES];
@@ -31,11 +43,11 @@ pub(crate) fn copy_rows<L: Lanes>(
                         _ => L::load(proof, x.at(row, col + j)),
                     }
                 };
-                prefetch(x.at(row, col + L::LANES + j));
+                prefetch(x.at(row + ahead_row, ahead_col + j));
             }
             transpose(&mut tile);
             for (i, line) in tile[..height].iter().enumerate() {
-                let target = &mut target[(row - rows.start + i) * d + col..][..width];
+                let target = &mut target[(row - rows.start + i) * stride + col..][..width];
                 if width == L::LANES {
                     line.write_to(target);
                 } else {
@@ -55,13 +67,14 @@ pub(crate) fn copy_selected_rows<T: Scalar>(
     row_of: impl Fn(usize) -> usize,
     n: usize,
     target: &mut [T],
+    stride: usize,
 ) {
     let (x, d) = (x.view(), x.cols());
     // Some rows at a time, so that their places in `target` stay in the nearest cache.
     for first in (0..n).step_by(MAX_LANES) {
         for col in 0..d {
             for i in first..n.min(first + MAX_LANES) {
-                target[i * d + col] = x.get(row_of(i), col);
+                target[i * stride + col] = x.get(row_of(i), col);
             }
         }
     }
