@@ -202,3 +202,34 @@ fn an_earlier_model_survives() {
     let place = text(folder.path());
     fails(1, &["train", "--out", &place], &["cannot write", "it is a folder"]);
 }
+
+/// On a terminal, help and errors are coloured, unless the user wants no colours; elsewhere they never are.
+#[test]
+#[cfg(target_os = "linux")]
+fn colours_are_for_terminals_that_want_them() {
+    let program = env!("CARGO_BIN_EXE_softmargin");
+    let on_terminal = |arguments: &str, no_color: &str| {
+        let mut command = std::process::Command::new("script");
+        let line = format!("{program} {arguments}");
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        let command = command.env("TERM", "xterm-256color").env("NO_COLOR", no_color);
+        command.output().ok().map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    if on_terminal("--version", "").is_none() {
+        return eprintln!("skipped: there is no `script` to make a terminal");
+    }
+    for arguments in ["--help", "train --bad", "evaluate --model nowhere", "train --max-iter 3"] {
+        let plain = on_terminal(arguments, "1").unwrap();
+        assert!(!sets_colours(&plain), "{plain:?}");
+    }
+    assert!(sets_colours(&on_terminal("--help", "").unwrap()), "no terminal was made");
+    let piped = output(&["--help"]);
+    assert!(!piped.contains('\u{1b}'));
+}
+
+/// Whether there is an escape sequence that ends in `m`.
+fn sets_colours(text: &str) -> bool {
+    text.split("\u{1b}[").skip(1).any(|rest| {
+        rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
+    })
+}

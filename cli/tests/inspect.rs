@@ -46,6 +46,30 @@ fn predict_labels_and_probabilities() {
     assert!(accuracy > 0.7);
 }
 
+#[test]
+fn json_on_every_command() {
+    let folder = folder();
+    let (model, _) = trained(&folder);
+    let csv = output(&["predict", "--model", &model]);
+    let labels = json(&["predict", "--model", &model, "--json"]);
+    let labels: Vec<String> =
+        labels["labels"].as_array().unwrap().iter().map(|label| format!("{label}\n")).collect();
+    assert_eq!(format!("label\n{}", labels.concat()), csv);
+    let probabilities = json(&["predict", "--model", &model, "--json", "--proba"]);
+    let rows = probabilities["probabilities"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[0].as_array().unwrap().len()), (500, 10));
+
+    let [weight, bias] = ["w.npy", "b.npy"].map(|name| text(&folder.path().join(name)));
+    let files = ["--model", &model, "--weight", &weight, "--bias", &bias];
+    let converted = json(&[&["convert", "--to", "npy", "--json"], &files[..]].concat());
+    let expected = serde_json::json!({ "classes": 10, "features": 784, "written": [weight, bias] });
+    assert_eq!(converted, expected);
+
+    let check = json(&["gradcheck", "--rows", "50", "--parameters", "20", "--json"]);
+    assert!(check["worst_relative_error"].as_f64().unwrap() < 1e-6);
+    assert_eq!(check["checked"], 20);
+}
+
 /// With labels, which are left out, or without.
 #[test]
 fn predict_from_csv() {

@@ -67,6 +67,10 @@ impl Shape {
 const DEFAULT_SHAPES: &str = "images,cifar,minibatch,probe-100,probe-1000,binary,letters,odd";
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  softmargin bench
+  softmargin bench --shapes images,probe-100 --threads 1 --plot roofline.svg")]
 pub(super) struct Bench {
     /// The shapes to measure
     #[arg(long, value_enum, value_delimiter = ',', default_value = DEFAULT_SHAPES)]

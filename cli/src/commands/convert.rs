@@ -1,8 +1,10 @@
 //! `softmargin convert`.
 
+use super::print_json;
 use crate::{data::npy, model_file, output::Output};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use serde_json::json;
 use softmargin::LinearModel;
 use std::{
     fs,
@@ -27,6 +29,9 @@ pub(super) struct Convert {
     /// b, C, as NPY: what scikit-learn calls intercept_
     #[arg(long, value_name = "FILE")]
     bias: PathBuf,
+    /// Print one JSON object: the sizes of the model, and the files written
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -37,21 +42,27 @@ enum Format {
 
 impl Convert {
     pub(super) fn run(self) -> Result<()> {
-        match self.to {
-            Format::Npy => self.to_npy(),
-            Format::Safetensors => self.to_model(),
+        let (model, written) = match self.to {
+            Format::Npy => (self.to_npy()?, vec![&self.weight, &self.bias]),
+            Format::Safetensors => (self.to_model()?, vec![&self.model]),
+        };
+        if self.json {
+            let (classes, features) = (model.n_classes(), model.n_features());
+            print_json(&json!({ "classes": classes, "features": features, "written": written }))?;
         }
+        Ok(())
     }
 
-    fn to_npy(&self) -> Result<()> {
+    fn to_npy(&self) -> Result<LinearModel<f32>> {
         let model = model_file::load(&self.model)?.model;
         let (weight, bias) = (Output::create(&self.weight)?, Output::create(&self.bias)?);
         let shape = [model.n_classes(), model.n_features()];
         weight.write(&npy::serialize(&shape, model.weights())?)?;
-        bias.write(&npy::serialize(&shape[..1], model.bias())?)
+        bias.write(&npy::serialize(&shape[..1], model.bias())?)?;
+        Ok(model)
     }
 
-    fn to_model(&self) -> Result<()> {
+    fn to_model(&self) -> Result<LinearModel<f32>> {
         let (shape, weights) = read(&self.weight)?;
         let (bias_shape, bias) = read(&self.bias)?;
         let &[c, d] = &*shape else {
@@ -61,7 +72,8 @@ impl Convert {
             bail!("{}: b has the shape [{c}], but there it is {bias_shape:?}", self.bias.display());
         }
         let model = LinearModel::from_parameters(c, d, [weights, bias].concat())?;
-        model_file::save(&model, &model_file::Metadata::default(), Output::create(&self.model)?)
+        model_file::save(&model, &model_file::Metadata::default(), Output::create(&self.model)?)?;
+        Ok(model)
     }
 }
 

@@ -1,17 +1,18 @@
 //! `softmargin evaluate`.
 
-use super::{ComputeArgs, DataArgs, ObjectiveArgs, print_table};
+use super::{ComputeArgs, DataArgs, ObjectiveArgs, print_json, print_table};
 use crate::{data::Split, model_file, units};
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use softmargin::{Batch, Evaluator, LinearModel, Partial};
-use std::{
-    io::{Write, stdout},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  softmargin evaluate --model model.safetensors
+  softmargin evaluate --model model.safetensors --data test.csv --loss hinge --margin 1 --json")]
 pub(super) struct Evaluate {
     /// The model, as `train --out` writes it
     #[arg(long)]
@@ -56,7 +57,7 @@ impl Evaluate {
         if self.json {
             let object =
                 json!({ "objective": loss, "accuracy": accuracy, "samples": data.n_samples });
-            return Ok(writeln!(stdout(), "{object}")?);
+            return print_json(&object);
         }
         print_table(&[
             ("samples", data.n_samples.to_string()),

@@ -1,6 +1,6 @@
 //! `softmargin gradcheck`: the analytic gradient against central differences, in `f64`, at a random model.
 
-use super::{ComputeArgs, DataArgs, LossName, ObjectiveArgs, positive, print_table};
+use super::{ComputeArgs, DataArgs, LossName, ObjectiveArgs, positive, print_json, print_table};
 use crate::data::Split;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -8,6 +8,7 @@ use rand_xoshiro::{
     SplitMix64,
     rand_core::{Rng, SeedableRng},
 };
+use serde_json::json;
 use softmargin::{Batch, Evaluator, LinearModel, MatrixView};
 
 /// The worst relative error that passes: good differences have about eight digits.
@@ -17,6 +18,10 @@ const TOLERANCE: f64 = 1e-6;
 const FLOOR: f64 = 1e-3;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  softmargin gradcheck
+  softmargin gradcheck --data table.csv --loss hinge --parameters 1000")]
 pub(super) struct Gradcheck {
     #[command(flatten)]
     data: DataArgs,
@@ -36,6 +41,9 @@ pub(super) struct Gradcheck {
     seed: u64,
     #[command(flatten)]
     compute: ComputeArgs,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
 }
 
 /// How the checked parameters fared.
@@ -60,12 +68,24 @@ impl Gradcheck {
         let batch = Batch::new(MatrixView::new(&features, n, d)?, &data.labels()?[..n])?;
         let tally = self.compute.install(|_| self.check(&batch, c))?;
 
-        print_table(&[
-            ("data", format!("{n} samples, {d} features, {c} classes")),
-            ("parameters checked", tally.checked.to_string()),
-            ("skipped, on a kink", tally.kinks.to_string()),
-            ("worst relative error", format!("{:.2e} at {}", tally.worst, tally.worst_at)),
-        ])?;
+        if self.json {
+            print_json(&json!({
+                "samples": n,
+                "features": d,
+                "classes": c,
+                "checked": tally.checked,
+                "kinks": tally.kinks,
+                "worst_relative_error": tally.worst,
+                "worst_at": tally.worst_at,
+            }))?;
+        } else {
+            print_table(&[
+                ("data", format!("{n} samples, {d} features, {c} classes")),
+                ("parameters checked", tally.checked.to_string()),
+                ("skipped, on a kink", tally.kinks.to_string()),
+                ("worst relative error", format!("{:.2e} at {}", tally.worst, tally.worst_at)),
+            ])?;
+        }
         if tally.checked == 0 {
             bail!("every parameter was on a kink: nothing was checked");
         }

@@ -11,6 +11,7 @@ mod train;
 use crate::data::{Dataset, LabelColumn, ReadOptions, Split, sample};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 use softmargin::{Isa, Objective};
 use std::{
     io::{Write, stdout},
@@ -19,7 +20,18 @@ use std::{
 
 /// Multiclass linear classifiers (hinge SVM and softmax cross-entropy), trained at the speed of the CPU.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, max_term_width = 100)]
+#[command(
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  softmargin train
+  softmargin train --data table.csv --out model.safetensors
+  softmargin predict --model model.safetensors --data new.csv --out labels.csv
+
+`softmargin help <COMMAND>` has more of them."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -191,6 +203,11 @@ fn positive(text: &str) -> Result<usize, String> {
         Ok(value) => Ok(value),
         Err(_) => Err("not a whole number".to_owned()),
     }
+}
+
+/// Prints one JSON object on one line.
+fn print_json(object: &impl Serialize) -> Result<()> {
+    Ok(writeln!(stdout(), "{}", serde_json::to_string(object)?)?)
 }
 
 /// Prints rows of names and values with the values below each other.

@@ -8,12 +8,17 @@ use crate::{
 };
 use anyhow::Result;
 use clap::Args;
+use serde::Serialize;
 use std::{
     io::{Write, stdout},
     path::PathBuf,
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  softmargin predict --model model.safetensors --data new.csv
+  softmargin predict --model model.safetensors --data embeddings.npy --proba --out probabilities.csv")]
 pub(super) struct Predict {
     /// The model, as `train --out` writes it
     #[arg(long)]
@@ -28,7 +33,10 @@ pub(super) struct Predict {
     proba: bool,
     #[command(flatten)]
     compute: ComputeArgs,
-    /// Write the CSV here instead of to standard output
+    /// Print one JSON object instead of CSV
+    #[arg(long)]
+    json: bool,
+    /// Write here instead of to standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -43,30 +51,52 @@ impl Predict {
         data.check_features(model.n_features())?;
         let output = self.out.as_deref().map(Output::create).transpose()?;
 
-        let classes = 0..model.n_classes();
-        let csv = self.compute.install(|_| {
-            if self.proba {
-                let header =
-                    classes.map(|class| format!("class_{class}")).collect::<Vec<_>>().join(",");
-                let mut csv = header + "\n";
-                data.for_each_chunk(|_, chunk| {
-                    for row in model.predict_proba(chunk)?.chunks_exact(model.n_classes()) {
-                        csv += &row.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
-                        csv += "\n";
-                    }
-                    Ok(())
-                })?;
-                Ok(csv)
-            } else {
-                let labels = data.predictions(&model)?;
-                Ok(labels
-                    .iter()
-                    .fold("label\n".to_owned(), |csv, label| csv + &label.to_string() + "\n"))
+        let predicted = self.compute.install(|_| {
+            if !self.proba {
+                return Ok(Predicted::Labels(data.predictions(&model)?));
             }
+            let mut rows = Vec::with_capacity(data.n_samples);
+            data.for_each_chunk(|_, chunk| {
+                let probabilities = model.predict_proba(chunk)?;
+                rows.extend(probabilities.chunks_exact(model.n_classes()).map(<[f32]>::to_vec));
+                Ok(())
+            })?;
+            Ok(Predicted::Probabilities(rows))
         })?;
+        let text = if self.json {
+            serde_json::to_string(&predicted)? + "\n"
+        } else {
+            predicted.csv(model.n_classes())
+        };
         match output {
-            Some(output) => output.write(csv.as_bytes()),
-            None => Ok(stdout().write_all(csv.as_bytes())?),
+            Some(output) => output.write(text.as_bytes()),
+            None => Ok(stdout().write_all(text.as_bytes())?),
+        }
+    }
+}
+
+/// What there is to say of the samples, one after the other.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Predicted {
+    Labels(Vec<u32>),
+    /// Of every class.
+    Probabilities(Vec<Vec<f32>>),
+}
+
+impl Predicted {
+    fn csv(&self, n_classes: usize) -> String {
+        fn line<T: ToString>(cells: impl Iterator<Item = T>) -> String {
+            cells.map(|cell| cell.to_string()).collect::<Vec<_>>().join(",") + "\n"
+        }
+        match self {
+            Self::Labels(labels) => {
+                labels.iter().fold("label\n".to_owned(), |csv, label| csv + &format!("{label}\n"))
+            }
+            Self::Probabilities(rows) => {
+                let header = line((0..n_classes).map(|class| format!("class_{class}")));
+                header + &rows.iter().map(|row| line(row.iter())).collect::<String>()
+            }
         }
     }
 }

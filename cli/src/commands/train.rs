@@ -1,6 +1,8 @@
 //! `softmargin train`.
 
-use super::{ComputeArgs, DataArgs, ObjectiveArgs, non_negative, positive, print_table};
+use super::{
+    ComputeArgs, DataArgs, ObjectiveArgs, non_negative, positive, print_json, print_table,
+};
 use crate::{
     data::{Dataset, Scaling, Split, idx, sample},
     interrupt, model_file,
@@ -16,12 +18,7 @@ use softmargin::{
     Batch, Evaluator, LinearModel,
     train::{self, EarlyStopping, Lbfgs, Progress, Schedule, Sgd, StopReason, Summary},
 };
-use std::{
-    io::{Write, stdout},
-    ops::ControlFlow,
-    path::PathBuf,
-    time::Instant,
-};
+use std::{ops::ControlFlow, path::PathBuf, time::Instant};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -198,7 +195,7 @@ impl Train {
             .write(&folder)?;
         }
         if self.json {
-            self.print_json(&fit, threads)?;
+            print_json(&self.object(&fit, threads))?;
         } else {
             print_table(&self.rows(&fit, threads, &data))?;
         }
@@ -459,9 +456,9 @@ impl Train {
         rows
     }
 
-    fn print_json(&self, fit: &Fit, threads: usize) -> Result<()> {
+    fn object(&self, fit: &Fit, threads: usize) -> serde_json::Value {
         let progress = fit.summary.progress;
-        let object = json!({
+        json!({
             "objective": progress.objective,
             "seconds": fit.seconds,
             "iterations": progress.iteration,
@@ -471,8 +468,7 @@ impl Train {
             "test_accuracy": fit.test_accuracy,
             "threads": threads,
             "isa": self.compute.isa().name(),
-        });
-        Ok(writeln!(stdout(), "{object}")?)
+        })
     }
 
     /// What the model file says beside the parameters.

@@ -30,6 +30,8 @@ impl Element {
 struct Header {
     element: Element,
     shape: Vec<usize>,
+    /// Whether the last index varies slowest.
+    columns: bool,
     start: usize,
 }
 
@@ -82,9 +84,7 @@ impl Header {
         }
         let sizes = header.shape().iter().map(|size| usize::try_from(*size));
         let shape = sizes.collect::<Result<Vec<_>, _>>().context("its shape is too large")?;
-        if header.order() == Order::Fortran && shape.len() > 1 {
-            bail!("it is in Fortran order; save it with numpy.ascontiguousarray");
-        }
+        let columns = header.order() == Order::Fortran && shape.len() > 1;
         let elements = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
         let expected = elements.and_then(|elements| elements.checked_mul(element.bytes()));
         let expected = expected.context("its shape overflows")?;
@@ -92,7 +92,7 @@ impl Header {
         if actual != expected {
             bail!("its header promises {expected} bytes of data, but there are {actual}");
         }
-        Ok(Self { element, shape, start: length })
+        Ok(Self { element, shape, columns, start: length })
     }
 }
 
@@ -123,7 +123,10 @@ impl Npy {
         // SAFETY: the file must not shrink while it is mapped, as of every program that maps files; what is
         // in it may be anything.
         let map = unsafe { Mmap::map(&file)? };
-        let Header { element, shape, start } = Header::parse(&map)?;
+        let Header { element, shape, columns, start } = Header::parse(&map)?;
+        if columns {
+            bail!("it is in Fortran order; save it with numpy.ascontiguousarray");
+        }
         if matches!(element, Element::Integer { .. }) {
             bail!("its elements are integers; features are float32, float64 or uint8");
         }
@@ -174,7 +177,7 @@ pub(super) fn read_labels(path: &Path) -> Result<Vec<u32>> {
 
 /// Reads labels from the bytes of a file.
 pub fn parse_labels(bytes: &[u8]) -> Result<Vec<u32>> {
-    let Header { element, shape, start } = Header::parse(bytes)?;
+    let Header { element, shape, start, .. } = Header::parse(bytes)?;
     if shape.len() != 1 {
         bail!("labels have one dimension, but its shape is {shape:?}");
     }
@@ -213,14 +216,22 @@ pub fn serialize(shape: &[usize], values: &[f32]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads an array of `f32` or `f64` with its shape.
+/// Reads an array of `f32` or `f64` with its shape, row by row: scikit-learn's coefficients often come in columns.
 pub fn parse_values(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f32>)> {
-    let Header { element, shape, start } = Header::parse(bytes)?;
+    let Header { element, shape, columns, start } = Header::parse(bytes)?;
     let data = &bytes[start..];
-    let values = match element {
+    let mut values: Vec<f32> = match element {
         Element::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
         Element::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
         _ => bail!("its elements are integers, not float32 or float64"),
     };
+    match *shape {
+        [rows, cols] if columns => {
+            let place = |i: usize| i % cols * rows + i / cols;
+            values = (0..values.len()).map(|i| values[place(i)]).collect();
+        }
+        _ if columns => bail!("it is in Fortran order; save it with numpy.ascontiguousarray"),
+        _ => {}
+    }
     Ok((shape, values))
 }
