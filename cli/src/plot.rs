@@ -110,13 +110,13 @@ pub(crate) fn diverging(value: f32) -> [u8; 3] {
 }
 
 /// The loss and the norm of its gradient, iteration by iteration.
-pub(crate) fn curves(history: &[(f64, Progress)]) -> Result<String> {
+pub(crate) fn curves(history: &[(f64, Progress)], unit: &str) -> Result<String> {
     let mut svg = String::new();
-    draw_curves(history, &mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
+    draw_curves(history, unit, &mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
     Ok(svg)
 }
 
-fn draw_curves(history: &[(f64, Progress)], svg: &mut String) -> Drawn {
+fn draw_curves(history: &[(f64, Progress)], unit: &str, svg: &mut String) -> Drawn {
     let root = SVGBackend::with_string(svg, (860, 360)).into_drawing_area();
     root.fill(&WHITE)?;
     let (left, right) = root.split_horizontally(430);
@@ -158,7 +158,7 @@ fn draw_curves(history: &[(f64, Progress)], svg: &mut String) -> Drawn {
             .light_line_style(TRANSPARENT)
             .axis_style(INK)
             .label_style(("sans-serif", 13).into_font().color(&INK))
-            .x_desc("iterations or epochs")
+            .x_desc(unit)
             .x_label_formatter(&|x| format!("{x:.0}"))
             .y_label_formatter(&label)
             .x_labels(8)

@@ -23,6 +23,8 @@ pub(crate) struct Report<'a> {
     pub(crate) table: Vec<(&'static str, String)>,
     /// The progress after so many seconds.
     pub(crate) history: &'a [(f64, Progress)],
+    /// Of what the history has one entry each.
+    pub(crate) unit: &'static str,
     pub(crate) model: &'a LinearModel<f32>,
     pub(crate) labels: &'a [u32],
     pub(crate) predictions: &'a [u32],
@@ -41,7 +43,7 @@ impl Report<'_> {
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let (counts, names) = (self.confusion(), self.names());
         let write = |name: &str, bytes: &[u8]| Output::create(&folder.join(name))?.write(bytes);
-        write("loss.svg", plot::curves(self.history)?.as_bytes())?;
+        write("loss.svg", plot::curves(self.history, self.unit)?.as_bytes())?;
         let few = names.len() <= MAX_CLASSES;
         if few {
             write("confusion.svg", plot::confusion(&counts, &names)?.as_bytes())?;

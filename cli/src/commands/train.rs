@@ -18,7 +18,11 @@ use softmargin::{
     Batch, Evaluator, LinearModel,
     train::{self, EarlyStopping, Lbfgs, Progress, Schedule, Sgd, StopReason, Summary},
 };
-use std::{ops::ControlFlow, path::PathBuf, time::Instant};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -176,15 +180,16 @@ impl Train {
             let tested = test.as_ref().unwrap_or(&data);
             let (labels, predictions) = (tested.labels()?, &fit.predictions);
             let (model, history) = (&fit.model, &*fit.history);
-            let title = format!(
-                "{} samples, {} features, {n_classes} classes",
-                data.n_samples, data.n_features
-            );
+            let name = self.data.data.as_deref().and_then(Path::file_name);
+            let name =
+                name.map_or("a sample of Fashion-MNIST".into(), |name| name.to_string_lossy());
+            let title = format!("A linear classifier of {name}");
             let (on_test, class_names) = (test.is_some(), &*self.class_names);
             Report {
                 title,
                 table: self.rows(&fit, threads, &data),
                 history,
+                unit: self.unit(),
                 model,
                 labels,
                 predictions,
@@ -418,16 +423,20 @@ impl Train {
         if fit.stopped_early { "early_stopping" } else { fit.summary.stop_reason.name() }
     }
 
+    fn unit(&self) -> &'static str {
+        match self.solver {
+            Solver::Lbfgs => "iterations",
+            Solver::Sgd => "epochs",
+        }
+    }
+
     /// What there is to say of a fit.
     fn rows(&self, fit: &Fit, threads: usize, data: &Dataset) -> Vec<(&'static str, String)> {
         let progress = fit.summary.progress;
         let (n, d, c) = (data.n_samples, data.n_features, fit.model.n_classes());
         // Two products of two operations for each sample, feature and class.
         let gflops = 4.0 * progress.samples as f64 * d as f64 * c as f64 / fit.seconds / 1e9;
-        let unit = match self.solver {
-            Solver::Lbfgs => "iterations",
-            Solver::Sgd => "epochs",
-        };
+        let unit = self.unit();
         let mut rows = vec![
             ("data", format!("{n} samples, {d} features, {c} classes")),
             ("loss", format!("{:.6}", progress.objective)),
