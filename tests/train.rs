@@ -286,6 +286,55 @@ fn sgd_of_every_kind() {
     }
 }
 
+/// Features far from zero: their mean is a direction along which they vary a hundred times as much as along any
+/// other, and steps that suit the others are too long there.
+#[test]
+fn shorter_steps_along_principal_directions() {
+    let (mut x, labels) = samples();
+    x.iter_mut().for_each(|x| *x += 10.0);
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    for objective in [Objective::cross_entropy(), Objective::hinge(1.0)] {
+        let objective = objective.with_l2(1e-2);
+        let run = |principal: usize, batch: &Batch<'_, f32>| {
+            let sgd = Sgd { batch_size: 10, learning_rate: 0.03, principal, ..Sgd::default() };
+            let mut model = LinearModel::zeros(C, D);
+            sgd.fit(&mut Evaluator::new(objective), &mut model, batch, go_on).unwrap().progress
+        };
+        let solver = Lbfgs { max_iterations: 2000, relative_decrease: 0.0, ..Lbfgs::default() };
+        let mut model = LinearModel::zeros(C, D);
+        let optimum =
+            solver.fit(&mut Evaluator::new(objective), &mut model, &batch, go_on).unwrap();
+        let best = optimum.progress.objective;
+        let (plain, damped) = (run(0, &batch).objective, run(2, &batch).objective);
+        assert!(damped < 1.02 * best, "{damped}, {best} at best");
+        assert!(plain > 1.1 * best, "{plain} without, {best} at best: not what is to be shown");
+        // As many directions as there are, and more.
+        for many in [D + 1, 100] {
+            let many = run(many, &batch).objective;
+            assert!(many < 1.02 * best, "{many}, {best} at best");
+        }
+    }
+}
+
+/// Where there is no direction, or none that numbers can tell, steps are what they are without.
+#[test]
+fn no_principal_directions() {
+    let (samples, labels) = samples();
+    let objective = Objective::hinge(1.0);
+    let scaled = |factor: f32| samples.iter().map(|x| factor * x).collect::<Vec<f32>>();
+    for (features, epochs) in [(scaled(0.0), 3), (scaled(1e25), 1)] {
+        let run = |principal: usize| {
+            let batch = Batch::new(MatrixView::new(&features, N, D).unwrap(), &labels).unwrap();
+            let sgd = Sgd { epochs, learning_rate: 1e-30, principal, ..Sgd::default() };
+            let mut model = LinearModel::zeros(C, D);
+            sgd.fit(&mut Evaluator::new(objective), &mut model, &batch, go_on).unwrap();
+            model
+        };
+        assert!(run(0).weights().iter().all(|w| w.is_finite()));
+        assert_eq!(run(8).weights(), run(0).weights());
+    }
+}
+
 /// An epoch can be long: the callback ends it after a step.
 #[test]
 fn sgd_stops_within_an_epoch() {

@@ -62,10 +62,16 @@ impl<T: Scalar> Sample<T> {
             return Some((None, Self::gather(batch, 0..n)));
         }
         let every_second = |first: usize| {
-            let place = |i| (i as u128 * n as u128 / (2 * size) as u128) as usize;
-            Self::gather(batch, (first..2 * size).step_by(2).map(place))
+            Self::gather(batch, (first..2 * size).step_by(2).map(|i| place(i, 2 * size, n)))
         };
         Some((Some(every_second(0)), every_second(1)))
+    }
+
+    /// At most so many samples, spread evenly.
+    pub(super) fn spread(batch: &Batch<'_, T>, most: usize) -> Self {
+        let n = batch.n_samples();
+        let size = most.min(n);
+        Self::gather(batch, (0..size).map(|i| place(i, size, n)))
     }
 
     fn gather(batch: &Batch<'_, T>, samples: impl Iterator<Item = usize>) -> Self {
@@ -83,6 +89,18 @@ impl<T: Scalar> Sample<T> {
         Self { features, n_features: batch.n_features(), labels, weights }
     }
 
+    /// The rows with a 1 behind each, times the square root of its weight.
+    pub(super) fn with_ones(&self) -> Vec<f32> {
+        let d = self.n_features;
+        let mut rows = Vec::with_capacity(self.labels.len() * (d + 1));
+        for (i, row) in self.features.chunks_exact(d).enumerate() {
+            let root = self.weights.as_ref().map_or(1.0, |weights| weights[i].to_f64().sqrt());
+            rows.extend(row.iter().map(|x| (root * x.to_f64()) as f32));
+            rows.push(root as f32);
+        }
+        rows
+    }
+
     /// As a batch.
     ///
     /// # Errors
@@ -92,6 +110,11 @@ impl<T: Scalar> Sample<T> {
         let batch = Batch::new(MatrixView::new(&self.features, n, self.n_features)?, &self.labels)?;
         self.weights.as_ref().map_or(Ok(batch), |weights| batch.with_sample_weights(weights))
     }
+}
+
+/// Where the `i`-th of `size` samples is, spread evenly over `n`.
+fn place(i: usize, size: usize, n: usize) -> usize {
+    (i as u128 * n as u128 / size as u128) as usize
 }
 
 impl Curvature {

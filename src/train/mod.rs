@@ -28,6 +28,7 @@
 mod cholesky;
 mod curvature;
 mod lbfgs;
+mod principal;
 mod sgd;
 mod validation;
 

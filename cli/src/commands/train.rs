@@ -70,7 +70,8 @@ pub(super) struct Train {
     #[arg(long, default_value_t = 256, value_parser = positive)]
     batch_size: usize,
     /// Length of the first steps of SGD
-    #[arg(long, default_value_t = 0.05, value_parser = non_negative, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = Sgd::default().learning_rate,
+          value_parser = non_negative, allow_negative_numbers = true)]
     learning_rate: f64,
     /// How the steps of SGD become shorter
     #[arg(long, value_enum, default_value_t = ScheduleName::Cosine)]
@@ -81,6 +82,9 @@ pub(super) struct Train {
     /// Nesterov's momentum
     #[arg(long)]
     nesterov: bool,
+    /// Directions in which the features vary most, along which SGD takes shorter steps
+    #[arg(long, value_name = "NUMBER", default_value_t = Sgd::default().principal)]
+    principal: usize,
     /// Answer with the average of the iterates of SGD
     #[arg(long)]
     average: bool,
@@ -411,6 +415,7 @@ impl Train {
                 },
                 momentum: self.momentum,
                 nesterov: self.nesterov,
+                principal: self.principal,
                 average: self.average,
                 seed: self.seed,
             }
