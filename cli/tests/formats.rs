@@ -120,6 +120,54 @@ fn every_format_makes_the_same_model() {
 }
 
 /// The model that is saved takes the features as they were, by every command.
+/// Features that take up twice the memory that the program may have: `f32` are read where they are in the file,
+/// others are converted piece by piece.
+#[test]
+#[cfg(target_os = "linux")]
+fn files_larger_than_memory() {
+    use std::io::{BufWriter, Write};
+    const ROWS: usize = 250_000;
+    const LIMIT_KIB: usize = 100 << 10;
+    let folder = folder();
+    let value = |i: usize| if i % 10 == i / 10 % 2 { 1.0 } else { (i % 7) as f32 / 10.0 };
+    let labels: Vec<u8> = (0..ROWS).map(|i| (i % 2) as u8).collect();
+    let labels = write(&folder, "labels.npy", npy("|u1", "(250000,)", &labels));
+    for (element, cols) in [("<f4", 200), ("<f8", 100)] {
+        let path = folder.path().join("large.npy");
+        let mut file = BufWriter::new(fs::File::create(&path).unwrap());
+        file.write_all(&npy(element, &format!("({ROWS}, {cols})"), &[])).unwrap();
+        let row = |i: usize| (0..cols).map(move |l| value(10 * i + l));
+        let bytes = |i: usize| match element {
+            "<f4" => row(i).flat_map(f32::to_le_bytes).collect::<Vec<u8>>(),
+            _ => row(i).flat_map(|x| f64::from(x).to_le_bytes()).collect(),
+        };
+        // Rows of each label, again and again.
+        let both = [bytes(0), bytes(1)].concat();
+        (0..ROWS / 2).for_each(|_| file.write_all(&both).unwrap());
+        drop(file);
+        assert!(fs::metadata(&path).unwrap().len() > 190 << 20);
+
+        // Of the memory of the program itself; a mapped file is none of it.
+        let run = |more: &str| {
+            let script = format!(
+                "ulimit -d {LIMIT_KIB} && exec {} train --json --max-iter 5 --threads 2 {more} \
+                 --data {} --labels {labels}",
+                env!("CARGO_BIN_EXE_softmargin"),
+                path.display()
+            );
+            std::process::Command::new("bash").args(["-c", &script]).output().unwrap()
+        };
+        let output = run("--max-memory 0");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{element}: {stderr}");
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(object["train_accuracy"], 1.0, "{element}");
+        // Held out samples are looked up in no order, so that all features are brought into memory.
+        let output = run("--standardize --validation 0.5 --max-memory 1000000");
+        assert!(!output.status.success(), "{element}: the limit is none");
+    }
+}
+
 #[test]
 fn scaling_is_folded_into_the_model() {
     let files = Files::new();
