@@ -47,6 +47,8 @@ pub struct Problem<T> {
     pub c: usize,
     pub stride: usize,
     pub x: Vec<T>,
+    /// The same column by column.
+    pub columns: Vec<T>,
     pub labels: Vec<u32>,
     pub sample_weights: Option<Vec<T>>,
     pub selection: Option<Vec<u32>>,
@@ -128,6 +130,12 @@ impl<T: Scalar> Problem<T> {
                 None => x[place / d * stride + place % d] = special(kind),
             }
         }
+        let col_stride = rows + stride - d;
+        let mut columns = vec![padding; (d - 1) * col_stride + rows];
+        for place in 0..rows * d {
+            let (row, col) = (place / d, place % d);
+            columns[col * col_stride + row] = x[row * stride + col];
+        }
         let mut labels: Vec<u32> = (0..rows).map(|_| random.below(c) as u32).collect();
         if let Some((place, label)) = spec.bad_label {
             labels[usize::from(place) % rows] = label;
@@ -143,11 +151,21 @@ impl<T: Scalar> Problem<T> {
             std::iter::once(0).chain(others).collect()
         });
         let model = LinearModel::from_parameters(c, d, parameters).unwrap();
-        Self { rows, d, c, stride, x, labels, sample_weights, selection, model }
+        Self { rows, d, c, stride, x, columns, labels, sample_weights, selection, model }
     }
 
     pub fn batch(&self) -> Batch<'_, T> {
-        let x = MatrixView::with_row_stride(&self.x, self.rows, self.d, self.stride).unwrap();
+        self.batch_of(MatrixView::with_row_stride(&self.x, self.rows, self.d, self.stride).unwrap())
+    }
+
+    pub fn column_major_batch(&self) -> Batch<'_, T> {
+        let stride = self.rows + self.stride - self.d;
+        self.batch_of(
+            MatrixView::with_col_stride(&self.columns, self.rows, self.d, stride).unwrap(),
+        )
+    }
+
+    fn batch_of<'a>(&'a self, x: MatrixView<'a, T>) -> Batch<'a, T> {
         let mut batch = Batch::new(x, &self.labels).unwrap();
         if let Some(weights) = &self.sample_weights {
             batch = batch.with_sample_weights(weights).unwrap();
@@ -256,6 +274,17 @@ pub fn tolerance<T: Scalar>() -> f64 {
     if size_of::<T>() == 4 { 1e-6 } else { 2e-14 }
 }
 
+/// A sum in which many small terms beside a large one are not lost (Neumaier's).
+fn sum(terms: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut lost) = (0.0_f64, 0.0);
+    for term in terms {
+        let next = sum + term;
+        lost += if sum.abs() >= term.abs() { (sum - next) + term } else { (term - next) + sum };
+        sum = next;
+    }
+    sum + lost
+}
+
 /// Evaluates, and holds the result to the contract.
 pub fn check<T: Scalar>(evaluator: &mut Evaluator<T>, problem: &Problem<T>) {
     let objective = evaluator.objective();
@@ -265,6 +294,16 @@ pub fn check<T: Scalar>(evaluator: &mut Evaluator<T>, problem: &Problem<T>) {
     let batch = problem.batch();
     let result = evaluator.loss_and_gradient(&problem.model, &batch, &mut gradient);
     let isa = evaluator.isa();
+    let mut by_columns = problem.model.clone();
+    let columns =
+        evaluator.loss_and_gradient(&problem.model, &problem.column_major_batch(), &mut by_columns);
+    assert_eq!(format!("{columns:?}"), format!("{result:?}"), "{isa}: column-major");
+    if result.is_ok() {
+        let bits = |model: &LinearModel<T>| -> Vec<u64> {
+            model.parameters().iter().map(|value| value.to_f64().to_bits()).collect()
+        };
+        assert_eq!(bits(&by_columns), bits(&gradient), "{isa}: column-major");
+    }
     let loss = match result {
         Err(error) => {
             assert!(!problem.must_succeed(&objective), "{isa}: {error}");
@@ -289,7 +328,7 @@ pub fn check<T: Scalar>(evaluator: &mut Evaluator<T>, problem: &Problem<T>) {
     let mut expected = reference::loss_and_gradient(&plain, &problem.model, &batch);
     let l2 = objective.l2();
     let weights = problem.model.weights();
-    expected.loss += l2 * weights.iter().map(|w| w.to_f64() * w.to_f64()).sum::<f64>();
+    expected.loss += l2 * sum(weights.iter().map(|w| w.to_f64() * w.to_f64()));
     for (slope, weight) in expected.weights.iter_mut().zip(weights) {
         *slope += 2.0 * l2 * weight.to_f64();
     }
