@@ -3,17 +3,21 @@
 //! Computations", section 4.2.6).
 
 use crate::{
+    Isa,
     kernel::{Strided, multiply},
-    simd::prefetch,
+    simd::{Lanes, Run, prefetch},
 };
 
 /// What is left of an entry of the diagonal, at least, relative to it.
 const SMALLEST_PIVOT: f32 = 1e-7;
 
 /// L, in panels of columns: panel p has the columns from `p * WIDTH` on, and the rows from there on.
+///
+/// Rounded to the upper halves of `f32`, as reading them is what takes time. What is done with L is done with what
+/// it was rounded to, always.
 pub(super) struct Cholesky {
     n: usize,
-    panels: Vec<Vec<f32>>,
+    panels: Vec<Vec<u16>>,
 }
 
 const WIDTH: usize = Cholesky::WIDTH;
@@ -55,17 +59,65 @@ impl Cholesky {
             }
             factor_panel(panel, &scales[..columns.len()]);
         }
-        Self { n, panels }
+        let round = |x: f32| (x.to_bits().wrapping_add(0x8000) >> 16) as u16;
+        let panels = panels.into_iter().map(|panel| panel.into_iter().map(round).collect());
+        Self { n, panels: panels.collect() }
     }
 
     /// x ← L⁻¹ x.
-    pub(super) fn solve(&self, x: &mut [f64]) {
-        for (p, panel) in self.panels.iter().enumerate() {
-            let columns = Self::columns(self.n, p);
+    pub(super) fn solve(&self, isa: Isa, x: &mut [f64]) {
+        isa.run(Apply { factor: self, operation: Operation::Solve, x });
+    }
+
+    /// x ← L⁻ᵀ x.
+    pub(super) fn solve_transposed(&self, isa: Isa, x: &mut [f64]) {
+        isa.run(Apply { factor: self, operation: Operation::SolveTransposed, x });
+    }
+
+    /// x ← Lᵀ x.
+    pub(super) fn multiply_transposed(&self, isa: Isa, x: &mut [f64]) {
+        isa.run(Apply { factor: self, operation: Operation::MultiplyTransposed, x });
+    }
+}
+
+/// What is done with L.
+enum Operation {
+    Solve,
+    SolveTransposed,
+    MultiplyTransposed,
+}
+
+/// Plain loops, compiled for the instruction set that they run with. Their order of summation is fixed, and so
+/// their bits are the same with any.
+struct Apply<'a> {
+    factor: &'a Cholesky,
+    operation: Operation,
+    x: &'a mut [f64],
+}
+
+impl Run<f32> for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = f32>>(self, _: L::Proof) {
+        match self.operation {
+            Operation::Solve => self.solve(),
+            Operation::SolveTransposed => self.solve_transposed(),
+            Operation::MultiplyTransposed => self.multiply_transposed(),
+        }
+    }
+}
+
+impl Apply<'_> {
+    #[inline(always)]
+    fn solve(self) {
+        let Self { factor, x, .. } = self;
+        for (p, panel) in factor.panels.iter().enumerate() {
+            let columns = Cholesky::columns(factor.n, p);
             let (head, tail) = x[columns.start..].split_at_mut(columns.len());
             let (diagonal, below) = panel.split_at(columns.len() * WIDTH);
             for (j, row) in diagonal.chunks_exact(WIDTH).enumerate() {
-                head[j] = (head[j] - dot(&row[..j], &head[..j])) / f64::from(row[j]);
+                head[j] = (head[j] - dot(&row[..j], &head[..j])) / widen(row[j]);
             }
             for (x, row) in tail.iter_mut().zip(below.chunks_exact(WIDTH)) {
                 prefetch_ahead(row);
@@ -74,10 +126,11 @@ impl Cholesky {
         }
     }
 
-    /// x ← L⁻ᵀ x.
-    pub(super) fn solve_transposed(&self, x: &mut [f64]) {
-        for (p, panel) in self.panels.iter().enumerate().rev() {
-            let columns = Self::columns(self.n, p);
+    #[inline(always)]
+    fn solve_transposed(self) {
+        let Self { factor, x, .. } = self;
+        for (p, panel) in factor.panels.iter().enumerate().rev() {
+            let columns = Cholesky::columns(factor.n, p);
             let (head, tail) = x[columns.start..].split_at_mut(columns.len());
             let (diagonal, below) = panel.split_at(columns.len() * WIDTH);
             for (x, row) in tail.iter().zip(below.chunks_exact(WIDTH)) {
@@ -85,17 +138,18 @@ impl Cholesky {
                 add_scaled(head, -x, row);
             }
             for (j, row) in diagonal.chunks_exact(WIDTH).enumerate().rev() {
-                head[j] /= f64::from(row[j]);
+                head[j] /= widen(row[j]);
                 let x = head[j];
                 add_scaled(&mut head[..j], -x, row);
             }
         }
     }
 
-    /// x ← Lᵀ x.
-    pub(super) fn multiply_transposed(&self, x: &mut [f64]) {
-        for (p, panel) in self.panels.iter().enumerate() {
-            let columns = Self::columns(self.n, p);
+    #[inline(always)]
+    fn multiply_transposed(self) {
+        let Self { factor, x, .. } = self;
+        for (p, panel) in factor.panels.iter().enumerate() {
+            let columns = Cholesky::columns(factor.n, p);
             let mut sums = [0.0; WIDTH];
             for (i, row) in panel.chunks_exact(WIDTH).enumerate() {
                 add_scaled(&mut sums[..columns.len().min(i + 1)], x[columns.start + i], row);
@@ -136,10 +190,16 @@ fn factor_panel(panel: &mut [f32], diagonal: &[f32]) {
     }
 }
 
+#[inline(always)]
+fn widen(half: u16) -> f64 {
+    f64::from(f32::from_bits(u32::from(half) << 16))
+}
+
 /// Asks for what comes some rows later. The factors of all classes are read once for every evaluation, which
 /// leaves nothing of them in near caches.
-fn prefetch_ahead(row: &[f32]) {
-    for line in (0..WIDTH).step_by(16) {
+#[inline(always)]
+fn prefetch_ahead(row: &[u16]) {
+    for line in (0..WIDTH).step_by(32) {
         prefetch(row.as_ptr().wrapping_add(AHEAD * WIDTH + line));
     }
 }
@@ -148,23 +208,25 @@ fn prefetch_ahead(row: &[f32]) {
 const AHEAD: usize = 16;
 
 /// Σ aᵢ xᵢ over as many as there are of both, in as many sums as keep the processor busy.
-fn dot(a: &[f32], x: &[f64]) -> f64 {
+#[inline(always)]
+fn dot(a: &[u16], x: &[f64]) -> f64 {
     const SUMS: usize = 8;
     let n = a.len().min(x.len());
     let ((a, a_rest), (x, x_rest)) = (a[..n].as_chunks::<SUMS>(), x[..n].as_chunks::<SUMS>());
     let mut sums = [0.0; SUMS];
     for (a, x) in a.iter().zip(x) {
         for i in 0..SUMS {
-            sums[i] += f64::from(a[i]) * x[i];
+            sums[i] += widen(a[i]) * x[i];
         }
     }
-    let rest: f64 = a_rest.iter().zip(x_rest).map(|(a, x)| f64::from(*a) * x).sum();
+    let rest: f64 = a_rest.iter().zip(x_rest).map(|(a, x)| widen(*a) * x).sum();
     sums.iter().sum::<f64>() + rest
 }
 
 /// xᵢ ← xᵢ + f aᵢ.
-fn add_scaled(x: &mut [f64], factor: f64, a: &[f32]) {
+#[inline(always)]
+fn add_scaled(x: &mut [f64], factor: f64, a: &[u16]) {
     for (x, a) in x.iter_mut().zip(a) {
-        *x += factor * f64::from(*a);
+        *x += factor * widen(*a);
     }
 }

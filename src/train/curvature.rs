@@ -8,7 +8,7 @@
 
 use super::cholesky::Cholesky;
 use crate::{
-    Batch, Error, LinearModel, MatrixView, Scalar,
+    Batch, Error, Isa, LinearModel, MatrixView, Scalar,
     kernel::{Strided, multiply},
     parallel::for_each_chunk,
 };
@@ -31,6 +31,7 @@ const NEGLIGIBLE: f64 = 0.05;
 
 /// One factor a class.
 pub(super) struct Curvature {
+    isa: Isa,
     n_features: usize,
     /// The root mean square of each feature and, behind them, of the 1 that goes with the bias.
     scales: Vec<f64>,
@@ -53,7 +54,7 @@ impl<T: Scalar> Sample<T> {
     /// None if there are too few samples for that, too, or if the factors would be too large.
     pub(super) fn pair(n_classes: usize, batch: &Batch<'_, T>) -> Option<(Option<Self>, Self)> {
         let (n, m) = (batch.n_samples(), batch.n_features() + 1);
-        let bytes = m.checked_mul(m)?.checked_mul(n_classes)?.checked_mul(size_of::<f32>())? / 2;
+        let bytes = m.checked_mul(m)?.checked_mul(n_classes)?.checked_mul(size_of::<u16>())? / 2;
         if bytes > MAX_BYTES || n < m {
             return None;
         }
@@ -122,6 +123,7 @@ impl Curvature {
     ///
     /// Takes O(n D² C) for n samples, and O(D³ C).
     pub(super) fn estimate<T: Scalar>(
+        isa: Isa,
         model: &LinearModel<T>,
         sample: &Sample<T>,
         l2: f64,
@@ -178,7 +180,7 @@ impl Curvature {
             factor[0] = Some(Cholesky::factor(m, panels.collect()));
         });
         let factors = factors.into_iter().flatten().collect();
-        Ok(Self { n_features: d, scales, factors })
+        Ok(Self { isa, n_features: d, scales, factors })
     }
 
     /// From W and b, in their order, to coordinates, class by class.
@@ -220,9 +222,9 @@ impl Curvature {
         by_class
     }
 
-    fn for_each_class(&self, by_class: &mut [f64], f: impl Fn(&Cholesky, &mut [f64]) + Sync) {
+    fn for_each_class(&self, by_class: &mut [f64], f: impl Fn(&Cholesky, Isa, &mut [f64]) + Sync) {
         let m = self.n_features + 1;
-        for_each_chunk(by_class, m, |class, values| f(&self.factors[class], values));
+        for_each_chunk(by_class, m, |class, values| f(&self.factors[class], self.isa, values));
     }
 }
 

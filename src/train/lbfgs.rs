@@ -208,7 +208,9 @@ impl Fit<'_> {
         if stop_reason.is_none() && to_measure.batch().is_ok() {
             set(&mut cost.model, &self.best.parameters);
             cost.last = None;
-            cost.curvature = Curvature::estimate(&cost.model, &to_measure, objective.l2()).ok();
+            cost.curvature =
+                Curvature::estimate(cost.evaluator.isa(), &cost.model, &to_measure, objective.l2())
+                    .ok();
         }
         Ok(stop_reason)
     }
