@@ -25,7 +25,7 @@ pub struct Lbfgs {
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this: SciPy's `ftol`.
     pub relative_decrease: f64,
     /// Learn the curvature of cross-entropy from a sample first, which saves most of the iterations. Takes
-    /// C (D + 1)² / 2 numbers of memory, and is left out where those are more than 128 MiB, where there are fewer
+    /// C (D + 1)² bytes of memory, and is left out where those are more than 128 MiB, where there are fewer
     /// samples than features, and for the hinge loss, which has none.
     pub curvature: bool,
 }
