@@ -316,22 +316,29 @@ fn shorter_steps_along_principal_directions() {
     }
 }
 
-/// Where there is no direction, or none that numbers can tell, steps are what they are without.
+/// Whatever the unit of the features, with steps to match; where they do not vary, the bias is still learnt.
 #[test]
-fn no_principal_directions() {
+fn principal_directions_at_the_limits() {
     let (samples, labels) = samples();
-    let objective = Objective::hinge(1.0);
-    let scaled = |factor: f32| samples.iter().map(|x| factor * x).collect::<Vec<f32>>();
-    for (features, epochs) in [(scaled(0.0), 3), (scaled(1e25), 1)] {
-        let run = |principal: usize| {
-            let batch = Batch::new(MatrixView::new(&features, N, D).unwrap(), &labels).unwrap();
-            let sgd = Sgd { epochs, learning_rate: 1e-30, principal, ..Sgd::default() };
-            let mut model = LinearModel::zeros(C, D);
-            sgd.fit(&mut Evaluator::new(objective), &mut model, &batch, go_on).unwrap();
-            model
-        };
-        assert!(run(0).weights().iter().all(|w| w.is_finite()));
-        assert_eq!(run(8).weights(), run(0).weights());
+    let labels: Vec<u32> = labels.iter().map(|label| u32::from(*label == 0)).collect();
+    let run = |factor: f32, learning_rate: f64, principal: usize| {
+        let features: Vec<f32> = samples.iter().map(|x| factor * x).collect();
+        let batch = Batch::new(MatrixView::new(&features, N, D).unwrap(), &labels).unwrap();
+        let sgd = Sgd { batch_size: 10, learning_rate, principal, ..Sgd::default() };
+        let mut model = LinearModel::zeros(2, D);
+        let mut evaluator = Evaluator::new(Objective::cross_entropy());
+        sgd.fit(&mut evaluator, &mut model, &batch, go_on).unwrap().progress.objective
+    };
+    let expected = run(1.0, 0.03, 3);
+    assert!(expected < 0.45, "{expected}");
+    // That of guessing by the shares, a quarter and three quarters.
+    let guessing = 0.5623;
+    for principal in [0, 3] {
+        let constant = run(0.0, 0.03, principal);
+        assert!((constant - guessing).abs() < 1e-3, "{constant}");
+        // Steps that suit the weights leave the bias where it is.
+        let large = run(1e15, 0.03e-30, principal);
+        assert!(large < 0.95 * guessing, "{large}");
     }
 }
 

@@ -90,16 +90,20 @@ impl<T: Scalar> Sample<T> {
         Self { features, n_features: batch.n_features(), labels, weights }
     }
 
-    /// The rows with a 1 behind each, times the square root of its weight.
-    pub(super) fn with_ones(&self) -> Vec<f32> {
-        let d = self.n_features;
-        let mut rows = Vec::with_capacity(self.labels.len() * (d + 1));
-        for (i, row) in self.features.chunks_exact(d).enumerate() {
-            let root = self.weights.as_ref().map_or(1.0, |weights| weights[i].to_f64().sqrt());
-            rows.extend(row.iter().map(|x| (root * x.to_f64()) as f32));
-            rows.push(root as f32);
+    /// The mean of the features, and the rows without it, times the square root of their weight.
+    pub(super) fn centered(&self) -> (Vec<f64>, Vec<f64>) {
+        let weight = |i: usize| self.weights.as_ref().map_or(1.0, |weights| weights[i].to_f64());
+        let total: f64 = (0..self.labels.len()).map(weight).sum();
+        let mut mean = vec![0.0; self.n_features];
+        for (i, row) in self.features.chunks_exact(self.n_features).enumerate() {
+            mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += weight(i) / total * x.to_f64());
         }
-        rows
+        let mut rows = Vec::with_capacity(self.features.len());
+        for (i, row) in self.features.chunks_exact(self.n_features).enumerate() {
+            let root = weight(i).sqrt();
+            rows.extend(row.iter().zip(&mean).map(|(x, mean)| root * (x.to_f64() - mean)));
+        }
+        (mean, rows)
     }
 
     /// As a batch.

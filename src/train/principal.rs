@@ -3,8 +3,7 @@
 //! must be so short that it does not overshoot there. Taking shorter steps along a few directions lets all the
 //! others be longer.
 //!
-//! Features are taken from their mean, as if it were part of the bias: the mean would be a direction, too, and
-//! nothing but the bias depends on it.
+//! Features are taken from their mean, as if that were part of the bias, on which nothing else depends then.
 //!
 //! The directions are the first eigenvectors of the second moments, by orthogonal iteration (Golub and Van
 //! Loan, "Matrix Computations", section 8.2.4).
@@ -29,7 +28,7 @@ const ITERATIONS: usize = 8;
 pub(super) struct Principal {
     /// Of each feature.
     mean: Vec<f64>,
-    /// Orthonormal rows of D + 1: the bias is one feature more, always 1.
+    /// Orthonormal rows of D.
     directions: Vec<f32>,
     shares: Vec<f32>,
 }
@@ -38,19 +37,20 @@ impl Principal {
     /// The first `k` directions, half of all at most. Along each the steps become so short as if the features
     /// varied there no more than in the last one, or than in the average one of those that are left.
     ///
-    /// None where there are no such directions: the features are zero, or their squares are not finite.
+    /// None where there are no such directions: the features do not vary, or more than numbers can tell.
     ///
     /// Takes O(k D) for each of some thousand samples.
     pub(super) fn of<T: Scalar>(batch: &Batch<'_, T>, k: usize) -> Option<Self> {
-        let width = batch.n_features() + 1;
-        let mut samples = Sample::spread(batch, SAMPLES).with_ones();
-        let mean = subtract_mean(&mut samples, width);
+        let width = batch.n_features();
+        let (mean, samples) = Sample::spread(batch, SAMPLES).centered();
         let (n, k) = (samples.len() / width, k.min(width / 2));
-        let rows = Strided::rows(&samples, width);
-        let total: f64 = samples.iter().map(|x| f64::from(*x).powi(2)).sum();
+        let total: f64 = samples.iter().map(|x| x * x).sum();
         if !(total > 0.0 && total.is_finite()) || k == 0 {
             return None;
         }
+        // The eigenvalues add up to 1, whatever the unit of the features.
+        let samples: Vec<f32> = samples.iter().map(|x| (x / total.sqrt()) as f32).collect();
+        let rows = Strided::rows(&samples, width);
 
         let mut random = Xoshiro256PlusPlus::seed_from_u64(0);
         let mut directions: Vec<f32> = (0..k * width)
@@ -66,7 +66,7 @@ impl Principal {
         }
         // What is left of a direction of length one is as long as its eigenvalue.
         let lengths = orthonormalize(&mut directions, width);
-        let left = (total - lengths.iter().sum::<f64>()) / (width - k) as f64;
+        let left = (1.0 - lengths.iter().sum::<f64>()) / (width - k) as f64;
         let last = lengths.iter().copied().fold(f64::INFINITY, f64::min).max(left);
         let shares = lengths.iter().map(|length| (1.0 - last / length).max(0.0) as f32).collect();
         Some(Self { mean, directions, shares })
@@ -74,48 +74,27 @@ impl Principal {
 
     /// Makes a step of a gradient by W and b, in their order.
     pub(super) fn damp(&self, gradient: &mut [f64]) {
-        let (d, m, k) = (self.mean.len(), self.mean.len() + 1, self.shares.len());
-        let c = gradient.len() / m;
+        let (d, k) = (self.mean.len(), self.shares.len());
+        let c = gradient.len() / (d + 1);
         let (weights, bias) = gradient.split_at_mut(c * d);
-        let mut rows = Vec::with_capacity(c * m);
         for (weights, bias) in weights.chunks_exact_mut(d).zip(&*bias) {
             weights.iter_mut().zip(&self.mean).for_each(|(slope, mean)| *slope -= bias * mean);
-            rows.extend(weights.iter().chain([bias]).map(|slope| *slope as f32));
         }
-        let directions = Strided::rows(&self.directions, m);
+        let mut rows: Vec<f32> = weights.iter().map(|slope| *slope as f32).collect();
+        let directions = Strided::rows(&self.directions, d);
         let mut along = vec![0.0; c * k];
         let across = directions.transposed();
-        multiply([c, m, k], 1.0, Strided::rows(&rows, m), across, 0.0, &mut along, k);
+        multiply([c, d, k], 1.0, Strided::rows(&rows, d), across, 0.0, &mut along, k);
         for along in along.chunks_exact_mut(k) {
             along.iter_mut().zip(&self.shares).for_each(|(along, share)| *along *= share);
         }
-        multiply([c, k, m], 1.0, Strided::rows(&along, k), directions, 0.0, &mut rows, m);
-        let parts = rows.chunks_exact(m);
-        for ((weights, bias), part) in weights.chunks_exact_mut(d).zip(bias).zip(parts) {
-            *bias -= f64::from(part[d]);
-            for ((step, part), mean) in weights.iter_mut().zip(part).zip(&self.mean) {
-                *step -= f64::from(*part);
-                *bias -= *step * mean;
-            }
+        multiply([c, k, d], 1.0, Strided::rows(&along, k), directions, 0.0, &mut rows, d);
+        weights.iter_mut().zip(&rows).for_each(|(step, part)| *step -= f64::from(*part));
+        // What the mean is multiplied by goes to the bias.
+        for (weights, bias) in weights.chunks_exact(d).zip(bias) {
+            *bias -= weights.iter().zip(&self.mean).map(|(step, mean)| step * mean).sum::<f64>();
         }
     }
-}
-
-/// Subtracts the mean of rows whose last element is the square root of their weight, times that.
-fn subtract_mean(rows: &mut [f32], width: usize) -> Vec<f64> {
-    let mut mean = vec![0.0; width - 1];
-    let mut total = 0.0;
-    for row in rows.chunks_exact(width) {
-        let root = f64::from(row[width - 1]);
-        total += root * root;
-        mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += root * f64::from(*x));
-    }
-    mean.iter_mut().for_each(|mean| *mean /= total);
-    for row in rows.chunks_exact_mut(width) {
-        let root = f64::from(row[width - 1]);
-        row.iter_mut().zip(&mean).for_each(|(x, mean)| *x -= (root * mean) as f32);
-    }
-    mean
 }
 
 /// Makes rows orthogonal to those before them, and of length one; returns the lengths that they had by then.
