@@ -64,26 +64,20 @@ impl Cholesky {
         Self { n, panels: panels.collect() }
     }
 
-    /// x ← L⁻¹ x.
-    pub(super) fn solve(&self, isa: Isa, x: &mut [f64]) {
-        isa.run(Apply { factor: self, operation: Operation::Solve, x });
-    }
-
-    /// x ← L⁻ᵀ x.
-    pub(super) fn solve_transposed(&self, isa: Isa, x: &mut [f64]) {
-        isa.run(Apply { factor: self, operation: Operation::SolveTransposed, x });
-    }
-
-    /// x ← Lᵀ x.
-    pub(super) fn multiply_transposed(&self, isa: Isa, x: &mut [f64]) {
-        isa.run(Apply { factor: self, operation: Operation::MultiplyTransposed, x });
+    /// Does `operation` to `x`.
+    pub(super) fn apply(&self, isa: Isa, operation: Operation, x: &mut [f64]) {
+        isa.run(Apply { factor: self, operation, x });
     }
 }
 
 /// What is done with L.
-enum Operation {
+#[derive(Clone, Copy)]
+pub(super) enum Operation {
+    /// x ← L⁻¹ x.
     Solve,
+    /// x ← L⁻ᵀ x.
     SolveTransposed,
+    /// x ← Lᵀ x.
     MultiplyTransposed,
 }
 

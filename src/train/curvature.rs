@@ -6,7 +6,7 @@
 //! L Lᵀ for each class, and a solver that works on Lᵀ w instead of w finds a function as round as these
 //! blocks are true: L-BFGS needs tens of iterations then where it would need hundreds.
 
-use super::cholesky::Cholesky;
+use super::cholesky::{Cholesky, Operation};
 use crate::{
     Batch, Error, Isa, LinearModel, MatrixView, Scalar,
     kernel::{Strided, multiply},
@@ -190,7 +190,7 @@ impl Curvature {
     /// From W and b, in their order, to coordinates, class by class.
     pub(super) fn coordinates(&self, parameters: &[f64]) -> Vec<f64> {
         let mut coordinates = self.by_class(parameters, |value, scale| value * scale);
-        self.for_each_class(&mut coordinates, Cholesky::multiply_transposed);
+        self.for_each_class(&mut coordinates, Operation::MultiplyTransposed);
         coordinates
     }
 
@@ -198,7 +198,7 @@ impl Curvature {
     pub(super) fn parameters(&self, coordinates: &[f64]) -> Vec<f64> {
         let (d, m) = (self.n_features, self.n_features + 1);
         let mut solved = coordinates.to_vec();
-        self.for_each_class(&mut solved, Cholesky::solve_transposed);
+        self.for_each_class(&mut solved, Operation::SolveTransposed);
         let mut parameters = Vec::with_capacity(solved.len());
         for class in solved.chunks_exact(m) {
             parameters
@@ -211,7 +211,7 @@ impl Curvature {
     /// From the gradient by W and b to the gradient by the coordinates.
     pub(super) fn gradient(&self, gradient: &[f64]) -> Vec<f64> {
         let mut by_coordinates = self.by_class(gradient, |slope, scale| slope / scale);
-        self.for_each_class(&mut by_coordinates, Cholesky::solve);
+        self.for_each_class(&mut by_coordinates, Operation::Solve);
         by_coordinates
     }
 
@@ -226,9 +226,11 @@ impl Curvature {
         by_class
     }
 
-    fn for_each_class(&self, by_class: &mut [f64], f: impl Fn(&Cholesky, Isa, &mut [f64]) + Sync) {
+    fn for_each_class(&self, by_class: &mut [f64], operation: Operation) {
         let m = self.n_features + 1;
-        for_each_chunk(by_class, m, |class, values| f(&self.factors[class], self.isa, values));
+        for_each_chunk(by_class, m, |class, values| {
+            self.factors[class].apply(self.isa, operation, values);
+        });
     }
 }
 

@@ -42,10 +42,14 @@ impl Principal {
     /// Takes O(k D) for each of some thousand samples.
     pub(super) fn of<T: Scalar>(batch: &Batch<'_, T>, k: usize) -> Option<Self> {
         let width = batch.n_features();
+        let k = k.min(width / 2);
+        if k == 0 {
+            return None;
+        }
         let (mean, samples) = Sample::spread(batch, SAMPLES).centered();
-        let (n, k) = (samples.len() / width, k.min(width / 2));
+        let n = samples.len() / width;
         let total: f64 = samples.iter().map(|x| x * x).sum();
-        if !(total > 0.0 && total.is_finite()) || k == 0 {
+        if !(total > 0.0 && total.is_finite()) {
             return None;
         }
         // The eigenvalues add up to 1, whatever the unit of the features.
