@@ -1,5 +1,6 @@
 //! The speed of one evaluation of the loss and its gradient, in the steady state: every shape × loss ×
-//! instruction set, on one thread and on all.
+//! instruction set, on one thread and on all; and, with the best one on all, of column-major features, whose
+//! names end with `columns`.
 //!
 //! `cargo bench --bench evaluation` runs them all; `cargo bench --bench evaluation -- images/hinge` those
 //! whose name contains the text. Names are `shape/loss/instructions/threads`. Throughput is in samples a
@@ -60,8 +61,14 @@ fn evaluations(
     let labels: Vec<u32> = (0..n).map(|_| ((uniform() + 0.5) * c as f32) as u32).collect();
     let mut model = LinearModel::<f32>::zeros(c, d);
     model.weights_mut().iter_mut().for_each(|w| *w = 0.05 * uniform());
+    let mut columns = vec![0.0; n * d];
+    for (i, row) in features.chunks_exact(d).enumerate() {
+        columns[i..].iter_mut().step_by(n).zip(row).for_each(|(to, x)| *to = *x);
+    }
     let features = MatrixView::new(&features, n, d).expect("a matrix");
     let batch = Batch::new(features, &labels).expect("a batch");
+    let columns = MatrixView::column_major(&columns, n, d).expect("a matrix");
+    let columns = Batch::new(columns, &labels).expect("a batch");
     let mut gradient = LinearModel::zeros(c, d);
 
     for (loss, objective) in
@@ -70,21 +77,26 @@ fn evaluations(
         let mut group = criterion.benchmark_group(format!("{name}/{loss}"));
         let flop = 4 * n as u64 * d as u64 * c as u64;
         group.throughput(Throughput::ElementsAndBytes { elements: n as u64, bytes: flop });
-        for isa in Isa::available() {
-            for pool in pools {
-                let mut evaluator = Evaluator::new(objective.with_l2(1e-4)).with_isa(isa);
-                let id = BenchmarkId::new(isa.name(), pool.current_num_threads());
-                group.bench_function(id, |bencher| {
-                    pool.install(|| {
-                        bencher.iter(|| {
-                            evaluator
-                                .loss_and_gradient(&model, &batch, &mut gradient)
-                                .expect("an evaluation")
-                        });
+        let mut bench = |isa: Isa, pool: &ThreadPool, batch: &Batch<'_, f32>, id: BenchmarkId| {
+            let mut evaluator = Evaluator::new(objective.with_l2(1e-4)).with_isa(isa);
+            group.bench_function(id, |bencher| {
+                pool.install(|| {
+                    bencher.iter(|| {
+                        evaluator
+                            .loss_and_gradient(&model, batch, &mut gradient)
+                            .expect("an evaluation")
                     });
                 });
+            });
+        };
+        for isa in Isa::available() {
+            for pool in pools {
+                bench(isa, pool, &batch, BenchmarkId::new(isa.name(), pool.current_num_threads()));
             }
         }
+        let (isa, pool) = (Isa::detect(), &pools[pools.len() - 1]);
+        let id = format!("{}/{}", isa.name(), pool.current_num_threads());
+        bench(isa, pool, &columns, BenchmarkId::new(id, "columns"));
         group.finish();
     }
 }

@@ -128,7 +128,7 @@ impl<T: Scalar> Evaluator<T> {
     ) -> Result<(), Error> {
         model.check_features(batch.n_features())?;
         let (n, c, d) = (batch.n_samples(), model.n_classes(), model.n_features());
-        let path = Path::of(c);
+        let path = Path::of(batch, c);
         let rows = path.block_rows::<T>(d);
         let sharing = Sharing::new(path, c, d);
         let partition = Partition::new(n, c, d);

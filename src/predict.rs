@@ -4,7 +4,7 @@ use crate::{
     Error, Isa, LinearModel, MatrixView, Scalar,
     buffer::Buffer,
     diagnose,
-    kernel::{Pack, PackedWeights, Path, RowBlock, copy_rows, copy_stride, direct},
+    kernel::{ColumnBlock, Pack, PackedWeights, Path, RowBlock, columns, direct},
     parallel::for_each_chunk,
     simd::{Lanes, Run},
 };
@@ -22,8 +22,9 @@ pub(crate) fn scores<T: Scalar>(
 
     let isa = Isa::detect();
     let mut weights = PackedWeights::default();
-    T::pack(isa, Pack { path: Path::Direct, weights: &mut weights, model });
-    let rows = Path::Direct.block_rows::<T>(x.cols());
+    let path = Path::unpacked(x);
+    T::pack(isa, Pack { path, weights: &mut weights, model });
+    let rows = path.block_rows::<T>(x.cols());
     for_each_chunk(&mut scores, rows * c, |i, scores| {
         T::score_block(isa, ScoreBlock { weights: &weights, x, first: i * rows, scores });
     });
@@ -53,21 +54,19 @@ impl<T: Scalar> Run<T> for ScoreBlock<'_, T> {
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
         let c = self.weights.n_classes();
         let n = self.scores.len() / c;
-        let stride = Path::Direct.block_rows::<T>(self.x.cols());
-        let mut offsets = vec![0; stride];
+        let (path, range) = (Path::unpacked(self.x), self.first..self.first + n);
+        let stride = path.block_rows::<T>(self.x.cols());
         let mut by_class = Buffer::default();
         by_class.resize(c * stride);
-        let (mut x, mut range) = (self.x, self.first..self.first + n);
-        let mut copy = Vec::new();
-        if x.col_stride() != 1 {
-            let (d, stride) = (x.cols(), copy_stride(x.cols()));
-            copy.resize(n * stride, T::default());
-            copy_rows::<L>(proof, x, range, &mut copy, stride);
-            x = MatrixView::with_row_stride(&copy, n, d, stride).expect("n rows");
-            range = 0..n;
+        let target = by_class.as_mut_slice();
+        if path == Path::Columns {
+            let block = ColumnBlock::of_matrix(self.x, range);
+            columns::scores::<L>(proof, &block, self.weights, target, stride);
+        } else {
+            let mut offsets = vec![0; stride];
+            let block = RowBlock::of_matrix(self.x, range, &mut offsets);
+            direct::scores::<L>(proof, &block, self.weights, target, stride);
         }
-        let rows = RowBlock::of_matrix(x, range, &mut offsets);
-        direct::scores::<L>(proof, &rows, self.weights, by_class.as_mut_slice(), stride);
         for (i, scores) in self.scores.chunks_exact_mut(c).enumerate() {
             let of_row = by_class.as_slice()[i..].iter().step_by(stride);
             scores.iter_mut().zip(of_row).for_each(|(score, s)| *score = *s);

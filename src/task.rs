@@ -6,8 +6,8 @@ use crate::{
     buffer::Buffer,
     diagnose,
     kernel::{
-        Layout, MAX_LANES, PackedWeights, Path, RowBlock, copy_rows, copy_selected_rows,
-        copy_stride, direct,
+        Block, ColumnBlock, Layout, MAX_LANES, PackedWeights, Path, RowBlock, columns,
+        copy_selected_rows, copy_stride, direct,
         packed::{self, ListRows, RowLists},
     },
     loss::EvaluateLoss,
@@ -21,8 +21,8 @@ use core::ops::Range;
 pub(crate) struct Task<T> {
     offsets: Vec<usize>,
     classes: Vec<u32>,
-    /// The rows of the block at hand, if X is column-major.
-    rows_of_columns: Buffer<T>,
+    /// The rows of the block at hand, if they are selected from a column-major X.
+    gathered: Buffer<T>,
     panels: Buffer<T>,
     scores: Buffer<T>,
     labels: Buffer<T>,
@@ -57,10 +57,10 @@ impl<T: Scalar> Task<T> {
         let (c, d) = (pass.model.n_classes(), pass.model.n_features());
         let rows = pass.path.block_rows::<T>(d);
         self.offsets.resize(2 * rows, 0);
-        let column_major = pass.batch.features().col_stride() != 1;
-        self.rows_of_columns.resize(if column_major { rows * copy_stride(d) } else { 0 });
+        let gathers = pass.batch.features().col_stride() != 1 && pass.batch.selection().is_some();
+        self.gathered.resize(if gathers { rows * copy_stride(d) } else { 0 });
         match pass.path {
-            Path::Direct => self.scores.resize(c * rows),
+            Path::Direct | Path::Columns => self.scores.resize(c * rows),
             Path::Packed => {
                 self.panels.resize((d + packed::MAX_WIDTH) * rows);
                 self.scores.resize((c + packed::MAX_WIDTH) * rows);
@@ -177,28 +177,35 @@ impl<T: Scalar> Task<T> {
         }
 
         let x = batch.features();
-        let rows = if x.col_stride() == 1 {
-            RowBlock::of_batch(batch, first..first + n, end, &mut self.offsets)
+        let block = if x.col_stride() == 1 {
+            Block::Rows(RowBlock::of_batch(batch, first..first + n, end, &mut self.offsets))
+        } else if batch.selection().is_none() {
+            Block::Columns(ColumnBlock::of_matrix(x, first..first + n))
         } else {
-            let (copy, stride) = (self.rows_of_columns.as_mut_slice(), copy_stride(x.cols()));
-            match batch.selection() {
-                None => copy_rows::<L>(proof, x, first..first + n, copy, stride),
-                Some(_) => copy_selected_rows(x, row_of, n, copy, stride),
-            }
+            let (copy, stride) = (self.gathered.as_mut_slice(), copy_stride(x.cols()));
+            copy_selected_rows(x, row_of, n, copy, stride);
             let copy = MatrixView::with_row_stride(copy, n, x.cols(), stride)?;
-            RowBlock::of_matrix(copy, 0..n, &mut self.offsets)
+            Block::Rows(RowBlock::of_matrix(copy, 0..n, &mut self.offsets))
         };
         let block_rows = self.losses.as_slice().len();
         let layout = Layout::of::<L>(pass.path, c, block_rows);
         let scores = &mut self.scores.as_mut_slice()[..layout.len()];
-        match pass.path {
-            Path::Direct => {
-                direct::scores::<L>(proof, &rows, pass.weights, scores, block_rows);
-            }
-            Path::Packed => {
+        match (pass.path, &block) {
+            (Path::Packed, block) => {
                 let panels = self.panels.as_mut_slice();
-                packed::pack_rows::<L>(proof, &rows, panels, block_rows);
+                match block {
+                    Block::Rows(rows) => packed::pack_rows::<L>(proof, rows, panels, block_rows),
+                    Block::Columns(columns) => {
+                        packed::pack_columns::<L>(proof, columns, panels, block_rows);
+                    }
+                }
                 packed::scores::<L>(proof, panels, n, block_rows, pass.weights, scores);
+            }
+            (_, Block::Rows(rows)) => {
+                direct::scores::<L>(proof, rows, pass.weights, scores, block_rows);
+            }
+            (_, Block::Columns(columns)) => {
+                columns::scores::<L>(proof, columns, pass.weights, scores, block_rows);
             }
         }
         if !layout.all_finite(scores, n) {
@@ -250,12 +257,8 @@ impl<T: Scalar> Task<T> {
             layout.swap_labels(scores, &self.classes[..n], labels);
             layout.add_bias_gradient::<L, T>(proof, scores, n, self.bias_gradient.as_mut_slice());
             let (d, dw_stride) = (batch.n_features(), gradient_stride(batch.n_features()));
-            match pass.path {
-                Path::Direct => {
-                    let dw = self.gradient.as_mut_slice();
-                    direct::accumulate::<L>(proof, &rows, scores, block_rows, c, dw, dw_stride);
-                }
-                Path::Packed => {
+            match (pass.path, &block) {
+                (Path::Packed, _) => {
                     self.n_rows = n;
                     if matches!(loss, Loss::Hinge { .. }) {
                         let (ds, stride) = (&*scores, block_rows + 1);
@@ -271,6 +274,14 @@ impl<T: Scalar> Task<T> {
                         packed::accumulate::<L>(proof, &blocks, 0..c, d, target, dw_stride);
                         self.gradient = dw;
                     }
+                }
+                (_, Block::Rows(rows)) => {
+                    let dw = self.gradient.as_mut_slice();
+                    direct::accumulate::<L>(proof, rows, scores, block_rows, c, dw, dw_stride);
+                }
+                (_, Block::Columns(columns)) => {
+                    let dw = self.gradient.as_mut_slice();
+                    columns::accumulate::<L>(proof, columns, scores, block_rows, c, dw, dw_stride);
                 }
             }
         }

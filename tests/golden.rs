@@ -1,6 +1,7 @@
 //! The promise of correctness: against reference values computed exactly and stored with the tests,
 //! the scaled error is at most 1e-6 in f32 and 1e-14 in f64. It holds on every instruction set, on
-//! one thread and on two, for contiguous and padded rows, for whole batches and selected rows.
+//! one thread and on two, for contiguous and padded rows and for columns, for whole batches and selected
+//! rows.
 
 mod common;
 
@@ -82,6 +83,7 @@ fn all_cases<T: Scalar>() {
                 let selected = whole.clone().selected(7);
                 let variants = [
                     ("whole, contiguous", whole.clone()),
+                    ("whole, column-major", whole.clone().column_major(0)),
                     ("whole, padded", whole.padded(3)),
                     ("selected, contiguous", selected.clone()),
                     ("selected, padded", selected.padded(3)),

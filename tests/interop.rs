@@ -28,9 +28,15 @@ fn gradient(x: MatrixView<'_, f64>) -> LinearModel<f64> {
     gradient
 }
 
-fn expected() -> LinearModel<f64> {
-    let features: Vec<f64> = (0..N * D).map(|i| value(i / D, i % D)).collect();
-    gradient(MatrixView::new(&features, N, D).unwrap())
+/// The gradient of a view, and that of a slice in the same order.
+fn gradients(x: MatrixView<'_, f64>) -> [LinearModel<f64>; 2] {
+    let by_rows: Vec<f64> = (0..N * D).map(|i| value(i / D, i % D)).collect();
+    let by_columns: Vec<f64> = (0..N * D).map(|i| value(i % N, i / N)).collect();
+    let expected = match x.col_stride() {
+        1 => MatrixView::new(&by_rows, N, D),
+        _ => MatrixView::column_major(&by_columns, N, D),
+    };
+    [x, expected.unwrap()].map(gradient)
 }
 
 #[test]
@@ -46,7 +52,8 @@ fn arrays() {
         MatrixView::try_from(with_labels.slice(s![.., ..-1])),
         MatrixView::try_from(taller.slice(s![..N, ..])),
     ] {
-        assert_eq!(gradient(view.unwrap()), expected());
+        let [got, expected] = gradients(view.unwrap());
+        assert_eq!(got, expected);
     }
     assert!(MatrixView::try_from(taller.slice(s![4..5, ..])).is_ok(), "one row, far apart");
     let error = MatrixView::try_from(with_labels.slice(s![.., ..;2])).unwrap_err();
@@ -77,7 +84,8 @@ fn matrices_of_faer() {
         MatrixView::try_from(transposed.as_ref().transpose()),
         MatrixView::try_from(larger.as_ref().submatrix(0, 0, N, D)),
     ] {
-        assert_eq!(gradient(view.unwrap()), expected());
+        let [got, expected] = gradients(view.unwrap());
+        assert_eq!(got, expected);
     }
     let error = MatrixView::try_from(matrix.as_ref().reverse_rows()).unwrap_err();
     assert!(matches!(error, Error::Strides { row_stride: -1, .. }), "{error}");

@@ -32,8 +32,9 @@ fn same_bits<T: Scalar>(objective: Objective) {
     for shape in SHAPES {
         let whole = Case::<T>::random(objective.with_l2(1e-3), shape, 31);
         let mut cases = vec![whole.clone()];
-        // The same walk through another memory layout.
+        // The same walk through other memory layouts.
         if shape.n * shape.d * shape.c <= 5_000_000 {
+            cases.push(whole.clone().column_major(1));
             cases.push(whole.randomly_weighted(32).selected(33).repeated(9, 34).padded(3));
         }
         for case in &cases {
@@ -101,7 +102,8 @@ fn reused_evaluator_f64() {
     reused::<f64>();
 }
 
-/// Where the samples stand in memory makes no difference; in which order they are named may.
+/// Where the samples stand in memory makes no difference; in which order they are named may, and whether few
+/// classes are computed by rows or by columns.
 fn same_bits_in_any_layout<T: Scalar>() {
     for shape in &SHAPES[..4] {
         let case = Case::<T>::random(Objective::cross_entropy(), *shape, 36);
@@ -109,9 +111,11 @@ fn same_bits_in_any_layout<T: Scalar>() {
             let expected = evaluate(isa, &case).bits();
             let padded = evaluate(isa, &case.clone().padded(5)).bits();
             assert!(padded == expected, "{shape} on {isa}: padded");
-            for padding in [0, 3] {
-                let columns = evaluate(isa, &case.clone().column_major(padding)).bits();
-                assert!(columns == expected, "{shape} on {isa}: column-major, padded by {padding}");
+            let columns = evaluate(isa, &case.clone().column_major(0)).bits();
+            let padded = evaluate(isa, &case.clone().column_major(3)).bits();
+            assert!(padded == columns, "{shape} on {isa}: column-major, padded");
+            if shape.c > 32 {
+                assert!(columns == expected, "{shape} on {isa}: column-major");
             }
             let selected = case.clone().selected(37).repeated(5, 38);
             let expected_selected = evaluate(isa, &selected).bits();

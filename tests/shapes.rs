@@ -1,5 +1,5 @@
 //! Every shape is right: N, D and C around every lane width and block size, against the naive f64
-//! oracle, with sample weights, selections with repeats, padded rows and regularisation. The inputs
+//! oracle, with sample weights, selections with repeats, padded rows and columns, and regularisation. The inputs
 //! stand among NaN decoys that must not be read, the gradient is full of NaN that must be
 //! overwritten, and behind it are canaries that must not be.
 
@@ -30,6 +30,7 @@ struct Plan {
     selected: bool,
     repeats: usize,
     padding: usize,
+    column_major: bool,
     seed: u64,
 }
 
@@ -45,7 +46,7 @@ impl Plan {
         if self.repeats > 0 {
             case = case.repeated(self.repeats, self.seed ^ 4);
         }
-        case.padded(self.padding)
+        if self.column_major { case.column_major(self.padding) } else { case.padded(self.padding) }
     }
 }
 
@@ -62,17 +63,18 @@ fn plans() -> impl Strategy<Value = Plan> {
         any::<bool>(),
         any::<bool>(),
         select(&[0, 0, 1, 40][..]),
-        select(&[0, 0, 1, 3, 16][..]),
+        (select(&[0, 0, 1, 3, 16][..]), any::<bool>()),
         any::<u64>(),
     )
-        .prop_map(|(shape, margin, l2, weighted, selected, repeats, padding, seed)| Plan {
+        .prop_map(|(shape, margin, l2, weighted, selected, repeats, layout, seed)| Plan {
             shape,
             margin,
             l2,
             weighted,
             selected,
             repeats,
-            padding,
+            padding: layout.0,
+            column_major: layout.1,
             seed,
         })
 }
@@ -132,7 +134,8 @@ fn large_shapes<T: Scalar>() {
             let seed = index as u64;
             let whole = Case::<T>::random(objective.with_l2(1e-3), shape, seed);
             let scattered = whole.clone().randomly_weighted(seed).selected(seed).padded(5);
-            for case in [&whole, &scattered] {
+            let columns = whole.clone().column_major(3);
+            for case in [&whole, &columns, &scattered] {
                 for_each_isa(|isa| {
                     let got = with_threads(2, || evaluate(isa, case));
                     check_against_oracle(case, &got, &format!("{shape}, {objective:?} on {isa}"));
@@ -160,7 +163,8 @@ fn few_violations<T: Scalar>() {
         let labels = case.model.predict(case.batch().features()).unwrap();
         case.labels.copy_from_slice(&labels);
         (0..n).step_by(50).for_each(|i| case.labels[i] = (case.labels[i] + 1) % c as u32);
-        for case in [&case, &case.clone().randomly_weighted(52).selected(53).padded(5)] {
+        let columns = case.clone().column_major(0);
+        for case in [&case, &columns, &case.clone().randomly_weighted(52).selected(53).padded(5)] {
             for_each_isa(|isa| {
                 let got = with_threads(2, || evaluate(isa, case));
                 check_against_oracle(case, &got, &format!("{shape} on {isa}"));
@@ -193,8 +197,10 @@ fn small_shapes<T: Scalar>() {
             {
                 let shape = Shape { n, d, c };
                 let case = Case::<T>::random(objective, shape, (n * 1000 + d * 30 + c) as u64);
-                let got = try_evaluate(&mut evaluator, &case).unwrap();
-                check_against_oracle(&case, &got, &format!("{shape}, {objective:?} on {isa}"));
+                for case in [&case, &case.clone().column_major(1)] {
+                    let got = try_evaluate(&mut evaluator, case).unwrap();
+                    check_against_oracle(case, &got, &format!("{shape}, {objective:?} on {isa}"));
+                }
             }
         });
     }

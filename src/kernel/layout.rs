@@ -29,7 +29,7 @@ impl Layout {
     /// The number of places for scores, padding included.
     pub(crate) fn len(&self) -> usize {
         let classes = match self.path {
-            Path::Direct => self.n_classes,
+            Path::Direct | Path::Columns => self.n_classes,
             Path::Packed => self.n_classes.next_multiple_of(self.panel_width),
         };
         classes * self.block_rows
@@ -39,7 +39,7 @@ impl Layout {
     #[inline(always)]
     pub(crate) fn index(&self, i: usize, k: usize) -> usize {
         match self.path {
-            Path::Direct => k * self.block_rows + i,
+            Path::Direct | Path::Columns => k * self.block_rows + i,
             Path::Packed => {
                 (k / self.panel_width * self.block_rows + i) * self.panel_width
                     + k % self.panel_width
@@ -60,7 +60,7 @@ impl Layout {
     #[inline(always)]
     pub(crate) fn pad<T: Scalar>(&self, scores: &mut [T], n: usize) {
         match self.path {
-            Path::Direct => {
+            Path::Direct | Path::Columns => {
                 let padded = n.next_multiple_of(self.lanes);
                 for class in scores.chunks_exact_mut(self.block_rows) {
                     class[n..padded].fill(T::default());
@@ -95,7 +95,7 @@ impl Layout {
         first: usize,
     ) -> Option<ByClass<'a, T>> {
         let scores = &mut scores[first..];
-        (self.path == Path::Direct).then_some(ByClass { scores, stride: self.block_rows })
+        (self.path != Path::Packed).then_some(ByClass { scores, stride: self.block_rows })
     }
 
     /// The scores of the vector of samples from `first` on, of `n` in all, sample by sample.
@@ -122,12 +122,12 @@ impl Layout {
     ) {
         let (stride, len) = self.strides(match self.path {
             // The derivatives of samples that fill up a vector are zero.
-            Path::Direct => n.next_multiple_of(self.lanes),
+            Path::Direct | Path::Columns => n.next_multiple_of(self.lanes),
             Path::Packed => n,
         });
         for (i, part) in ds.chunks_exact(stride).enumerate() {
             match self.path {
-                Path::Direct => {
+                Path::Direct | Path::Columns => {
                     let mut sums = [0.0; MAX_LANES];
                     add_columns::<L>(proof, &part[..len], L::LANES, &mut sums);
                     db[i] += sums.iter().sum::<f64>();
@@ -147,7 +147,7 @@ impl Layout {
     #[inline(always)]
     fn strides(&self, n: usize) -> (usize, usize) {
         match self.path {
-            Path::Direct => (self.block_rows, n),
+            Path::Direct | Path::Columns => (self.block_rows, n),
             Path::Packed => (self.block_rows * self.panel_width, n * self.panel_width),
         }
     }

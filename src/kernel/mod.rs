@@ -1,25 +1,26 @@
 //! The two matrix products, on a block of rows that stays in cache between them: the scores
-//! S = X Wᵀ + b, and the gradient dW += dSᵀ X. There are two ways to compute them, for few classes and
-//! for many; [`Path`] chooses.
+//! S = X Wᵀ + b, and the gradient dW += dSᵀ X. There are three ways to compute them: for few classes, where
+//! X is read where it lies, by rows or by columns, and for many; [`Path`] chooses.
 
 mod block;
+pub(crate) mod columns;
 pub(crate) mod direct;
+mod gather;
 mod layout;
 pub(crate) mod packed;
 #[cfg(feature = "train")]
 mod product;
-mod transpose;
 mod view;
 
-pub(crate) use block::RowBlock;
+pub(crate) use block::{Block, ColumnBlock, RowBlock};
+pub(crate) use gather::{copy_selected_rows, copy_stride};
 pub(crate) use layout::Layout;
 #[cfg(feature = "train")]
 pub(crate) use product::{Strided, multiply};
-pub(crate) use transpose::{copy_rows, copy_selected_rows, copy_stride};
 pub(crate) use view::View;
 
 use crate::{
-    LinearModel, Scalar,
+    Batch, LinearModel, MatrixView, Scalar,
     buffer::Buffer,
     simd::{Lanes, Run},
 };
@@ -29,14 +30,26 @@ use crate::{
 pub(crate) enum Path {
     /// [`direct`]: the scores of a class side by side, one sample a lane.
     Direct,
+    /// [`columns`]: the same order.
+    Columns,
     /// [`packed`]: the scores of a sample side by side, one class a lane.
     Packed,
 }
 
 impl Path {
-    /// The faster path for so many classes.
-    pub(crate) fn of(n_classes: usize) -> Self {
-        if n_classes < PACKED_CLASSES { Self::Direct } else { Self::Packed }
+    /// The fastest path for so many classes.
+    pub(crate) fn of<T: Scalar>(batch: &Batch<'_, T>, n_classes: usize) -> Self {
+        match batch.selection() {
+            _ if n_classes >= PACKED_CLASSES => Self::Packed,
+            None => Self::unpacked(batch.features()),
+            // Gathered into rows.
+            Some(_) => Self::Direct,
+        }
+    }
+
+    /// The path that reads features where they lie.
+    pub(crate) fn unpacked<T: Scalar>(x: MatrixView<'_, T>) -> Self {
+        if x.col_stride() == 1 { Self::Direct } else { Self::Columns }
     }
 }
 
@@ -82,7 +95,8 @@ impl<T: Scalar> Run<T> for Pack<'_, T> {
         let Self { path, model, weights } = self;
         (weights.n_classes, weights.n_features) = (model.n_classes(), model.n_features());
         match path {
-            Path::Direct => direct::pack::<L>(model, weights),
+            Path::Direct => direct::pack::<L>(model, weights, L::LANES),
+            Path::Columns => direct::pack::<L>(model, weights, 1),
             Path::Packed => packed::pack::<L>(model, weights),
         }
     }
@@ -102,4 +116,19 @@ fn add_widened<L: Lanes>(sums: L, target: &mut [f64]) {
     for (target, lane) in target.iter_mut().zip(&lanes[..L::LANES]) {
         *target += lane.to_f64();
     }
+}
+
+/// The sum of the lanes of each vector.
+#[inline(always)]
+fn sum_lanes<L: Lanes, const N: usize, const M: usize>(vectors: [[L; N]; M]) -> [[L::Elem; N]; M] {
+    let mut totals = [[L::Elem::default(); N]; M];
+    for first in (0..M * N).step_by(4) {
+        // The last one again, where there are no four.
+        let place = |i: usize| ((first + i).min(M * N - 1) / N, (first + i).min(M * N - 1) % N);
+        let four = L::sum4(core::array::from_fn(|i| vectors[place(i).0][place(i).1]));
+        for (i, total) in four.into_iter().enumerate() {
+            totals[place(i).0][place(i).1] = total;
+        }
+    }
+    totals
 }

@@ -129,12 +129,12 @@ impl Scales {
     /// For dW: max(|dW|, |X|, 2λ|W|); for db: max(|db|, 1); for the loss: max(|L|, the largest
     /// Σ_d |x_id w_cd| + |b_c| over rows and classes), which bounds the scores before cancellation.
     pub fn new<T: Scalar>(case: &Case<T>, expected: &Reference) -> Self {
-        let (model, batch) = (&case.model, case.batch());
+        let model = &case.model;
         let d = model.n_features();
         let mut x_max = 0.0_f64;
         let mut score_max = 0.0_f64;
         for row in case.sample_rows() {
-            let x = batch.features().row(row).unwrap();
+            let x = &case.x[row * case.stride..][..d];
             x_max = x_max.max(max_abs(x.iter().map(|x| x.to_f64())));
             for (w, b) in model.weights().chunks_exact(d).zip(model.bias()) {
                 let products = w.iter().zip(x).map(|(w, x)| (w.to_f64() * x.to_f64()).abs());

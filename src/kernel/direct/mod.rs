@@ -7,14 +7,14 @@ mod pack;
 mod scores;
 
 pub(crate) use gradient::accumulate;
-pub(super) use pack::pack;
+pub(super) use pack::{ClassTile, pack, tiles};
 pub(crate) use scores::scores;
 
 use crate::simd::Lanes;
 
 /// Rows (of the scores) or vectors of features (of the gradient) that a register tile spans, and the
 /// most classes. Sums, one vector for each row and one more fit the registers.
-const fn shape<L: Lanes>() -> (usize, usize) {
+pub(super) const fn shape<L: Lanes>() -> (usize, usize) {
     match L::REGISTERS {
         32.. => (4, 6),
         16.. => (2, 6),
@@ -23,6 +23,6 @@ const fn shape<L: Lanes>() -> (usize, usize) {
 }
 
 /// The tiles that cover so many classes.
-const fn n_tiles<L: Lanes>(n_classes: usize) -> usize {
+pub(super) const fn n_tiles<L: Lanes>(n_classes: usize) -> usize {
     n_classes.div_ceil(shape::<L>().1)
 }

@@ -1,6 +1,6 @@
-//! W in the order in which the scores read it: for every tile of classes, vector after vector of
-//! features, those of the tile's classes side by side. One stream of aligned loads, and zeros where the
-//! features do not fill a vector.
+//! W in the order in which the scores read it: for every tile of classes, step after step of features, those
+//! of the tile's classes side by side. One stream of loads, and zeros where the features do not fill a step:
+//! a vector where rows are read, one feature where columns are.
 
 use super::n_tiles;
 use crate::{
@@ -10,36 +10,37 @@ use crate::{
 };
 
 /// Some classes of packed weights.
-pub(super) struct ClassTile<'a, T> {
+pub(in crate::kernel) struct ClassTile<'a, T> {
     /// The first of the classes.
-    pub(super) start: usize,
-    /// For every vector of features, `bias.len()` vectors of weights.
-    pub(super) weights: &'a [T],
+    pub(in crate::kernel) start: usize,
+    /// For every step of features, the weights of `bias.len()` classes.
+    pub(in crate::kernel) weights: &'a [T],
     /// One a class.
-    pub(super) bias: &'a [T],
+    pub(in crate::kernel) bias: &'a [T],
 }
 
-/// Packs a model.
+/// Packs a model in steps of so many features.
 #[inline(always)]
 pub(in crate::kernel) fn pack<L: Lanes>(
     model: &LinearModel<L::Elem>,
     packed: &mut PackedWeights<L::Elem>,
+    step: usize,
 ) {
     let (c, d) = (model.n_classes(), model.n_features());
-    let vectors = d.div_ceil(L::LANES);
+    let steps = d.div_ceil(step);
     packed.bias.resize(c);
     packed.bias.as_mut_slice().copy_from_slice(model.bias());
-    packed.weights.resize(c * vectors * L::LANES);
+    packed.weights.resize(c * steps * step);
     let packed = packed.weights.as_mut_slice();
 
     let n_tiles = n_tiles::<L>(c);
     for tile in 0..n_tiles {
         let classes = tile_start(c, n_tiles, tile)..tile_start(c, n_tiles, tile + 1);
-        let packed = &mut packed[classes.start * vectors * L::LANES..];
+        let packed = &mut packed[classes.start * steps * step..];
         for (k, class) in classes.clone().enumerate() {
             let weights = &model.weights()[class * d..][..d];
-            for (v, source) in weights.chunks(L::LANES).enumerate() {
-                let target = &mut packed[(v * classes.len() + k) * L::LANES..][..L::LANES];
+            for (i, source) in weights.chunks(step).enumerate() {
+                let target = &mut packed[(i * classes.len() + k) * step..][..step];
                 target[..source.len()].copy_from_slice(source);
                 target[source.len()..].fill(L::Elem::default());
             }
@@ -49,11 +50,11 @@ pub(in crate::kernel) fn pack<L: Lanes>(
 
 /// The tiles, for the lanes that packed them.
 #[inline(always)]
-pub(super) fn tiles<L: Lanes>(
+pub(in crate::kernel) fn tiles<L: Lanes>(
     packed: &PackedWeights<L::Elem>,
 ) -> impl Iterator<Item = ClassTile<'_, L::Elem>> {
     let c = packed.n_classes;
-    let row = packed.n_features.next_multiple_of(L::LANES);
+    let row = packed.weights.as_slice().len() / c;
     let n_tiles = n_tiles::<L>(c);
     (0..n_tiles).map(move |tile| {
         let (start, end) = (tile_start(c, n_tiles, tile), tile_start(c, n_tiles, tile + 1));

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Scalar,
-    kernel::{PackedWeights, RowBlock, block::GROUP, tile_start},
+    kernel::{PackedWeights, RowBlock, block::GROUP, sum_lanes, tile_start},
     simd::{Lanes, Run, prefetch},
 };
 use core::ops::Range;
@@ -130,23 +130,12 @@ impl<T: Scalar, const R: usize, const K: usize> Run<T> for Tiles<'_, T, R, K> {
                     }
                 }
 
-                // The lanes of four sums at a time: those of a class or, with two rows, of two (or of
-                // one, twice).
-                let pair = |i: usize| ((i / R).min(K - 1), i % R);
-                let mut totals = [[T::default(); 4]; K];
-                for q in 0..(K * R).div_ceil(4) {
-                    let mut four = [sums[0][0]; 4];
-                    for i in 0..4 {
-                        let (k, r) = pair(4 * q + i);
-                        four[i] = sums[k][r];
-                    }
-                    totals[q] = L::sum4(four);
-                }
+                let totals = sum_lanes(sums);
                 for k in 0..K {
                     let scores = &mut scores[k * stride + first + offset..][..R];
                     for r in 0..R {
                         let before = if part.start == 0 { tile.bias[k] } else { scores[r] };
-                        scores[r] = before + totals[(k * R + r) / 4][(k * R + r) % 4];
+                        scores[r] = before + totals[k][r];
                     }
                 }
                 ahead = [group[0]; 2];

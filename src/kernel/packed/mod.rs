@@ -14,7 +14,7 @@ mod tile;
 
 pub(crate) use gradient::{Block, ListRows, RowLists, SPAN_BLOCKS, accumulate};
 pub(super) use pack::pack;
-pub(crate) use pack::pack_rows;
+pub(crate) use pack::{pack_columns, pack_rows};
 pub(crate) use scores::scores;
 
 pub(crate) use tile::{panel_width, tile_classes};

@@ -4,8 +4,8 @@
 use super::panel_width;
 use crate::{
     LinearModel,
-    kernel::{PackedWeights, RowBlock},
-    simd::Lanes,
+    kernel::{ColumnBlock, MAX_LANES, PackedWeights, RowBlock},
+    simd::{Lanes, prefetch},
 };
 
 /// Rows that are packed together: enough that each panel gets a few cache lines at a time, and few
@@ -67,6 +67,59 @@ pub(crate) fn pack_rows<L: Lanes>(
                     x.write_to(target);
                 }
             }
+        }
+    }
+}
+
+/// As [`pack_rows`], from columns: squares of as many columns as rows are transposed in registers.
+#[inline(always)]
+pub(crate) fn pack_columns<L: Lanes>(
+    proof: L::Proof,
+    block: &ColumnBlock<'_, L::Elem>,
+    panels: &mut [L::Elem],
+    panel_rows: usize,
+) {
+    let (n, d, width) = (block.len(), block.n_features(), panel_width::<L>());
+    assert!(n <= panel_rows);
+    for feature in (0..d).step_by(L::LANES) {
+        let panel = &mut panels[feature / width * panel_rows * width..][..panel_rows * width];
+        let columns = L::LANES.min(d - feature);
+        // The columns that come next; behind the last ones, the first ones of the rows that come next.
+        let (ahead_rows, ahead) = match feature + L::LANES {
+            next if next < d => (L::LANES - 1, next),
+            _ => (n + L::LANES - 1, 0),
+        };
+        for row in (0..n).step_by(L::LANES) {
+            let rows = L::LANES.min(n - row);
+            let mut square = [L::splat(proof, L::Elem::default()); MAX_LANES];
+            for (j, column) in square[..columns].iter_mut().enumerate() {
+                let source = block.at(row, feature + j);
+                // SAFETY: the block has the feature and the rows, which lie side by side.
+                *column = unsafe {
+                    match rows {
+                        _ if rows < L::LANES => L::load_first(proof, source, rows),
+                        _ => L::load(proof, source),
+                    }
+                };
+                prefetch(block.at(row + ahead_rows, ahead + j));
+            }
+            transpose(&mut square);
+            for (line, i) in square[..rows].iter().zip(row..) {
+                line.write_to(&mut panel[i * width + feature % width..]);
+            }
+        }
+    }
+}
+
+/// Lane j of vector i becomes lane i of vector j. Every round brings the top bit of the number of a lane
+/// into the number of its vector, and the other way round.
+#[inline(always)]
+fn transpose<L: Lanes>(tile: &mut [L; MAX_LANES]) {
+    let half = L::LANES / 2;
+    for _ in 0..L::LANES.ilog2() {
+        let before = *tile;
+        for i in 0..half {
+            (tile[2 * i], tile[2 * i + 1]) = before[i].interleave(before[i + half]);
         }
     }
 }

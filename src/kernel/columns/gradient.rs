@@ -1,0 +1,130 @@
+//! dW += dSᵀ X for a block of rows.
+//!
+//! A tile of a few classes × a few features keeps one vector of sums for every pair in registers while it walks
+//! down the rows. After a chain of vectors, their lanes are added up and the total is added to dW, which is kept
+//! in `f64`.
+
+#![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
+
+use crate::{
+    Scalar,
+    kernel::{
+        CHAIN, ColumnBlock,
+        direct::{n_tiles, shape},
+        sum_lanes, tile_start,
+    },
+    simd::{Lanes, Run},
+};
+
+/// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d. Behind the
+/// last row, up to a whole vector, `ds` must be finite.
+#[inline(always)]
+pub(crate) fn accumulate<L: Lanes>(
+    proof: L::Proof,
+    block: &ColumnBlock<'_, L::Elem>,
+    ds: &[L::Elem],
+    stride: usize,
+    n_classes: usize,
+    dw: &mut [f64],
+    dw_stride: usize,
+) {
+    let (d, n_tiles) = (block.n_features(), n_tiles::<L>(n_classes));
+    let mut feature = 0;
+    while feature < d {
+        let width = match (d - feature, shape::<L>().0) {
+            (rest, most) if rest >= most => most,
+            (2.., _) => 2,
+            _ => 1,
+        };
+        for tile in 0..n_tiles {
+            let start = tile_start(n_classes, n_tiles, tile);
+            let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
+            let (ds, dw) = (&ds[start * stride..], &mut dw[start * dw_stride + feature..]);
+            let sum = Sum { block, feature, ds, stride, dw, dw_stride };
+            match (classes, width) {
+                (1, 4) => L::call(proof, Tile::<_, 1, 4>(sum)),
+                (1, 2) => L::call(proof, Tile::<_, 1, 2>(sum)),
+                (1, 1) => L::call(proof, Tile::<_, 1, 1>(sum)),
+                (2, 4) => L::call(proof, Tile::<_, 2, 4>(sum)),
+                (2, 2) => L::call(proof, Tile::<_, 2, 2>(sum)),
+                (2, 1) => L::call(proof, Tile::<_, 2, 1>(sum)),
+                (3, 4) => L::call(proof, Tile::<_, 3, 4>(sum)),
+                (3, 2) => L::call(proof, Tile::<_, 3, 2>(sum)),
+                (3, 1) => L::call(proof, Tile::<_, 3, 1>(sum)),
+                (4, 4) => L::call(proof, Tile::<_, 4, 4>(sum)),
+                (4, 2) => L::call(proof, Tile::<_, 4, 2>(sum)),
+                (4, 1) => L::call(proof, Tile::<_, 4, 1>(sum)),
+                (5, 4) => L::call(proof, Tile::<_, 5, 4>(sum)),
+                (5, 2) => L::call(proof, Tile::<_, 5, 2>(sum)),
+                (5, 1) => L::call(proof, Tile::<_, 5, 1>(sum)),
+                (6, 4) => L::call(proof, Tile::<_, 6, 4>(sum)),
+                (6, 2) => L::call(proof, Tile::<_, 6, 2>(sum)),
+                (6, 1) => L::call(proof, Tile::<_, 6, 1>(sum)),
+                shape => unreachable!("a tile of {shape:?}"),
+            }
+        }
+        feature += width;
+    }
+}
+
+/// Part of dW and what is added to it.
+struct Sum<'a, T> {
+    block: &'a ColumnBlock<'a, T>,
+    /// The first feature of the tile.
+    feature: usize,
+    /// From the first class of the tile on.
+    ds: &'a [T],
+    stride: usize,
+    /// From the first class and feature of the tile on.
+    dw: &'a mut [f64],
+    dw_stride: usize,
+}
+
+/// One register tile of `K` classes × `F` features.
+struct Tile<'a, T, const K: usize, const F: usize>(Sum<'a, T>);
+
+impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Sum { block, feature, ds, stride, dw, dw_stride } = self.0;
+        let n = block.len();
+        assert!(feature + F <= block.n_features());
+        assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));
+
+        for first in (0..n).step_by(CHAIN * L::LANES) {
+            let mut sums = [[L::splat(proof, T::default()); F]; K];
+            for row in (first..n.min(first + CHAIN * L::LANES)).step_by(L::LANES) {
+                let mut x = [sums[0][0]; F];
+                for f in 0..F {
+                    let source = block.at(row, feature + f);
+                    // SAFETY: the block has the feature, as asserted, and `n − row` rows from this one on, which
+                    // lie side by side.
+                    x[f] = unsafe {
+                        if n - row >= L::LANES {
+                            L::load(proof, source)
+                        } else {
+                            L::load_first(proof, source, n - row)
+                        }
+                    };
+                }
+                for k in 0..K {
+                    let ds = ds.as_ptr().wrapping_add(k * stride + row);
+                    // SAFETY: `ds` has whole vectors for all rows, as asserted.
+                    let ds = unsafe { L::load(proof, ds) };
+                    for f in 0..F {
+                        sums[k][f] = ds.mul_add(x[f], sums[k][f]);
+                    }
+                }
+            }
+            let totals = sum_lanes(sums);
+            for k in 0..K {
+                let dw = &mut dw[k * dw_stride..][..F];
+                for f in 0..F {
+                    dw[f] += totals[k][f].to_f64();
+                }
+            }
+        }
+    }
+}
