@@ -110,18 +110,31 @@ pub trait Lanes:
     }
 }
 
-/// Asks for the cache line at `address` to be brought into the second-level cache. Any address will do:
-/// nothing is read.
-#[inline(always)]
-pub(crate) fn prefetch<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of x86-64, and a prefetch does not fault, whatever the address.
-    unsafe {
-        use core::arch::x86_64::{_MM_HINT_T2, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T2>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
+/// Defines a request for the cache line at an address. Any address will do: nothing is read.
+macro_rules! prefetch {
+    ($(#[$doc:meta])* $name:ident, $hint:ident) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name<T>(address: *const T) {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: SSE is part of x86-64, and a prefetch does not fault, whatever the address.
+            unsafe {
+                use core::arch::x86_64::{$hint, _mm_prefetch};
+                _mm_prefetch::<$hint>(address.cast());
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = address;
+        }
+    };
+}
+
+prefetch! {
+    /// Asks for a cache line to be brought into the second-level cache, for later.
+    prefetch, _MM_HINT_T2
+}
+prefetch! {
+    /// Asks for a cache line to be brought into the first-level cache, for soon.
+    prefetch_near, _MM_HINT_T0
 }
 
 /// A kernel, with its arguments.

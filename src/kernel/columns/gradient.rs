@@ -3,6 +3,10 @@
 //! A tile of a few classes × a few features keeps one vector of sums for every pair in registers while it walks
 //! down the rows. After a chain of vectors, their lanes are added up and the total is added to dW, which is kept
 //! in `f64`.
+//!
+//! The features are walked over from the last one to the first: those that the scores have read last are still in
+//! near caches (of data and of pages), and those that are left there at the end are the first ones that the
+//! scores of the next block read.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
@@ -13,7 +17,7 @@ use crate::{
         direct::{n_tiles, shape},
         sum_lanes, tile_start,
     },
-    simd::{Lanes, Run},
+    simd::{Lanes, Run, prefetch, prefetch_near},
 };
 
 /// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d. Behind the
@@ -29,18 +33,19 @@ pub(crate) fn accumulate<L: Lanes>(
     dw_stride: usize,
 ) {
     let (d, n_tiles) = (block.n_features(), n_tiles::<L>(n_classes));
-    let mut feature = 0;
-    while feature < d {
-        let width = match (d - feature, shape::<L>().0) {
+    let mut end = d;
+    while end > 0 {
+        let width = match (end, shape::<L>().0) {
             (rest, most) if rest >= most => most,
             (2.., _) => 2,
             _ => 1,
         };
+        let feature = end - width;
         for tile in 0..n_tiles {
             let start = tile_start(n_classes, n_tiles, tile);
             let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
             let (ds, dw) = (&ds[start * stride..], &mut dw[start * dw_stride + feature..]);
-            let sum = Sum { block, feature, ds, stride, dw, dw_stride };
+            let sum = Sum { block, tile, feature, ds, stride, dw, dw_stride };
             match (classes, width) {
                 (1, 4) => L::call(proof, Tile::<_, 1, 4>(sum)),
                 (1, 2) => L::call(proof, Tile::<_, 1, 2>(sum)),
@@ -63,13 +68,15 @@ pub(crate) fn accumulate<L: Lanes>(
                 shape => unreachable!("a tile of {shape:?}"),
             }
         }
-        feature += width;
+        end = feature;
     }
 }
 
 /// Part of dW and what is added to it.
 struct Sum<'a, T> {
     block: &'a ColumnBlock<'a, T>,
+    /// The number of the tile among those for the same features.
+    tile: usize,
     /// The first feature of the tile.
     feature: usize,
     /// From the first class of the tile on.
@@ -88,7 +95,7 @@ impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Sum { block, feature, ds, stride, dw, dw_stride } = self.0;
+        let Sum { block, tile, feature, ds, stride, dw, dw_stride } = self.0;
         let n = block.len();
         assert!(feature + F <= block.n_features());
         assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));
@@ -108,6 +115,18 @@ impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
                             L::load_first(proof, source, n - row)
                         }
                     };
+                }
+                // Of every four features, up to two of the next block are asked for here, one for each tile, as
+                // bursts of requests would hold up the loads. The scores ask for the others.
+                if tile < 2 {
+                    prefetch(block.at(n + row, feature + tile));
+                }
+                // The features that come next are in a near cache at best: short stretches do not let the
+                // hardware see them coming.
+                if tile == 0 {
+                    for f in 0..F {
+                        prefetch_near(block.at(row, (feature + f).wrapping_sub(F)));
+                    }
                 }
                 for k in 0..K {
                     let ds = ds.as_ptr().wrapping_add(k * stride + row);
