@@ -2,12 +2,11 @@
 //! derivatives, and those folded into the task's own gradient, while the block is in cache.
 
 use crate::{
-    Batch, Error, LinearModel, Loss, MatrixView, NonFinite, Scalar,
+    Batch, Error, LinearModel, Loss, NonFinite, Scalar,
     buffer::Buffer,
     diagnose,
     kernel::{
-        Block, ColumnBlock, Layout, MAX_LANES, PackedWeights, Path, RowBlock, columns,
-        copy_selected_rows, copy_stride, direct,
+        Block, Gather, Layout, MAX_LANES, PackedWeights, Path, columns, direct,
         packed::{self, ListRows, RowLists},
     },
     loss::EvaluateLoss,
@@ -19,10 +18,8 @@ use core::ops::Range;
 /// The scratch memory of a task and, afterwards, its sums.
 #[derive(Debug, Default)]
 pub(crate) struct Task<T> {
-    offsets: Vec<usize>,
+    gather: Gather<T>,
     classes: Vec<u32>,
-    /// The rows of the block at hand, if they are selected from a column-major X.
-    gathered: Buffer<T>,
     panels: Buffer<T>,
     scores: Buffer<T>,
     labels: Buffer<T>,
@@ -56,9 +53,7 @@ impl<T: Scalar> Task<T> {
     pub(crate) fn resize(&mut self, pass: &Pass<'_, T>) {
         let (c, d) = (pass.model.n_classes(), pass.model.n_features());
         let rows = pass.path.block_rows::<T>(d);
-        self.offsets.resize(2 * rows, 0);
-        let gathers = pass.batch.features().col_stride() != 1 && pass.batch.selection().is_some();
-        self.gathered.resize(if gathers { rows * copy_stride(d) } else { 0 });
+        self.gather.resize(pass.path, pass.batch, rows);
         match pass.path {
             Path::Direct | Path::Columns => self.scores.resize(c * rows),
             Path::Packed => {
@@ -176,17 +171,8 @@ impl<T: Scalar> Task<T> {
             return at_fault.map_or(Ok(()), Err);
         }
 
-        let x = batch.features();
-        let block = if x.col_stride() == 1 {
-            Block::Rows(RowBlock::of_batch(batch, first..first + n, end, &mut self.offsets))
-        } else if batch.selection().is_none() {
-            Block::Columns(ColumnBlock::of_matrix(x, first..first + n))
-        } else {
-            let (copy, stride) = (self.gathered.as_mut_slice(), copy_stride(x.cols()));
-            copy_selected_rows(x, row_of, n, copy, stride);
-            let copy = MatrixView::with_row_stride(copy, n, x.cols(), stride)?;
-            Block::Rows(RowBlock::of_matrix(copy, 0..n, &mut self.offsets))
-        };
+        let range = first..first + n;
+        let block = self.gather.block::<L>(proof, pass.path, batch, range, end)?;
         let block_rows = self.losses.as_slice().len();
         let layout = Layout::of::<L>(pass.path, c, block_rows);
         let scores = &mut self.scores.as_mut_slice()[..layout.len()];

@@ -1,6 +1,6 @@
 //! The scores of a vector of samples, for all classes, in the two orders there are.
 
-use crate::simd::Lanes;
+use crate::{kernel::CHAIN, simd::Lanes};
 
 /// Two passes over scores that are not in one place. The samples are in the lanes of the arguments and
 /// of what is returned.
@@ -46,13 +46,20 @@ impl<L: Lanes> Scores<L> for ByClass<'_, L::Elem> {
         f: impl Fn(L, [L; P]) -> (L, [L; N]),
     ) -> [L; N] {
         let mut sums = [L::splat(proof, L::Elem::default()); N];
-        for class in self.scores.chunks_mut(self.stride) {
-            let (score, terms) = f(L::from_slice(proof, class), parameters);
-            for n in 0..N {
-                sums[n] = sums[n] + terms[n];
+        // Short sums of sums: where there are many classes, a long one would lose digits.
+        for classes in self.scores.chunks_mut(CHAIN * self.stride) {
+            let mut chain = [L::splat(proof, L::Elem::default()); N];
+            for class in classes.chunks_mut(self.stride) {
+                let (score, terms) = f(L::from_slice(proof, class), parameters);
+                for n in 0..N {
+                    chain[n] = chain[n] + terms[n];
+                }
+                if replace {
+                    score.write_to(class);
+                }
             }
-            if replace {
-                score.write_to(class);
+            for n in 0..N {
+                sums[n] = sums[n] + chain[n];
             }
         }
         sums

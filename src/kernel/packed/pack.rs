@@ -4,7 +4,7 @@
 use super::panel_width;
 use crate::{
     LinearModel,
-    kernel::{ColumnBlock, MAX_LANES, PackedWeights, RowBlock},
+    kernel::{ColumnBlock, MAX_LANES, PackedWeights, RowBlock, gather::transpose},
     simd::{Lanes, prefetch},
 };
 
@@ -107,19 +107,6 @@ pub(crate) fn pack_columns<L: Lanes>(
             for (line, i) in square[..rows].iter().zip(row..) {
                 line.write_to(&mut panel[i * width + feature % width..]);
             }
-        }
-    }
-}
-
-/// Lane j of vector i becomes lane i of vector j. Every round brings the top bit of the number of a lane
-/// into the number of its vector, and the other way round.
-#[inline(always)]
-fn transpose<L: Lanes>(tile: &mut [L; MAX_LANES]) {
-    let half = L::LANES / 2;
-    for _ in 0..L::LANES.ilog2() {
-        let before = *tile;
-        for i in 0..half {
-            (tile[2 * i], tile[2 * i + 1]) = before[i].interleave(before[i + half]);
         }
     }
 }
