@@ -1,6 +1,6 @@
-//! The Cholesky factorisation A = L Lᵀ of a symmetric positive definite matrix, and products and
-//! solutions with L. Blocked, so that nearly all of its work is matrix products (Golub and Van Loan, "Matrix
-//! Computations", section 4.2.6).
+//! The Cholesky factorisation A = L Lᵀ of a symmetric positive definite matrix, and solutions with L. Blocked, so
+//! that nearly all of its work is matrix products (Golub and Van Loan, "Matrix Computations", section 4.2.6), and
+//! with the inverses of the blocks on the diagonal, so that nearly all that is done with it is, too.
 
 use crate::{
     Isa,
@@ -11,14 +11,21 @@ use crate::{
 /// What is left of an entry of the diagonal, at least, relative to it.
 const SMALLEST_PIVOT: f32 = 1e-7;
 
-/// L, in panels of columns: panel p has the columns from `p * WIDTH` on, and the rows from there on.
+/// L, in panels of columns: panel p has the columns from `p * WIDTH` on, and the rows from there on; of its block
+/// on the diagonal, it has the inverse.
 ///
-/// Rounded to the upper halves of `f32`, as reading them is what takes time. What is done with L is done with what
-/// it was rounded to, always.
+/// Rounded to the upper halves of `f32`, as all of it is read twice in every evaluation. The two operations are
+/// each other's transposes with what was rounded, to the accuracy of `f32`.
 pub(super) struct Cholesky {
     n: usize,
-    panels: Vec<Vec<u16>>,
+    panels: Vec<Vec<Pair>>,
 }
+
+/// Entries 2i and 2i + 1 of a row in one word, which a shift and a mask widen to `f32`.
+type Pair = u32;
+
+/// The pairs of a row of a panel.
+const PAIRS: usize = WIDTH / 2;
 
 const WIDTH: usize = Cholesky::WIDTH;
 
@@ -59,9 +66,13 @@ impl Cholesky {
             }
             factor_panel(panel, &scales[..columns.len()]);
         }
-        let round = |x: f32| (x.to_bits().wrapping_add(0x8000) >> 16) as u16;
-        let panels = panels.into_iter().map(|panel| panel.into_iter().map(round).collect());
-        Self { n, panels: panels.collect() }
+        for (p, panel) in panels.iter_mut().enumerate() {
+            invert(&mut panel.as_chunks_mut().0[..Self::columns(n, p).len()]);
+        }
+        let round = |x: f32| x.to_bits().wrapping_add(0x8000) >> 16;
+        let pair = |pair: &[f32; 2]| round(pair[0]) | round(pair[1]) << 16;
+        let pairs = |panel: Vec<f32>| panel.as_chunks().0.iter().map(pair).collect();
+        Self { n, panels: panels.into_iter().map(pairs).collect() }
     }
 
     /// Does `operation` to `x`.
@@ -77,8 +88,6 @@ pub(super) enum Operation {
     Solve,
     /// x ← L⁻ᵀ x.
     SolveTransposed,
-    /// x ← Lᵀ x.
-    MultiplyTransposed,
 }
 
 /// Plain loops, compiled for the instruction set that they run with. Their order of summation is fixed, and so
@@ -97,7 +106,6 @@ impl Run<f32> for Apply<'_> {
         match self.operation {
             Operation::Solve => self.solve(),
             Operation::SolveTransposed => self.solve_transposed(),
-            Operation::MultiplyTransposed => self.multiply_transposed(),
         }
     }
 }
@@ -109,13 +117,13 @@ impl Apply<'_> {
         for (p, panel) in factor.panels.iter().enumerate() {
             let columns = Cholesky::columns(factor.n, p);
             let (head, tail) = x[columns.start..].split_at_mut(columns.len());
-            let (diagonal, below) = panel.split_at(columns.len() * WIDTH);
-            for (j, row) in diagonal.chunks_exact(WIDTH).enumerate() {
-                head[j] = (head[j] - dot(&row[..j], &head[..j])) / widen(row[j]);
-            }
-            for (x, row) in tail.iter_mut().zip(below.chunks_exact(WIDTH)) {
+            let (diagonal, below) = panel.as_chunks().0.split_at(columns.len());
+            let residuals = Split::of(head);
+            head.iter_mut().zip(diagonal).for_each(|(x, row)| *x = dot(row, &residuals));
+            let solved = Split::of(head);
+            for (x, row) in tail.iter_mut().zip(below) {
                 prefetch_ahead(row);
-                *x -= dot(row, head);
+                *x -= dot(row, &solved);
             }
         }
     }
@@ -126,29 +134,11 @@ impl Apply<'_> {
         for (p, panel) in factor.panels.iter().enumerate().rev() {
             let columns = Cholesky::columns(factor.n, p);
             let (head, tail) = x[columns.start..].split_at_mut(columns.len());
-            let (diagonal, below) = panel.split_at(columns.len() * WIDTH);
-            for (x, row) in tail.iter().zip(below.chunks_exact(WIDTH)) {
-                prefetch_ahead(row);
-                add_scaled(head, -x, row);
-            }
-            for (j, row) in diagonal.chunks_exact(WIDTH).enumerate().rev() {
-                head[j] /= widen(row[j]);
-                let x = head[j];
-                add_scaled(&mut head[..j], -x, row);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn multiply_transposed(self) {
-        let Self { factor, x, .. } = self;
-        for (p, panel) in factor.panels.iter().enumerate() {
-            let columns = Cholesky::columns(factor.n, p);
-            let mut sums = [0.0; WIDTH];
-            for (i, row) in panel.chunks_exact(WIDTH).enumerate() {
-                add_scaled(&mut sums[..columns.len().min(i + 1)], x[columns.start + i], row);
-            }
-            x[columns.clone()].copy_from_slice(&sums[..columns.len()]);
+            let (diagonal, below) = panel.as_chunks().0.split_at(columns.len());
+            subtract_scaled_rows(head, tail, below);
+            let mut solved = [0.0; WIDTH];
+            subtract_scaled_rows(&mut solved, head, diagonal);
+            head.iter_mut().zip(solved).for_each(|(x, minus)| *x = -minus);
         }
     }
 }
@@ -184,43 +174,94 @@ fn factor_panel(panel: &mut [f32], diagonal: &[f32]) {
     }
 }
 
-#[inline(always)]
-fn widen(half: u16) -> f64 {
-    f64::from(f32::from_bits(u32::from(half) << 16))
-}
-
 /// Asks for what comes some rows later. The factors of all classes are read once for every evaluation, which
 /// leaves nothing of them in near caches.
 #[inline(always)]
-fn prefetch_ahead(row: &[u16]) {
-    for line in (0..WIDTH).step_by(32) {
-        prefetch(row.as_ptr().wrapping_add(AHEAD * WIDTH + line));
+fn prefetch_ahead(row: &[Pair; PAIRS]) {
+    for line in (0..PAIRS).step_by(16) {
+        prefetch(row.as_ptr().wrapping_add(AHEAD * PAIRS + line));
     }
 }
 
 /// Rows ahead that are asked for.
 const AHEAD: usize = 16;
 
-/// Σ aᵢ xᵢ over as many as there are of both, in as many sums as keep the processor busy.
-#[inline(always)]
-fn dot(a: &[u16], x: &[f64]) -> f64 {
-    const SUMS: usize = 8;
-    let n = a.len().min(x.len());
-    let ((a, a_rest), (x, x_rest)) = (a[..n].as_chunks::<SUMS>(), x[..n].as_chunks::<SUMS>());
-    let mut sums = [0.0; SUMS];
-    for (a, x) in a.iter().zip(x) {
-        for i in 0..SUMS {
-            sums[i] += widen(a[i]) * x[i];
+/// Inverts a lower triangular matrix, row by row: Σⱼ Lᵢⱼ Zⱼ is row i of the unit matrix.
+fn invert(rows: &mut [[f32; WIDTH]]) {
+    for i in 0..rows.len() {
+        let (inverted, rest) = rows.split_at_mut(i);
+        let row = &mut rest[0];
+        let mut sums = [0.0; WIDTH];
+        for (factor, inverted) in row.iter().zip(inverted) {
+            sums.iter_mut().zip(inverted).for_each(|(sum, z)| *sum -= factor * *z);
         }
+        sums[i] = 1.0;
+        let pivot = row[i];
+        row.iter_mut().zip(sums).for_each(|(x, sum)| *x = sum / pivot);
     }
-    let rest: f64 = a_rest.iter().zip(x_rest).map(|(a, x)| widen(*a) * x).sum();
-    sums.iter().sum::<f64>() + rest
 }
 
-/// xᵢ ← xᵢ + f aᵢ.
 #[inline(always)]
-fn add_scaled(x: &mut [f64], factor: f64, a: &[u16]) {
-    for (x, a) in x.iter_mut().zip(a) {
-        *x += factor * widen(*a);
+fn even(pair: Pair) -> f32 {
+    f32::from_bits(pair << 16)
+}
+
+#[inline(always)]
+fn odd(pair: Pair) -> f32 {
+    f32::from_bits(pair & 0xffff_0000)
+}
+
+/// A vector as wide as a panel, in the order of [`Pair`]s.
+#[derive(Default)]
+struct Split {
+    even: [f32; PAIRS],
+    odd: [f32; PAIRS],
+}
+
+impl Split {
+    #[inline(always)]
+    fn of(x: &[f64]) -> Self {
+        let mut all = [0.0; WIDTH];
+        all.iter_mut().zip(x).for_each(|(target, x)| *target = *x as f32);
+        let at = |i: usize| all[i];
+        Self {
+            even: core::array::from_fn(|i| at(2 * i)),
+            odd: core::array::from_fn(|i| at(2 * i + 1)),
+        }
+    }
+}
+
+/// Σ aⱼ xⱼ, in `f32`, in sums of sums.
+#[inline(always)]
+fn dot(row: &[Pair; PAIRS], x: &Split) -> f64 {
+    let mut products = [0.0; PAIRS];
+    for i in 0..PAIRS {
+        products[i] = even(row[i]) * x.even[i] + odd(row[i]) * x.odd[i];
+    }
+    let mut width = PAIRS;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            products[i] += products[i + width];
+        }
+    }
+    products[0].into()
+}
+
+/// xⱼ ← xⱼ − Σᵢ fᵢ aᵢⱼ, with sums of a few rows in `f32`.
+#[inline(always)]
+fn subtract_scaled_rows(x: &mut [f64], factors: &[f64], rows: &[[Pair; PAIRS]]) {
+    for (factors, rows) in factors.chunks(AHEAD).zip(rows.chunks(AHEAD)) {
+        let mut sums = Split::default();
+        for (factor, row) in factors.iter().zip(rows) {
+            prefetch_ahead(row);
+            let factor = *factor as f32;
+            for ((pair, even_sum), odd_sum) in row.iter().zip(&mut sums.even).zip(&mut sums.odd) {
+                *even_sum += factor * even(*pair);
+                *odd_sum += factor * odd(*pair);
+            }
+        }
+        let sums = sums.even.iter().zip(&sums.odd).flat_map(|(even, odd)| [*even, *odd]);
+        x.iter_mut().zip(sums).for_each(|(x, sum)| *x -= f64::from(sum));
     }
 }

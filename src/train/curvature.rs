@@ -3,10 +3,14 @@
 //! Its Hessian has a block for each pair of classes. Those on the diagonal, Σ wᵢ pᵢ(1 − pᵢ) xᵢxᵢᵀ / Z + 2λ I
 //! with the probabilities p of one class, are most of it (Böhning, "Multinomial logistic regression
 //! algorithm", 1992, bounds all by one such matrix). They are estimated from some of the samples and factored,
-//! L Lᵀ for each class, and a solver that works on Lᵀ w instead of w finds a function as round as these
-//! blocks are true: L-BFGS needs tens of iterations then where it would need hundreds.
+//! L Lᵀ for each class, and a solver that works on Lᵀ (w − w₀) instead of w, for the model w₀ that they were
+//! estimated at, finds a function as round as these blocks are true: L-BFGS needs tens of iterations then where
+//! it would need hundreds.
 
-use super::cholesky::{Cholesky, Operation};
+use super::{
+    cholesky::{Cholesky, Operation},
+    values,
+};
 use crate::{
     Batch, Error, Isa, LinearModel, MatrixView, Scalar,
     kernel::{Strided, multiply},
@@ -33,6 +37,8 @@ const NEGLIGIBLE: f64 = 0.05;
 pub(super) struct Curvature {
     isa: Isa,
     n_features: usize,
+    /// W and b, in their order, where all coordinates are zero.
+    origin: Vec<f64>,
     /// The root mean square of each feature and, behind them, of the 1 that goes with the bias.
     scales: Vec<f64>,
     factors: Vec<Cholesky>,
@@ -184,46 +190,43 @@ impl Curvature {
             factor[0] = Some(Cholesky::factor(m, panels.collect()));
         });
         let factors = factors.into_iter().flatten().collect();
-        Ok(Self { isa, n_features: d, scales, factors })
+        let origin = values(model);
+        Ok(Self { isa, n_features: d, origin, scales, factors })
     }
 
-    /// From W and b, in their order, to coordinates, class by class.
-    pub(super) fn coordinates(&self, parameters: &[f64]) -> Vec<f64> {
-        let mut coordinates = self.by_class(parameters, |value, scale| value * scale);
-        self.for_each_class(&mut coordinates, Operation::MultiplyTransposed);
-        coordinates
+    /// The coordinates of the model at which the curvature was estimated.
+    pub(super) fn start(&self) -> Vec<f64> {
+        vec![0.0; self.origin.len()]
     }
 
-    /// And back.
+    /// From coordinates, class by class, to W and b, in their order.
     pub(super) fn parameters(&self, coordinates: &[f64]) -> Vec<f64> {
         let (d, m) = (self.n_features, self.n_features + 1);
         let mut solved = coordinates.to_vec();
         self.for_each_class(&mut solved, Operation::SolveTransposed);
-        let mut parameters = Vec::with_capacity(solved.len());
-        for class in solved.chunks_exact(m) {
-            parameters
-                .extend(class[..d].iter().zip(&self.scales).map(|(value, scale)| value / scale));
+        let mut parameters = self.origin.clone();
+        let (weights, bias) = parameters.split_at_mut(solved.len() / m * d);
+        for ((class, weights), bias) in
+            solved.chunks_exact(m).zip(weights.chunks_exact_mut(d)).zip(bias)
+        {
+            let terms = class.iter().zip(&self.scales).map(|(value, scale)| value / scale);
+            weights.iter_mut().zip(terms).for_each(|(weight, term)| *weight += term);
+            *bias += class[d];
         }
-        parameters.extend(solved.chunks_exact(m).map(|class| class[d]));
         parameters
     }
 
     /// From the gradient by W and b to the gradient by the coordinates.
     pub(super) fn gradient(&self, gradient: &[f64]) -> Vec<f64> {
-        let mut by_coordinates = self.by_class(gradient, |slope, scale| slope / scale);
+        let d = self.n_features;
+        let (weights, bias) = gradient.split_at(gradient.len() / (d + 1) * d);
+        let mut by_coordinates = Vec::with_capacity(gradient.len());
+        for (weights, bias) in weights.chunks_exact(d).zip(bias) {
+            by_coordinates.extend(weights.iter().zip(&self.scales).map(|(w, scale)| w / scale));
+            by_coordinates.push(*bias);
+        }
         self.for_each_class(&mut by_coordinates, Operation::Solve);
         by_coordinates
-    }
-
-    fn by_class(&self, parameters: &[f64], scaled: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-        let d = self.n_features;
-        let (weights, bias) = parameters.split_at(parameters.len() / (d + 1) * d);
-        let mut by_class = Vec::with_capacity(parameters.len());
-        for (weights, bias) in weights.chunks_exact(d).zip(bias) {
-            by_class.extend(weights.iter().zip(&self.scales).map(|(w, scale)| scaled(*w, *scale)));
-            by_class.push(*bias);
-        }
-        by_class
     }
 
     fn for_each_class(&self, by_class: &mut [f64], operation: Operation) {

@@ -6,7 +6,7 @@
 use super::{
     Progress, StopReason, Summary,
     curvature::{Curvature, Sample},
-    max_norm,
+    max_norm, values,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Loss, Partial, Scalar};
 use argmin::core::{CostFunction, Gradient, IterState, Problem, Solver, State};
@@ -223,7 +223,7 @@ impl Fit<'_> {
         on_iteration: OnIteration<'_, T>,
     ) -> Option<StopReason> {
         let mut state = Iterate::new()
-            .param(cost.coordinates(&self.best.parameters))
+            .param(cost.start(&self.best))
             .cost(self.best.objective)
             .gradient(cost.gradient_by_coordinates(&self.best.gradient));
         let cost = RefCell::new(cost);
@@ -338,10 +338,11 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
         Ok(point)
     }
 
-    fn coordinates(&self, parameters: &[f64]) -> Vec<f64> {
+    /// The coordinates of the best point, which is where the curvature was estimated, if it was.
+    fn start(&self, best: &Point) -> Vec<f64> {
         match &self.curvature {
-            Some(curvature) => curvature.coordinates(parameters),
-            None => parameters.to_vec(),
+            Some(curvature) => curvature.start(),
+            None => best.parameters.clone(),
         }
     }
 
@@ -351,10 +352,6 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
             None => gradient.to_vec(),
         }
     }
-}
-
-fn values<T: Scalar>(model: &LinearModel<T>) -> Vec<f64> {
-    model.parameters().iter().map(|value| value.to_f64()).collect()
 }
 
 fn set<T: Scalar>(model: &mut LinearModel<T>, values: &[f64]) {

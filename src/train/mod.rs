@@ -113,6 +113,11 @@ fn max_norm<T: crate::Scalar>(values: &[T]) -> f64 {
     values.iter().fold(0.0, |max, value| value.to_f64().abs().max(max))
 }
 
+/// The parameters of a model in `f64`.
+fn values<T: crate::Scalar>(model: &crate::LinearModel<T>) -> Vec<f64> {
+    model.parameters().iter().map(|value| value.to_f64()).collect()
+}
+
 /// Fisher and Yates' shuffle.
 fn shuffle(rows: &mut [u32], random: &mut Xoshiro256PlusPlus) {
     for i in (1..rows.len()).rev() {
