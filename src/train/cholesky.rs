@@ -4,7 +4,7 @@
 
 use crate::{
     Isa,
-    kernel::{Strided, multiply},
+    kernel::{CHAIN, Strided, multiply},
     simd::{Lanes, Run, prefetch},
 };
 
@@ -251,7 +251,7 @@ fn dot(row: &[Pair; PAIRS], x: &Split) -> f64 {
 /// xⱼ ← xⱼ − Σᵢ fᵢ aᵢⱼ, with sums of a few rows in `f32`.
 #[inline(always)]
 fn subtract_scaled_rows(x: &mut [f64], factors: &[f64], rows: &[[Pair; PAIRS]]) {
-    for (factors, rows) in factors.chunks(AHEAD).zip(rows.chunks(AHEAD)) {
+    for (factors, rows) in factors.chunks(CHAIN).zip(rows.chunks(CHAIN)) {
         let mut sums = Split::default();
         for (factor, row) in factors.iter().zip(rows) {
             prefetch_ahead(row);
