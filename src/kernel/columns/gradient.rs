@@ -100,9 +100,11 @@ impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
         assert!(feature + F <= block.n_features());
         assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));
 
-        for first in (0..n).step_by(CHAIN * L::LANES) {
+        // As of rows: where there are few features, short sums cost little.
+        let chain = if block.n_features() <= 64 { CHAIN / 4 } else { CHAIN } * L::LANES;
+        for first in (0..n).step_by(chain) {
             let mut sums = [[L::splat(proof, T::default()); F]; K];
-            for row in (first..n.min(first + CHAIN * L::LANES)).step_by(L::LANES) {
+            for row in (first..n.min(first + chain)).step_by(L::LANES) {
                 let mut x = [sums[0][0]; F];
                 for f in 0..F {
                     let source = block.at(row, feature + f);
