@@ -26,6 +26,8 @@ pub trait Scalar:
     const MAX: Self;
     /// The smallest positive normal value.
     const MIN_POSITIVE: Self;
+    /// The distance from 1 to the next larger value.
+    const EPSILON: Self;
 
     /// The nearest value of this type (round to nearest, ties to even; overflow gives ±∞).
     fn from_f64(value: f64) -> Self;
@@ -38,6 +40,7 @@ pub trait Scalar:
 impl Scalar for f32 {
     const MAX: Self = f32::MAX;
     const MIN_POSITIVE: Self = f32::MIN_POSITIVE;
+    const EPSILON: Self = f32::EPSILON;
 
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
@@ -56,6 +59,7 @@ impl Scalar for f32 {
 impl Scalar for f64 {
     const MAX: Self = f64::MAX;
     const MIN_POSITIVE: Self = f64::MIN_POSITIVE;
+    const EPSILON: Self = f64::EPSILON;
 
     #[inline(always)]
     fn from_f64(value: f64) -> Self {

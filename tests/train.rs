@@ -122,6 +122,47 @@ fn curvature_saves_iterations() {
     }
 }
 
+/// Features so small that a step as long as the gradient leads nowhere, and so large that it leads away.
+#[test]
+fn lbfgs_gets_going_in_any_unit() {
+    let (x, labels) = samples();
+    for curvature in [false, true] {
+        let run = |unit: f32| {
+            let x: Vec<f32> = x.iter().map(|x| unit * x).collect();
+            let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+            let mut model = LinearModel::zeros(C, D);
+            let solver = Lbfgs {
+                curvature,
+                gradient_tolerance: 1e-4 * f64::from(unit.min(1.0)),
+                ..Lbfgs::default()
+            };
+            let mut evaluator = Evaluator::new(Objective::cross_entropy());
+            solver.fit(&mut evaluator, &mut model, &batch, go_on).unwrap().progress
+        };
+        let expected = run(1.0);
+        for unit in [1e-4, 1e4, 1e10] {
+            let got = run(unit);
+            let gap = got.objective - expected.objective;
+            // The bias has another unit then, which leaves it behind.
+            assert!(gap < 0.05, "{unit:e}: {got:?}, {expected:?}");
+        }
+    }
+}
+
+/// The hinge loss has kinks, and a search may end at one where the gradient promises more than there is. That is
+/// not to be told as if a tolerance were met.
+#[test]
+fn a_kink_is_no_convergence() {
+    let batch =
+        Batch::new(MatrixView::new(&[1.0_f32, 1.0, 1.0], 3, 1).unwrap(), &[0, 0, 1]).unwrap();
+    let mut model = LinearModel::zeros(2, 1);
+    let mut evaluator = Evaluator::new(Objective::hinge(1.0));
+    let summary = Lbfgs::default().fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
+    assert_eq!(summary.stop_reason, StopReason::LineSearch, "{summary:?}");
+    // Two samples without a loss, and one with twice the margin.
+    assert!(summary.progress.objective < 2.0 / 3.0 + 1e-5, "{summary:?}");
+}
+
 /// No curvature, curvature at its limits, and none that can be learnt.
 #[test]
 fn curvature_does_no_harm() {

@@ -54,6 +54,12 @@ pub trait Lanes:
     /// `n` must be at most `LANES`, and `source` valid for reading `n` elements.
     unsafe fn load_first(proof: Self::Proof, source: *const Self::Elem, n: usize) -> Self;
 
+    /// The first `LANES` integers of a slice, as numbers.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    fn from_integers(proof: Self::Proof, source: &[i8]) -> Self;
+
     /// Writes the lanes to `target` on.
     ///
     /// # Safety

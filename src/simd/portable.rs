@@ -86,6 +86,12 @@ macro_rules! portable_lanes {
             }
 
             #[inline(always)]
+            fn from_integers((): (), source: &[i8]) -> Self {
+                let source: &[i8; $lanes] = source.first_chunk().expect("integers for all lanes");
+                Self(<$vector>::new(source.map(<$elem>::from)))
+            }
+
+            #[inline(always)]
             unsafe fn store(self, target: *mut $elem) {
                 // SAFETY: the caller grants `LANES` elements; an array is as aligned as its element.
                 unsafe { *target.cast::<[$elem; $lanes]>() = self.0.to_array() }

@@ -58,6 +58,7 @@ macro_rules! x86_lanes {
         add_bits: $add_bits:ident, sub_bits: $sub_bits:ident;
         shl: $shl:expr, shr: $shr:expr;
         gt: $gt:expr, select: $select:expr, load_first: $load_first:expr;
+        from_integers: $from_integers:expr;
         sum4: $sum4:ident, max4: $max4:ident, interleave: $interleave:ident, call: $call:ident;
     ) => {
         $(#[$doc])*
@@ -95,6 +96,14 @@ macro_rules! x86_lanes {
                 // SAFETY: the proof shows that the machine has the instructions; a masked load does
                 // not touch the memory of lanes that are not set, and the caller grants `n`.
                 Self(unsafe { $load_first(source, n) })
+            }
+
+            #[inline(always)]
+            fn from_integers(_: $proof, source: &[i8]) -> Self {
+                assert!(source.len() >= $lanes);
+                // SAFETY: the proof shows that the machine has the instructions; the slice has as many
+                // integers as there are lanes, and no more are read.
+                Self(unsafe { $from_integers(source.as_ptr()) })
             }
 
             #[inline(always)]
@@ -209,6 +218,7 @@ x86_lanes! {
     gt: _mm256_cmp_ps::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_ps(no, yes, mask),
     load_first: |source, n| _mm256_maskload_ps(source, first_of_8(n));
+    from_integers: |source: *const i8| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast())));
     sum4: sum4_f32x8, max4: max4_f32x8, interleave: interleave_f32x8, call: call_avx2;
 }
 
@@ -225,6 +235,9 @@ x86_lanes! {
     gt: _mm256_cmp_pd::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_pd(no, yes, mask),
     load_first: |source, n| _mm256_maskload_pd(source, first_of_4(n));
+    from_integers: |source: *const i8| {
+        _mm256_cvtepi32_pd(_mm_cvtepi8_epi32(_mm_cvtsi32_si128(source.cast::<i32>().read_unaligned())))
+    };
     sum4: sum4_f64x4, max4: max4_f64x4, interleave: interleave_f64x4, call: call_avx2;
 }
 
@@ -241,6 +254,7 @@ x86_lanes! {
     gt: _mm512_cmp_ps_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_ps(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
+    from_integers: |source: *const i8| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(source.cast())));
     sum4: sum4_f32x16, max4: max4_f32x16, interleave: interleave_f32x16, call: call_avx512;
 }
 
@@ -257,6 +271,7 @@ x86_lanes! {
     gt: _mm512_cmp_pd_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_pd(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as __mmask8, source);
+    from_integers: |source: *const i8| _mm512_cvtepi32_pd(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast())));
     sum4: sum4_f64x8, max4: max4_f64x8, interleave: interleave_f64x8, call: call_avx512;
 }
 

@@ -4,34 +4,38 @@
 
 use crate::{
     Isa,
-    kernel::{CHAIN, Strided, multiply},
+    kernel::{Strided, multiply},
     simd::{Lanes, Run, prefetch},
 };
 
 /// What is left of an entry of the diagonal, at least, relative to it.
 const SMALLEST_PIVOT: f32 = 1e-7;
 
-/// L, in panels of columns: panel p has the columns from `p * WIDTH` on, and the rows from there on; of its block
-/// on the diagonal, it has the inverse.
-///
-/// Rounded to the upper halves of `f32`, as all of it is read twice in every evaluation. The two operations are
-/// each other's transposes with what was rounded, to the accuracy of `f32`.
+/// L in tiles, column by column, each from the diagonal down; those on the diagonal are inverted. Entries are integers
+/// of eight bits, as all of them are read in every iteration: by them, L Lᵀ is another matrix, but near A.
 pub(super) struct Cholesky {
-    n: usize,
-    panels: Vec<Vec<Pair>>,
+    tiles: Vec<Tile>,
+    /// For each column of tiles, what the integers of a column stand for: on the diagonal and below.
+    units: Vec<[[f32; TILE]; 2]>,
 }
 
-/// Entries 2i and 2i + 1 of a row in one word, which a shift and a mask widen to `f32`.
-type Pair = u32;
+/// Columns of rows.
+#[repr(align(64))]
+struct Tile([[i8; TILE]; TILE]);
 
-/// The pairs of a row of a panel.
-const PAIRS: usize = WIDTH / 2;
+/// Rows and columns of a tile.
+const TILE: usize = 32;
 
 const WIDTH: usize = Cholesky::WIDTH;
 
 impl Cholesky {
     /// Columns of a panel.
     pub(super) const WIDTH: usize = 64;
+
+    /// The length of the vectors that a matrix of `n` rows is solved with.
+    pub(super) fn padded(n: usize) -> usize {
+        n.next_multiple_of(TILE)
+    }
 
     /// The number of panels of a matrix of `n` rows.
     pub(super) fn n_panels(n: usize) -> usize {
@@ -43,8 +47,8 @@ impl Cholesky {
         panel * WIDTH..n.min((panel + 1) * WIDTH)
     }
 
-    /// Factors a matrix given in panels as those of L are: of each, the rows from its first column on, each
-    /// [`WIDTH`] long. Entries above the diagonal are not looked at.
+    /// Factors a matrix of `n` rows, given in panels of columns: panel p has those from `p * WIDTH` on, and the rows
+    /// from there on, each [`WIDTH`] long. Entries above the diagonal are not looked at.
     ///
     /// Where the matrix is not positive definite in this precision, a column becomes one of the
     /// unit matrix, scaled as its diagonal is.
@@ -66,82 +70,165 @@ impl Cholesky {
             }
             factor_panel(panel, &scales[..columns.len()]);
         }
-        for (p, panel) in panels.iter_mut().enumerate() {
-            invert(&mut panel.as_chunks_mut().0[..Self::columns(n, p).len()]);
+        let mut tiles = Vec::new();
+        let mut units = Vec::new();
+        for start in (0..n).step_by(TILE) {
+            let (panel, first) = (start / WIDTH, start % WIDTH);
+            let rows = panels[panel].chunks_exact(WIDTH).skip(start - panel * WIDTH);
+            let mut rows: Vec<[f32; TILE]> =
+                rows.map(|row| core::array::from_fn(|j| row[first + j])).collect();
+            let (diagonal, below) = rows.split_at_mut(TILE.min(n - start));
+            invert(diagonal);
+            let unit = [unit(diagonal), unit(below)];
+            tiles.push(Tile::new(diagonal, &unit[0]));
+            tiles.extend(below.chunks(TILE).map(|rows| Tile::new(rows, &unit[1])));
+            units.push(unit);
         }
-        let round = |x: f32| x.to_bits().wrapping_add(0x8000) >> 16;
-        let pair = |pair: &[f32; 2]| round(pair[0]) | round(pair[1]) << 16;
-        let pairs = |panel: Vec<f32>| panel.as_chunks().0.iter().map(pair).collect();
-        Self { n, panels: panels.into_iter().map(pairs).collect() }
+        Self { tiles, units }
     }
 
-    /// Does `operation` to `x`.
-    pub(super) fn apply(&self, isa: Isa, operation: Operation, x: &mut [f64]) {
-        isa.run(Apply { factor: self, operation, x });
+    /// x ← A⁻¹ x. Behind its `n` entries, `x` is padded with zeros.
+    ///
+    /// # Panics
+    /// If the length of `x` is not [`padded`](Self::padded).
+    pub(super) fn solve(&self, isa: Isa, x: &mut [f32]) {
+        let (x, rest) = x.as_chunks_mut();
+        assert!(rest.is_empty() && x.len() == self.units.len());
+        isa.run(Solve { factor: self, x });
     }
 }
 
-/// What is done with L.
-#[derive(Clone, Copy)]
-pub(super) enum Operation {
-    /// x ← L⁻¹ x.
-    Solve,
-    /// x ← L⁻ᵀ x.
-    SolveTransposed,
-}
-
-/// Plain loops, compiled for the instruction set that they run with. Their order of summation is fixed, and so
-/// their bits are the same with any.
-struct Apply<'a> {
+struct Solve<'a> {
     factor: &'a Cholesky,
-    operation: Operation,
-    x: &'a mut [f64],
+    x: &'a mut [[f32; TILE]],
 }
 
-impl Run<f32> for Apply<'_> {
+impl Run<f32> for Solve<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes<Elem = f32>>(self, _: L::Proof) {
-        match self.operation {
-            Operation::Solve => self.solve(),
-            Operation::SolveTransposed => self.solve_transposed(),
-        }
-    }
-}
-
-impl Apply<'_> {
-    #[inline(always)]
-    fn solve(self) {
-        let Self { factor, x, .. } = self;
-        for (p, panel) in factor.panels.iter().enumerate() {
-            let columns = Cholesky::columns(factor.n, p);
-            let (head, tail) = x[columns.start..].split_at_mut(columns.len());
-            let (diagonal, below) = panel.as_chunks().0.split_at(columns.len());
-            let residuals = Split::of(head);
-            head.iter_mut().zip(diagonal).for_each(|(x, row)| *x = dot(row, &residuals));
-            let solved = Split::of(head);
-            for (x, row) in tail.iter_mut().zip(below) {
-                prefetch_ahead(row);
-                *x -= dot(row, &solved);
+    fn run<L: Lanes<Elem = f32>>(self, proof: L::Proof) {
+        let Self { factor: Cholesky { tiles, units }, x } = self;
+        // x ← L⁻¹ x.
+        let mut rest = &tiles[..];
+        for (i, [on_diagonal, below]) in units.iter().enumerate() {
+            let column;
+            (column, rest) = rest.split_at(x.len() - i);
+            column[0].prefetch_ahead();
+            x[i] = column[0].times::<L>(proof, &product(&x[i], on_diagonal));
+            let solved = product(&x[i], below);
+            for (tile, x) in column.iter().zip(&mut x[i..]).skip(1) {
+                tile.prefetch_ahead();
+                subtract(x, &tile.times::<L>(proof, &solved));
             }
         }
-    }
-
-    #[inline(always)]
-    fn solve_transposed(self) {
-        let Self { factor, x, .. } = self;
-        for (p, panel) in factor.panels.iter().enumerate().rev() {
-            let columns = Cholesky::columns(factor.n, p);
-            let (head, tail) = x[columns.start..].split_at_mut(columns.len());
-            let (diagonal, below) = panel.as_chunks().0.split_at(columns.len());
-            subtract_scaled_rows(head, tail, below);
-            let mut solved = [0.0; WIDTH];
-            subtract_scaled_rows(&mut solved, head, diagonal);
-            head.iter_mut().zip(solved).for_each(|(x, minus)| *x = -minus);
+        // x ← L⁻ᵀ x. What was read last is still near.
+        let mut rest = &tiles[..];
+        for (i, [on_diagonal, below]) in units.iter().enumerate().rev() {
+            let column;
+            (rest, column) = rest.split_at(rest.len() - (x.len() - i));
+            let (head, solved) = x[i..].split_at_mut(1);
+            let sum = Tile::sum_of_transposes::<L>(proof, &column[1..], solved);
+            subtract(&mut head[0], &product(&sum, below));
+            let sum = Tile::sum_of_transposes::<L>(proof, &column[..1], head);
+            head[0] = product(&sum, on_diagonal);
         }
     }
 }
+
+#[inline(always)]
+fn subtract(x: &mut [f32; TILE], y: &[f32; TILE]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x -= y);
+}
+
+#[inline(always)]
+fn product(x: &[f32; TILE], y: &[f32; TILE]) -> [f32; TILE] {
+    core::array::from_fn(|j| x[j] * y[j])
+}
+
+/// For each column, the largest magnitude in units of the largest integer.
+fn unit(rows: &[[f32; TILE]]) -> [f32; TILE] {
+    let largest = |j: usize| rows.iter().fold(0.0, |max: f32, row| max.max(row[j].abs()));
+    core::array::from_fn(|j| largest(j) / f32::from(i8::MAX))
+}
+
+impl Tile {
+    /// At most [`TILE`] rows; the others are zero.
+    fn new(rows: &[[f32; TILE]], units: &[f32; TILE]) -> Self {
+        let mut tile = Self([[0; TILE]; TILE]);
+        for (i, row) in rows.iter().enumerate() {
+            for (column, (x, unit)) in tile.0.iter_mut().zip(row.iter().zip(units)) {
+                // Zero, where the unit is.
+                column[i] = (x / unit).round() as i8;
+            }
+        }
+        tile
+    }
+
+    /// The product of the tile and a vector.
+    #[inline(always)]
+    fn times<L: Lanes<Elem = f32>>(&self, proof: L::Proof, x: &[f32; TILE]) -> [f32; TILE] {
+        // Of even columns and of odd ones.
+        let mut sums = [[L::splat(proof, 0.0); MAX_VECTORS]; 2];
+        for (columns, x) in self.0.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
+            for ((column, x), sums) in columns.iter().zip(x).zip(&mut sums) {
+                let x = L::splat(proof, *x);
+                for vector in 0..TILE / L::LANES {
+                    let rows = L::from_integers(proof, &column[vector * L::LANES..]);
+                    sums[vector] = rows.mul_add(x, sums[vector]);
+                }
+            }
+        }
+        let mut product = [0.0; TILE];
+        let [even, odd] = sums;
+        for (rows, (even, odd)) in product.chunks_exact_mut(L::LANES).zip(even.iter().zip(odd)) {
+            (*even + odd).write_to(rows);
+        }
+        product
+    }
+
+    /// The sum of the products of transposed tiles and vectors.
+    #[inline(always)]
+    fn sum_of_transposes<L: Lanes<Elem = f32>>(
+        proof: L::Proof,
+        tiles: &[Self],
+        x: &[[f32; TILE]],
+    ) -> [f32; TILE] {
+        const COLUMNS: usize = 8;
+        let mut total = [0.0; TILE];
+        for (group, total) in total.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+            let mut sums = [L::splat(proof, 0.0); COLUMNS];
+            for (tile, x) in tiles.iter().zip(x) {
+                let columns = &tile.0.as_chunks::<COLUMNS>().0[group];
+                for vector in 0..TILE / L::LANES {
+                    let x = L::from_slice(proof, &x[vector * L::LANES..]);
+                    for (column, sum) in columns.iter().zip(&mut sums) {
+                        let rows = L::from_integers(proof, &column[vector * L::LANES..]);
+                        *sum = rows.mul_add(x, *sum);
+                    }
+                }
+            }
+            for (sums, total) in sums.as_chunks().0.iter().zip(total.as_chunks_mut().0) {
+                *total = L::sum4(*sums);
+            }
+        }
+        total
+    }
+
+    /// Asks for a tile that comes later. All factors are read once for every iteration, which leaves nothing of
+    /// them in near caches.
+    #[inline(always)]
+    fn prefetch_ahead(&self) {
+        let tile = core::ptr::from_ref(self).wrapping_add(AHEAD).cast::<u8>();
+        (0..size_of::<Self>()).step_by(64).for_each(|line| prefetch(tile.wrapping_add(line)));
+    }
+}
+
+/// Vectors of a column.
+const MAX_VECTORS: usize = TILE / 8;
+
+/// Tiles ahead that are asked for.
+const AHEAD: usize = 4;
 
 /// Factors the diagonal block of a panel from which all panels on its left have been subtracted, and
 /// divides the rows below by its transpose. `diagonal` is what it was before.
@@ -174,24 +261,12 @@ fn factor_panel(panel: &mut [f32], diagonal: &[f32]) {
     }
 }
 
-/// Asks for what comes some rows later. The factors of all classes are read once for every evaluation, which
-/// leaves nothing of them in near caches.
-#[inline(always)]
-fn prefetch_ahead(row: &[Pair; PAIRS]) {
-    for line in (0..PAIRS).step_by(16) {
-        prefetch(row.as_ptr().wrapping_add(AHEAD * PAIRS + line));
-    }
-}
-
-/// Rows ahead that are asked for.
-const AHEAD: usize = 16;
-
 /// Inverts a lower triangular matrix, row by row: Σⱼ Lᵢⱼ Zⱼ is row i of the unit matrix.
-fn invert(rows: &mut [[f32; WIDTH]]) {
+fn invert(rows: &mut [[f32; TILE]]) {
     for i in 0..rows.len() {
         let (inverted, rest) = rows.split_at_mut(i);
         let row = &mut rest[0];
-        let mut sums = [0.0; WIDTH];
+        let mut sums = [0.0; TILE];
         for (factor, inverted) in row.iter().zip(inverted) {
             sums.iter_mut().zip(inverted).for_each(|(sum, z)| *sum -= factor * *z);
         }
@@ -201,67 +276,55 @@ fn invert(rows: &mut [[f32; WIDTH]]) {
     }
 }
 
-#[inline(always)]
-fn even(pair: Pair) -> f32 {
-    f32::from_bits(pair << 16)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::random;
 
-#[inline(always)]
-fn odd(pair: Pair) -> f32 {
-    f32::from_bits(pair & 0xffff_0000)
-}
-
-/// A vector as wide as a panel, in the order of [`Pair`]s.
-#[derive(Default)]
-struct Split {
-    even: [f32; PAIRS],
-    odd: [f32; PAIRS],
-}
-
-impl Split {
-    #[inline(always)]
-    fn of(x: &[f64]) -> Self {
-        let mut all = [0.0; WIDTH];
-        all.iter_mut().zip(x).for_each(|(target, x)| *target = *x as f32);
-        let at = |i: usize| all[i];
-        Self {
-            even: core::array::from_fn(|i| at(2 * i)),
-            odd: core::array::from_fn(|i| at(2 * i + 1)),
-        }
-    }
-}
-
-/// Σ aⱼ xⱼ, in `f32`, in sums of sums.
-#[inline(always)]
-fn dot(row: &[Pair; PAIRS], x: &Split) -> f64 {
-    let mut products = [0.0; PAIRS];
-    for i in 0..PAIRS {
-        products[i] = even(row[i]) * x.even[i] + odd(row[i]) * x.odd[i];
-    }
-    let mut width = PAIRS;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            products[i] += products[i + width];
-        }
-    }
-    products[0].into()
-}
-
-/// xⱼ ← xⱼ − Σᵢ fᵢ aᵢⱼ, with sums of a few rows in `f32`.
-#[inline(always)]
-fn subtract_scaled_rows(x: &mut [f64], factors: &[f64], rows: &[[Pair; PAIRS]]) {
-    for (factors, rows) in factors.chunks(CHAIN).zip(rows.chunks(CHAIN)) {
-        let mut sums = Split::default();
-        for (factor, row) in factors.iter().zip(rows) {
-            prefetch_ahead(row);
-            let factor = *factor as f32;
-            for ((pair, even_sum), odd_sum) in row.iter().zip(&mut sums.even).zip(&mut sums.odd) {
-                *even_sum += factor * even(*pair);
-                *odd_sum += factor * odd(*pair);
+    /// Solves with A = B Bᵀ + n I for a random B, whose condition is moderate.
+    #[test]
+    fn solves() {
+        for n in [1, 2, 31, 32, 33, 64, 65, 100, 160] {
+            let mut random = random(n as u64);
+            let b: Vec<f32> = (0..n * n).map(|_| random()).collect();
+            let product = |i: usize, j: usize| (0..n).map(|l| b[i * n + l] * b[j * n + l]).sum();
+            let entry = |i: usize, j: usize| -> f32 {
+                let product: f32 = product(i, j);
+                if i == j { product + n as f32 } else { product }
+            };
+            let panels = (0..Cholesky::n_panels(n)).map(|p| {
+                let columns = Cholesky::columns(n, p);
+                let mut panel = vec![0.0; (n - columns.start) * WIDTH];
+                for (row, i) in panel.chunks_exact_mut(WIDTH).zip(columns.start..) {
+                    row.iter_mut().zip(columns.clone()).for_each(|(x, j)| *x = entry(i, j));
+                }
+                panel
+            });
+            let factor = Cholesky::factor(n, panels.collect());
+            let expected: Vec<f32> = (0..n).map(|_| random()).collect();
+            for isa in Isa::available() {
+                let mut x = vec![0.0; Cholesky::padded(n)];
+                for (i, x) in x[..n].iter_mut().enumerate() {
+                    *x = expected.iter().enumerate().map(|(j, x)| entry(i, j) * x).sum();
+                }
+                factor.solve(isa, &mut x);
+                let off = x.iter().zip(&expected).map(|(x, e)| (x - e).abs()).fold(0.0, f32::max);
+                // Entries have seven bits and a sign.
+                assert!(off < 0.05, "{n} rows, {}: {off}", isa.name());
+                assert!(x[n..].iter().all(|x| *x == 0.0));
             }
         }
-        let sums = sums.even.iter().zip(&sums.odd).flat_map(|(even, odd)| [*even, *odd]);
-        x.iter_mut().zip(sums).for_each(|(x, sum)| *x -= f64::from(sum));
+    }
+
+    #[test]
+    fn a_matrix_of_rank_one_has_a_factor() {
+        let n = 70;
+        let panels = (0..Cholesky::n_panels(n))
+            .map(|p| vec![1.0; (n - Cholesky::columns(n, p).start) * WIDTH])
+            .collect();
+        let mut x = vec![1.0; Cholesky::padded(n)];
+        x[n..].fill(0.0);
+        Cholesky::factor(n, panels).solve(Isa::detect(), &mut x);
+        assert!(x.iter().all(|x| x.is_finite()), "{x:?}");
     }
 }

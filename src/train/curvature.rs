@@ -1,16 +1,12 @@
-//! The curvature of cross-entropy, and coordinates in which it is nearly the same in all directions.
+//! The curvature of cross-entropy, which L-BFGS begins with instead of the unit matrix.
 //!
 //! Its Hessian has a block for each pair of classes. Those on the diagonal, Σ wᵢ pᵢ(1 − pᵢ) xᵢxᵢᵀ / Z + 2λ I
 //! with the probabilities p of one class, are most of it (Böhning, "Multinomial logistic regression
 //! algorithm", 1992, bounds all by one such matrix). They are estimated from some of the samples and factored,
-//! L Lᵀ for each class, and a solver that works on Lᵀ (w − w₀) instead of w, for the model w₀ that they were
-//! estimated at, finds a function as round as these blocks are true: L-BFGS needs tens of iterations then where
-//! it would need hundreds.
+//! L Lᵀ for each class. What is left for L-BFGS to learn is as little as these blocks are true: it needs tens of
+//! iterations then where it would need hundreds.
 
-use super::{
-    cholesky::{Cholesky, Operation},
-    values,
-};
+use super::{cholesky::Cholesky, max_norm};
 use crate::{
     Batch, Error, Isa, LinearModel, MatrixView, Scalar,
     kernel::{Strided, multiply},
@@ -19,7 +15,7 @@ use crate::{
 use core::ops::Range;
 
 /// What the factors may take up together.
-const MAX_BYTES: usize = 128 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// Samples for each feature that a first model is fitted to, and again that the curvature is estimated from.
 const SAMPLES_PER_FEATURE: usize = 5;
@@ -36,12 +32,11 @@ const NEGLIGIBLE: f64 = 0.05;
 /// One factor a class.
 pub(super) struct Curvature {
     isa: Isa,
-    n_features: usize,
-    /// W and b, in their order, where all coordinates are zero.
-    origin: Vec<f64>,
     /// The root mean square of each feature and, behind them, of the 1 that goes with the bias.
     scales: Vec<f64>,
     factors: Vec<Cholesky>,
+    /// Room for what is solved, class by class.
+    by_class: Vec<f32>,
 }
 
 /// Some samples of a batch, side by side.
@@ -60,7 +55,7 @@ impl<T: Scalar> Sample<T> {
     /// None if there are too few samples for that, too, or if the factors would be too large.
     pub(super) fn pair(n_classes: usize, batch: &Batch<'_, T>) -> Option<(Option<Self>, Self)> {
         let (n, m) = (batch.n_samples(), batch.n_features() + 1);
-        let bytes = m.checked_mul(m)?.checked_mul(n_classes)?.checked_mul(size_of::<u16>())? / 2;
+        let bytes = m.checked_mul(m)?.checked_mul(n_classes)? / 2;
         if bytes > MAX_BYTES || n < m {
             return None;
         }
@@ -190,50 +185,33 @@ impl Curvature {
             factor[0] = Some(Cholesky::factor(m, panels.collect()));
         });
         let factors = factors.into_iter().flatten().collect();
-        let origin = values(model);
-        Ok(Self { isa, n_features: d, origin, scales, factors })
+        Ok(Self { isa, scales, factors, by_class: vec![0.0; c * Cholesky::padded(m)] })
     }
 
-    /// The coordinates of the model at which the curvature was estimated.
-    pub(super) fn start(&self) -> Vec<f64> {
-        vec![0.0; self.origin.len()]
-    }
-
-    /// From coordinates, class by class, to W and b, in their order.
-    pub(super) fn parameters(&self, coordinates: &[f64]) -> Vec<f64> {
-        let (d, m) = (self.n_features, self.n_features + 1);
-        let mut solved = coordinates.to_vec();
-        self.for_each_class(&mut solved, Operation::SolveTransposed);
-        let mut parameters = self.origin.clone();
-        let (weights, bias) = parameters.split_at_mut(solved.len() / m * d);
-        for ((class, weights), bias) in
-            solved.chunks_exact(m).zip(weights.chunks_exact_mut(d)).zip(bias)
-        {
-            let terms = class.iter().zip(&self.scales).map(|(value, scale)| value / scale);
-            weights.iter_mut().zip(terms).for_each(|(weight, term)| *weight += term);
-            *bias += class[d];
-        }
-        parameters
-    }
-
-    /// From the gradient by W and b to the gradient by the coordinates.
-    pub(super) fn gradient(&self, gradient: &[f64]) -> Vec<f64> {
-        let d = self.n_features;
-        let (weights, bias) = gradient.split_at(gradient.len() / (d + 1) * d);
-        let mut by_coordinates = Vec::with_capacity(gradient.len());
-        for (weights, bias) in weights.chunks_exact(d).zip(bias) {
-            by_coordinates.extend(weights.iter().zip(&self.scales).map(|(w, scale)| w / scale));
-            by_coordinates.push(*bias);
-        }
-        self.for_each_class(&mut by_coordinates, Operation::Solve);
-        by_coordinates
-    }
-
-    fn for_each_class(&self, by_class: &mut [f64], operation: Operation) {
-        let m = self.n_features + 1;
-        for_each_chunk(by_class, m, |class, values| {
-            self.factors[class].apply(self.isa, operation, values);
+    /// Writes what the inverse of the curvature makes of a gradient by W and b, both in their order.
+    pub(super) fn solve<T: Scalar>(&mut self, gradient: &[T], solution: &mut [f64]) {
+        let Self { isa, scales, factors, by_class } = self;
+        let (d, padded) = (scales.len() - 1, Cholesky::padded(scales.len()));
+        let (weights, bias) = gradient.split_at(factors.len() * d);
+        // So that nothing is too large or too small for `f32`.
+        let size = max_norm(gradient).max(f64::MIN_POSITIVE);
+        for_each_chunk(by_class, padded, |class, x| {
+            let gradient = weights[class * d..][..d].iter().chain(&bias[class..]);
+            for ((x, entry), scale) in x.iter_mut().zip(gradient).zip(scales.iter()) {
+                *x = (entry.to_f64() / (size * scale)) as f32;
+            }
+            x[d + 1..].fill(0.0);
+            factors[class].solve(*isa, x);
         });
+        let (weights, bias) = solution.split_at_mut(factors.len() * d);
+        for ((x, weights), bias) in
+            by_class.chunks_exact(padded).zip(weights.chunks_exact_mut(d)).zip(bias)
+        {
+            for ((weight, x), scale) in weights.iter_mut().zip(x).zip(scales.iter()) {
+                *weight = f64::from(*x) * (size / scale);
+            }
+            *bias = f64::from(x[d]) * size;
+        }
     }
 }
 

@@ -1,17 +1,15 @@
-//! L-BFGS over the whole batch: the two-loop recursion and the line search of Moré and Thuente are those
-//! of the crate `argmin`; this file lends them the evaluator as cost and gradient, and decides when to
-//! stop. It steps the solver itself, because a callback may stop it, and because it is to be
-//! known why it stopped.
+//! L-BFGS over the whole batch. It lends the evaluator to the line search, `secants` tells where to search, and
+//! `curvature` what to begin with; this file decides when to stop.
 
 use super::{
     Progress, StopReason, Summary,
     curvature::{Curvature, Sample},
-    max_norm, values,
+    line_search::{self, Along},
+    max_norm,
+    secants::Secants,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Loss, Partial, Scalar};
-use argmin::core::{CostFunction, Gradient, IterState, Problem, Solver, State};
-use argmin::solver::{linesearch::MoreThuenteLineSearch, quasinewton::LBFGS};
-use core::{cell::RefCell, ops::ControlFlow};
+use core::ops::ControlFlow;
 
 /// The limited-memory BFGS method (Nocedal and Wright, "Numerical Optimization", algorithm 7.5).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,7 +23,7 @@ pub struct Lbfgs {
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this: SciPy's `ftol`.
     pub relative_decrease: f64,
     /// Learn the curvature of cross-entropy from a sample first, which saves most of the iterations. Takes
-    /// C (D + 1)² bytes of memory, and is left out where those are more than 128 MiB, where there are fewer
+    /// C (D + 1)² / 2 bytes of memory, and is left out where those are more than 64 MiB, where there are fewer
     /// samples than features, and for the hinge loss, which has none.
     pub curvature: bool,
 }
@@ -43,11 +41,14 @@ impl Default for Lbfgs {
     }
 }
 
-type Iterate = IterState<Vec<f64>, Vec<f64>, (), (), (), f64>;
-type LineSearch = MoreThuenteLineSearch<Vec<f64>, Vec<f64>, f64>;
-
 /// Iterations of a first fit, without the curvature. Over a few samples, they cost as much as a few over all.
 const ROUGH_ITERATIONS: usize = 50;
+
+/// Steps that are tried along one direction, at most.
+const TRIES: usize = 20;
+
+/// And where the slope promises no more than the last bits of the objective.
+const FLAT_TRIES: usize = 3;
 
 impl Lbfgs {
     /// Minimises the evaluator's objective over `batch`, from `model` on; every iteration leaves in it a
@@ -65,7 +66,7 @@ impl Lbfgs {
         batch: &Batch<'_, T>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let cost = Cost::new(evaluator, model.clone(), Data::Batch(batch));
+        let cost = Cost::new(evaluator, Data::Batch(batch));
         self.minimize(cost, model, Some(batch), on_iteration)
     }
 
@@ -85,7 +86,7 @@ impl Lbfgs {
         mut for_each_batch: impl FnMut(Evaluate<'_, T>) -> Result<(), Error>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let cost = Cost::new(evaluator, model.clone(), Data::Chunks(&mut for_each_batch));
+        let cost = Cost::new(evaluator, Data::Chunks(&mut for_each_batch));
         self.minimize(cost, model, sample, on_iteration)
     }
 
@@ -96,20 +97,12 @@ impl Lbfgs {
         sample: Option<&Batch<'_, T>>,
         mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let start = cost.evaluate(&values(model))?;
-        let mut fit = Fit { solver: self, best: start, iteration: 0, decrease: f64::INFINITY };
-        let mut stop_reason = fit.report(&cost, &mut on_iteration);
-        let cross_entropy = matches!(cost.evaluator.objective().loss(), Loss::CrossEntropy);
-        if let (None, true, true, Some(sample)) =
-            (stop_reason, self.curvature, cross_entropy, sample)
-        {
-            stop_reason = fit.learn_curvature(&mut cost, sample, &mut on_iteration)?;
-        }
-        let stop_reason = stop_reason
-            .or_else(|| fit.iterate(&mut cost, usize::MAX, &mut on_iteration))
-            .unwrap_or(StopReason::MaxIterations);
-        let progress = fit.progress(&cost);
-        set(model, &fit.best.parameters);
+        let mut best = Point::at(model);
+        cost.evaluate(&mut best)?;
+        let mut fit = Fit { solver: self, cost, best, iteration: 0, decrease: f64::INFINITY };
+        let stop_reason = fit.run(sample, &mut on_iteration)?;
+        let progress = fit.progress();
+        model.parameters_mut().copy_from_slice(fit.best.model.parameters());
         Ok(Summary { progress, stop_reason })
     }
 }
@@ -118,33 +111,55 @@ impl Lbfgs {
 type OnIteration<'a, T> = &'a mut dyn FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>;
 
 /// A fit under way.
-struct Fit<'a> {
+struct Fit<'a, 'b, 'c, T> {
     solver: &'a Lbfgs,
-    best: Point,
+    cost: Cost<'b, 'c, T>,
+    best: Point<T>,
     iteration: usize,
     /// By how much the objective fell last, relative to itself.
     decrease: f64,
 }
 
-impl Fit<'_> {
-    fn progress<T: Scalar>(&self, cost: &Cost<'_, '_, T>) -> Progress {
+impl<T: Scalar> Fit<'_, '_, '_, T> {
+    fn run(
+        &mut self,
+        sample: Option<&Batch<'_, T>>,
+        on_iteration: OnIteration<'_, T>,
+    ) -> Result<StopReason, Error> {
+        let mut stop_reason = self.report(on_iteration);
+        let mut curvature = None;
+        let cross_entropy = matches!(self.cost.evaluator.objective().loss(), Loss::CrossEntropy);
+        if let (None, true, true, Some(sample)) =
+            (stop_reason, self.solver.curvature, cross_entropy, sample)
+            && let Some((to_fit, to_measure)) = Sample::pair(self.best.model.n_classes(), sample)
+        {
+            if self.best.model.parameters().iter().all(|parameter| *parameter == T::default()) {
+                stop_reason = self.fit_roughly(sample.n_samples(), to_fit, on_iteration)?;
+            }
+            if stop_reason.is_none() && to_measure.batch().is_ok() {
+                let (isa, l2) = (self.cost.evaluator.isa(), self.cost.evaluator.objective().l2());
+                curvature = Curvature::estimate(isa, &self.best.model, &to_measure, l2).ok();
+            }
+        }
+        Ok(stop_reason
+            .or_else(|| self.iterate(curvature, usize::MAX, on_iteration))
+            .unwrap_or(StopReason::MaxIterations))
+    }
+
+    fn progress(&self) -> Progress {
         Progress {
             iteration: self.iteration,
             objective: self.best.objective,
-            gradient_norm: max_norm(&self.best.gradient),
-            evaluations: cost.evaluations,
-            samples: cost.samples,
+            gradient_norm: max_norm(self.best.gradient.parameters()),
+            evaluations: self.cost.evaluations,
+            samples: self.cost.samples,
         }
     }
 
     /// Tells of an iteration. Returns why it is the last one, if it is.
-    fn report<T: Scalar>(
-        &self,
-        cost: &Cost<'_, '_, T>,
-        on_iteration: OnIteration<'_, T>,
-    ) -> Option<StopReason> {
-        let progress = self.progress(cost);
-        if on_iteration(&progress, &cost.model).is_break() {
+    fn report(&self, on_iteration: OnIteration<'_, T>) -> Option<StopReason> {
+        let progress = self.progress();
+        if on_iteration(&progress, &self.best.model).is_break() {
             Some(StopReason::Interrupted)
         } else if progress.gradient_norm <= self.solver.gradient_tolerance {
             Some(StopReason::GradientTolerance)
@@ -155,103 +170,158 @@ impl Fit<'_> {
         }
     }
 
-    /// Makes `point` the best one.
-    fn accept(&mut self, point: Point) {
+    /// Makes `point` the best one, and leaves the one that was so far in its place.
+    fn accept(&mut self, point: &mut Point<T>) {
         let (before, now) = (self.best.objective, point.objective);
         self.decrease = (before - now) / before.abs().max(now.abs()).max(1.0);
         self.iteration += 1;
-        self.best = point;
+        core::mem::swap(&mut self.best, point);
     }
 
-    /// Learns the curvature from samples of a batch. A model of zeros says nothing of where it is going to
-    /// matter, and is first fitted to other samples: that is the first iteration, if it makes things better. As
-    /// fewer samples are easier to overfit, λ is larger there. Where there are no other samples, some
-    /// iterations are done without knowing the curvature.
-    fn learn_curvature<T: Scalar>(
+    /// A model of zeros says nothing of where the curvature is going to matter, and is first fitted to some
+    /// samples: that is the first iteration, if it makes things better. As fewer samples are easier to overfit, λ
+    /// is larger there. Where there are no samples for it, some iterations are done without the curvature.
+    fn fit_roughly(
         &mut self,
-        cost: &mut Cost<'_, '_, T>,
-        batch: &Batch<'_, T>,
+        n_samples: usize,
+        sample: Option<Sample<T>>,
         on_iteration: OnIteration<'_, T>,
     ) -> Result<Option<StopReason>, Error> {
-        let objective = cost.evaluator.objective();
-        let Some((to_fit, to_measure)) = Sample::pair(cost.model.n_classes(), batch) else {
-            return Ok(None);
+        let Some(sample) = sample else {
+            let stop_reason = self.iterate(None, ROUGH_ITERATIONS, on_iteration);
+            // What does not fall any further may, with the curvature.
+            let final_one = |reason: &_| {
+                !matches!(reason, StopReason::RelativeDecrease | StopReason::LineSearch)
+            };
+            return Ok(stop_reason.filter(final_one));
         };
-        let mut stop_reason = None;
-        if self.best.parameters.iter().all(|parameter| *parameter == 0.0) {
-            match to_fit.as_ref().map(Sample::batch) {
-                None => stop_reason = self.iterate(cost, ROUGH_ITERATIONS, on_iteration),
-                // Samples of weight zero tell nothing.
-                Some(Err(_)) => return Ok(None),
-                Some(Ok(few)) => {
-                    let share = few.n_samples() as f64 / batch.n_samples() as f64;
-                    let objective = objective.with_l2(objective.l2() / share.sqrt());
-                    let mut evaluator = Evaluator::new(objective).with_isa(cost.evaluator.isa());
-                    let rough = Lbfgs {
-                        max_iterations: ROUGH_ITERATIONS,
-                        curvature: false,
-                        ..*self.solver
-                    };
-                    let mut model = LinearModel::zeros(cost.model.n_classes(), batch.n_features());
-                    let go_on = |_: &Progress, _: &LinearModel<T>| ControlFlow::Continue(());
-                    let summary = rough.fit(&mut evaluator, &mut model, &few, go_on)?;
-                    cost.evaluations += summary.progress.evaluations;
-                    cost.samples += summary.progress.samples;
-                    let point = cost.evaluate(&values(&model))?;
-                    if point.objective < self.best.objective {
-                        self.accept(point);
-                        stop_reason = self.report(cost, on_iteration);
-                    }
-                }
-            }
+        // Samples of weight zero tell nothing.
+        let Ok(few) = sample.batch() else { return Ok(None) };
+        let objective = self.cost.evaluator.objective();
+        let share = few.n_samples() as f64 / n_samples as f64;
+        let objective = objective.with_l2(objective.l2() / share.sqrt());
+        let mut evaluator = Evaluator::new(objective).with_isa(self.cost.evaluator.isa());
+        let rough = Lbfgs { max_iterations: ROUGH_ITERATIONS, curvature: false, ..*self.solver };
+        let mut point = Point::at(&self.best.model);
+        let go_on = |_: &Progress, _: &LinearModel<T>| ControlFlow::Continue(());
+        let summary = rough.fit(&mut evaluator, &mut point.model, &few, go_on)?;
+        self.cost.evaluations += summary.progress.evaluations;
+        self.cost.samples += summary.progress.samples;
+        self.cost.evaluate(&mut point)?;
+        if point.objective < self.best.objective {
+            self.accept(&mut point);
+            return Ok(self.report(on_iteration));
         }
-        if stop_reason.is_none() && to_measure.batch().is_ok() {
-            set(&mut cost.model, &self.best.parameters);
-            cost.last = None;
-            cost.curvature =
-                Curvature::estimate(cost.evaluator.isa(), &cost.model, &to_measure, objective.l2())
-                    .ok();
-        }
-        Ok(stop_reason)
+        Ok(None)
     }
 
     /// Iterates until there is a reason to stop, or until so many iterations are done.
-    fn iterate<T: Scalar>(
+    fn iterate(
         &mut self,
-        cost: &mut Cost<'_, '_, T>,
+        mut curvature: Option<Curvature>,
         until: usize,
         on_iteration: OnIteration<'_, T>,
     ) -> Option<StopReason> {
-        let mut state = Iterate::new()
-            .param(cost.start(&self.best))
-            .cost(self.best.objective)
-            .gradient(cost.gradient_by_coordinates(&self.best.gradient));
-        let cost = RefCell::new(cost);
-        let mut solver = LBFGS::new(LineSearch::new(), self.solver.memory.max(1));
-        let mut problem = Problem::new(Objective(&cost));
+        let mut secants = Secants::new(self.cost.evaluator.isa(), self.solver.memory.max(1));
+        let mut direction = vec![0.0; self.best.image.len()];
+        let mut trial = Point::at(&self.best.model);
+        self.best.set_image(curvature.as_mut());
         while self.iteration < until {
-            let stepped = solver.next_iter(&mut problem, state).ok().map(|(state, _)| state);
-            // A line search that fails leaves no gradient behind.
-            let Some(mut next) = stepped.filter(|state| state.get_gradient().is_some()) else {
-                let diverged = cost.borrow().diverged;
-                return Some(if diverged { StopReason::Diverged } else { StopReason::LineSearch });
+            secants.descend(&self.best, &mut direction);
+            self.best.set_slope(&direction);
+            // The first direction is only that, the later ones are steps. It is followed for a length of 1, or
+            // until the slope promises an objective of zero, the least there can be.
+            let (objective, slope) = (self.best.objective, self.best.slope.abs());
+            let first = match (&curvature, secants.is_empty()) {
+                (None, true) => (objective / slope).min(1.0 / slope.sqrt()),
+                _ => 1.0,
             };
-            next.update();
-            next.increment_iter();
-            let mut cost = cost.borrow_mut();
-            // The point was evaluated last, or else is evaluated again.
-            let coordinates = next.get_param().cloned().unwrap_or_default();
-            match cost.evaluate_at(&coordinates) {
-                Ok(point) => self.accept(point),
-                Err(_) => return Some(StopReason::Diverged),
+            let flat = self.is_flat();
+            let tries = if flat { FLAT_TRIES } else { TRIES };
+            let mut diverged = false;
+            let step = line_search::search(self.best.along(), first, tries, |step| {
+                trial.step(&self.best, step, &direction);
+                diverged = self.cost.evaluate(&mut trial).is_err();
+                trial.set_slope(&direction);
+                (!diverged).then(|| trial.along())
+            });
+            match step.filter(|_| trial.objective < self.best.objective) {
+                Some(step) => {
+                    trial.set_image(curvature.as_mut());
+                    secants.learn(step, &direction, &self.best, &trial);
+                    self.accept(&mut trial);
+                    let stop_reason = self.report(on_iteration);
+                    if stop_reason.is_some() {
+                        return stop_reason;
+                    }
+                }
+                None if diverged => return Some(StopReason::Diverged),
+                None if flat && self.solver.relative_decrease >= 0.0 => {
+                    return Some(StopReason::RelativeDecrease);
+                }
+                None if secants.is_empty() => return Some(StopReason::LineSearch),
+                None => secants.forget(),
             }
-            let stop_reason = self.report(&cost, on_iteration);
-            if stop_reason.is_some() {
-                return stop_reason;
-            }
-            state = next;
         }
         None
+    }
+
+    /// Whether the objective is to fall, by its slope, by less than is asked for or can be told from nothing.
+    fn is_flat(&self) -> bool {
+        let least = self.solver.relative_decrease.max(T::EPSILON.to_f64());
+        self.best.slope.abs() <= least * self.best.objective.abs().max(1.0)
+    }
+}
+
+/// A model, and what is known of it.
+pub(super) struct Point<T> {
+    pub(super) model: LinearModel<T>,
+    pub(super) objective: f64,
+    pub(super) gradient: LinearModel<T>,
+    /// The gradient along the direction of a line search.
+    pub(super) slope: f64,
+    /// H₀ times the gradient: what the inverse of the curvature makes of it, or the gradient itself.
+    pub(super) image: Vec<f64>,
+}
+
+impl<T: Scalar> Point<T> {
+    /// Of which nothing is known yet.
+    pub(super) fn at(model: &LinearModel<T>) -> Self {
+        let image = vec![0.0; model.parameters().len()];
+        let gradient = LinearModel::zeros(model.n_classes(), model.n_features());
+        Self { model: model.clone(), objective: f64::NAN, gradient, slope: f64::NAN, image }
+    }
+
+    /// Goes to where a step in a direction leads.
+    fn step(&mut self, from: &Self, step: f64, direction: &[f64]) {
+        let from = from.model.parameters().iter().zip(direction);
+        for (parameter, (from, direction)) in self.model.parameters_mut().iter_mut().zip(from) {
+            *parameter = T::from_f64(from.to_f64() + step * direction);
+        }
+    }
+
+    fn set_slope(&mut self, direction: &[f64]) {
+        // Sums side by side, as a single one waits for itself.
+        let mut sums = [0.0; 16];
+        let gradient = self.gradient.parameters().chunks(sums.len());
+        for (gradient, direction) in gradient.zip(direction.chunks(sums.len())) {
+            for ((sum, gradient), direction) in sums.iter_mut().zip(gradient).zip(direction) {
+                *sum += gradient.to_f64() * direction;
+            }
+        }
+        self.slope = sums.iter().sum();
+    }
+
+    fn set_image(&mut self, curvature: Option<&mut Curvature>) {
+        let gradient = self.gradient.parameters();
+        match curvature {
+            Some(curvature) => curvature.solve(gradient, &mut self.image),
+            None => self.image.iter_mut().zip(gradient).for_each(|(x, g)| *x = g.to_f64()),
+        }
+    }
+
+    fn along(&self) -> Along {
+        Along { objective: self.objective, slope: self.slope }
     }
 }
 
@@ -264,50 +334,25 @@ enum Data<'a, 'b, T> {
     Chunks(&'a mut dyn FnMut(Evaluate<'_, T>) -> Result<(), Error>),
 }
 
-/// The evaluator as a function of a vector of parameters, or of coordinates.
+/// The evaluator and its data, and how much it had to do.
 struct Cost<'a, 'b, T> {
     evaluator: &'a mut Evaluator<T>,
-    model: LinearModel<T>,
     data: Data<'a, 'b, T>,
-    gradient: LinearModel<T>,
-    curvature: Option<Curvature>,
-    /// The coordinates evaluated last: a line search asks for their cost and their gradient one by one.
-    last: Option<(Vec<f64>, Point)>,
     evaluations: usize,
     samples: u64,
-    /// Whether a step led to where the objective is not finite.
-    diverged: bool,
-}
-
-/// Parameters, evaluated.
-#[derive(Clone)]
-struct Point {
-    parameters: Vec<f64>,
-    objective: f64,
-    gradient: Vec<f64>,
 }
 
 impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
-    fn new(evaluator: &'a mut Evaluator<T>, model: LinearModel<T>, data: Data<'a, 'b, T>) -> Self {
-        let gradient = LinearModel::zeros(model.n_classes(), model.n_features());
-        Self {
-            evaluator,
-            model,
-            data,
-            gradient,
-            curvature: None,
-            last: None,
-            evaluations: 0,
-            samples: 0,
-            diverged: false,
-        }
+    fn new(evaluator: &'a mut Evaluator<T>, data: Data<'a, 'b, T>) -> Self {
+        Self { evaluator, data, evaluations: 0, samples: 0 }
     }
 
-    fn evaluate(&mut self, parameters: &[f64]) -> Result<Point, Error> {
-        set(&mut self.model, parameters);
+    /// Sets the objective of a point, and its gradient.
+    fn evaluate(&mut self, point: &mut Point<T>) -> Result<(), Error> {
         self.evaluations += 1;
-        let Self { evaluator, model, gradient, samples, .. } = self;
-        let objective = match &mut self.data {
+        let Self { evaluator, samples, .. } = self;
+        let Point { model, gradient, .. } = point;
+        point.objective = match &mut self.data {
             Data::Batch(batch) => {
                 *samples += batch.n_samples() as u64;
                 evaluator.loss_and_gradient(model, batch, gradient)?
@@ -321,77 +366,6 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
                 evaluator.finish(model, &partial, gradient)?
             }
         };
-        let (parameters, gradient) = (parameters.to_vec(), values(&self.gradient));
-        Ok(Point { parameters, objective, gradient })
-    }
-
-    /// As [`evaluate`](Self::evaluate), by coordinates; twice in a row the same costs nothing.
-    fn evaluate_at(&mut self, coordinates: &[f64]) -> Result<Point, Error> {
-        if let Some((_, point)) = self.last.as_ref().filter(|(last, _)| last == coordinates) {
-            return Ok(point.clone());
-        }
-        let point = match &self.curvature {
-            Some(curvature) => self.evaluate(&curvature.parameters(coordinates))?,
-            None => self.evaluate(coordinates)?,
-        };
-        self.last = Some((coordinates.to_vec(), point.clone()));
-        Ok(point)
-    }
-
-    /// The coordinates of the best point, which is where the curvature was estimated, if it was.
-    fn start(&self, best: &Point) -> Vec<f64> {
-        match &self.curvature {
-            Some(curvature) => curvature.start(),
-            None => best.parameters.clone(),
-        }
-    }
-
-    fn gradient_by_coordinates(&self, gradient: &[f64]) -> Vec<f64> {
-        match &self.curvature {
-            Some(curvature) => curvature.gradient(gradient),
-            None => gradient.to_vec(),
-        }
-    }
-}
-
-fn set<T: Scalar>(model: &mut LinearModel<T>, values: &[f64]) {
-    let pairs = model.parameters_mut().iter_mut().zip(values);
-    pairs.for_each(|(parameter, value)| *parameter = T::from_f64(*value));
-}
-
-/// What `argmin` minimises: a function of coordinates. It asks through a shared reference, hence the cell.
-struct Objective<'c, 'a, 'b, T>(&'c RefCell<&'c mut Cost<'a, 'b, T>>);
-
-impl<T: Scalar> Objective<'_, '_, '_, T> {
-    fn evaluate(&self, coordinates: &[f64]) -> Result<Point, argmin::core::Error> {
-        // When the last bits of two gradients agree, the step between them is a division by zero.
-        if !coordinates.iter().all(|value| value.is_finite()) {
-            return Err(
-                argmin::core::ArgminError::ConditionViolated { text: "no step".into() }.into()
-            );
-        }
-        let mut cost = self.0.borrow_mut();
-        let point = cost.evaluate_at(coordinates);
-        cost.diverged = point.is_err();
-        Ok(point?)
-    }
-}
-
-impl<T: Scalar> CostFunction for Objective<'_, '_, '_, T> {
-    type Param = Vec<f64>;
-    type Output = f64;
-
-    fn cost(&self, coordinates: &Vec<f64>) -> Result<f64, argmin::core::Error> {
-        Ok(self.evaluate(coordinates)?.objective)
-    }
-}
-
-impl<T: Scalar> Gradient for Objective<'_, '_, '_, T> {
-    type Param = Vec<f64>;
-    type Gradient = Vec<f64>;
-
-    fn gradient(&self, coordinates: &Vec<f64>) -> Result<Vec<f64>, argmin::core::Error> {
-        let gradient = self.evaluate(coordinates)?.gradient;
-        Ok(self.0.borrow().gradient_by_coordinates(&gradient))
+        Ok(())
     }
 }

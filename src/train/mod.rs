@@ -28,7 +28,9 @@
 mod cholesky;
 mod curvature;
 mod lbfgs;
+mod line_search;
 mod principal;
+mod secants;
 mod sgd;
 mod validation;
 
@@ -113,11 +115,6 @@ fn max_norm<T: crate::Scalar>(values: &[T]) -> f64 {
     values.iter().fold(0.0, |max, value| value.to_f64().abs().max(max))
 }
 
-/// The parameters of a model in `f64`.
-fn values<T: crate::Scalar>(model: &crate::LinearModel<T>) -> Vec<f64> {
-    model.parameters().iter().map(|value| value.to_f64()).collect()
-}
-
 /// Fisher and Yates' shuffle.
 fn shuffle(rows: &mut [u32], random: &mut Xoshiro256PlusPlus) {
     for i in (1..rows.len()).rev() {
@@ -125,4 +122,12 @@ fn shuffle(rows: &mut [u32], random: &mut Xoshiro256PlusPlus) {
         let j = (u128::from(random.next_u64()) * (i as u128 + 1)) >> 64;
         rows.swap(i, j as usize);
     }
+}
+
+/// Numbers between −1 and 1, for tests.
+#[cfg(test)]
+fn random(seed: u64) -> impl FnMut() -> f32 {
+    use rand_xoshiro::rand_core::SeedableRng;
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    move || (random.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0
 }
