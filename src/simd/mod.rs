@@ -195,3 +195,38 @@ impl Backends for f64 {
     type Avx512 = x86::F64x8;
     const MATH: math::Constants<Self> = math::F64;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct FromIntegers<'a>(&'a [i8]);
+
+    impl<T: Scalar> Run<T> for FromIntegers<'_> {
+        type Output = Vec<f64>;
+
+        #[inline(always)]
+        fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> Vec<f64> {
+            let mut lanes = vec![T::default(); L::LANES];
+            L::from_integers(proof, self.0).write_to(&mut lanes);
+            lanes.iter().map(|lane| lane.to_f64()).collect()
+        }
+    }
+
+    #[test]
+    fn integers_of_eight_bits() {
+        let integers: Vec<i8> = (i8::MIN..=i8::MAX).collect();
+        for isa in Isa::available() {
+            for from in integers.windows(16) {
+                let expect = |lanes: Vec<f64>| {
+                    assert!(
+                        lanes.iter().zip(from).all(|(lane, i)| *lane == f64::from(*i)),
+                        "{isa}"
+                    );
+                };
+                expect(isa.run::<f32, _>(FromIntegers(from)));
+                expect(isa.run::<f64, _>(FromIntegers(from)));
+            }
+        }
+    }
+}
