@@ -155,6 +155,18 @@ fn large_shapes_f64() {
     large_shapes::<f64>();
 }
 
+/// So many columns that no cache holds a block of them: there, blocks are longer. More than one of them.
+#[test]
+fn wide_columns() {
+    let shape = Shape { n: 1030, d: 16_400, c: 2 };
+    let case =
+        Case::<f32>::random(Objective::cross_entropy().with_l2(1e-3), shape, 61).column_major(3);
+    for_each_isa(|isa| {
+        let got = with_threads(2, || evaluate(isa, &case));
+        check_against_oracle(&case, &got, &format!("{shape} on {isa}"));
+    });
+}
+
 /// The hinge loss of a model that is nearly always right: most derivatives are zero, and left out.
 fn few_violations<T: Scalar>() {
     for (n, d, c) in [(500, 40, 7), (300, 37, 130), (400, 520, 510)] {

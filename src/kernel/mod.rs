@@ -72,6 +72,9 @@ pub(crate) const MAX_LANES: usize = 16;
 /// Terms that are summed in one register before it is added to a sum of sums.
 pub(crate) const CHAIN: usize = 16;
 
+/// Up to so many features, the products are the smaller part of the work, and the sums of a gradient are shorter.
+const FEW_FEATURES: usize = 64;
+
 /// W and b in the order in which a path reads them, packed once an evaluation.
 #[derive(Debug, Default)]
 pub(crate) struct PackedWeights<T> {

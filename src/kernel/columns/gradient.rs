@@ -13,7 +13,7 @@
 use crate::{
     Scalar,
     kernel::{
-        CHAIN, ColumnBlock,
+        CHAIN, ColumnBlock, FEW_FEATURES,
         direct::{n_tiles, shape},
         sum_lanes, tile_start,
     },
@@ -100,9 +100,9 @@ impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
         assert!(feature + F <= block.n_features());
         assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));
 
-        // As by rows, shorter where there are few features. That costs 20000 × 16 × 26 a tenth, and takes the error
-        // of a million rows of Cauchy features from 1.1e-7 to 7e-8.
-        let chain = if block.n_features() <= 64 { CHAIN / 4 } else { CHAIN } * L::LANES;
+        // The shorter ones cost 20000 × 16 × 26 a tenth, and take the error of a million rows of Cauchy features from
+        // 1.1e-7 to 7e-8.
+        let chain = if block.n_features() <= FEW_FEATURES { CHAIN / 4 } else { CHAIN } * L::LANES;
         for first in (0..n).step_by(chain) {
             let mut sums = [[L::splat(proof, T::default()); F]; K];
             for row in (first..n.min(first + chain)).step_by(L::LANES) {

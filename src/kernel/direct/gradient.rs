@@ -10,16 +10,15 @@
 use super::{n_tiles, shape};
 use crate::{
     Scalar,
-    kernel::{CHAIN, RowBlock, add_widened, block::GROUP, tile_start},
+    kernel::{CHAIN, FEW_FEATURES, RowBlock, add_widened, block::GROUP, tile_start},
     simd::{Lanes, Run, prefetch},
 };
 
 /// Rows that are summed in one register, and rows that are summed in the precision of the elements:
-/// no more than a block of rows as long as here. Where they are short, the products are the smaller part
-/// of the work, and shorter sums cost little.
+/// no more than a block of rows as long as here. Where they are short, shorter sums cost little.
 const fn depths(n_features: usize) -> (usize, usize) {
     match n_features {
-        ..=64 => (8, 16),
+        ..=FEW_FEATURES => (8, 16),
         _ => (CHAIN, 8 * CHAIN),
     }
 }
