@@ -28,6 +28,7 @@ const SHAPES: &[(&str, usize, usize, usize)] = &[
     ("binary", 1_000_000, 32, 2),
     ("letters", 20_000, 16, 26),
     ("odd", 4097, 1023, 37),
+    ("wide", 10_000, 20_000, 10),
 ];
 
 fn main() {

@@ -21,7 +21,7 @@ const ROW_MULTIPLE: usize = 16;
 /// and no longer than the scratch memory of small rows deserves. Columns are no shorter either: every stretch of
 /// one is far from the next, on a page of its own. With 96 rows instead of 256, an evaluation of
 /// 50000 × 3072 × 10 takes two fifths more.
-const MOST_ROWS: usize = 256;
+pub(super) const MOST_ROWS: usize = 256;
 
 /// The columns of a block too large for any cache are read from memory twice, a page at a time: with 256 rows
 /// instead, an evaluation of 10000 × 20000 × 10 takes a sixth more.

@@ -14,6 +14,7 @@ use crate::{
     Scalar,
     kernel::{
         CHAIN, ColumnBlock, FEW_FEATURES,
+        block::MOST_ROWS,
         direct::{n_tiles, shape},
         sum_lanes, tile_start,
     },
@@ -120,8 +121,9 @@ impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
                     };
                 }
                 // Of every four features, up to two of the next block are asked for here, one for each tile, as
-                // bursts of requests would hold up the loads. The scores ask for the others.
-                if tile < 2 {
+                // bursts of requests would hold up the loads. The scores ask for the others. Longer blocks are too large
+                // for that.
+                if tile < 2 && n <= MOST_ROWS {
                     prefetch(block.at(n + row, feature + tile));
                 }
                 // The features that come next are in a near cache at best: short stretches do not let the
