@@ -155,7 +155,7 @@ fn large_shapes_f64() {
     large_shapes::<f64>();
 }
 
-/// So many columns that no cache holds a block of them: there, blocks are longer. More than one of them.
+/// So many columns that no cache holds a block of them: there, blocks are longer. Two tasks, of one block each.
 #[test]
 fn wide_columns() {
     let shape = Shape { n: 1030, d: 16_400, c: 2 };

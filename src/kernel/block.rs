@@ -23,8 +23,8 @@ const ROW_MULTIPLE: usize = 16;
 /// 50000 × 3072 × 10 takes two fifths more.
 pub(super) const MOST_ROWS: usize = 256;
 
-/// The columns of a block too large for any cache are read from memory twice, a page at a time: with 256 rows
-/// instead, an evaluation of 10000 × 20000 × 10 takes a sixth more.
+/// The columns of a block too large for any cache are read from memory twice, up to a page at a time: with 256
+/// rows instead, an evaluation of 10000 × 20000 × 10 takes a sixth more.
 const PAGE_ROWS: usize = 1024;
 
 impl Path {

@@ -101,7 +101,7 @@ impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
         assert!(feature + F <= block.n_features());
         assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));
 
-        // The shorter ones cost 20000 × 16 × 26 a tenth, and take the error of a million rows of Cauchy features from
+        // Shorter chains cost 20000 × 16 × 26 a tenth, and take the error of a million rows of Cauchy features from
         // 1.1e-7 to 7e-8.
         let chain = if block.n_features() <= FEW_FEATURES { CHAIN / 4 } else { CHAIN } * L::LANES;
         for first in (0..n).step_by(chain) {
@@ -121,8 +121,8 @@ impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
                     };
                 }
                 // Of every four features, up to two of the next block are asked for here, one for each tile, as
-                // bursts of requests would hold up the loads. The scores ask for the others. Longer blocks are too large
-                // for that.
+                // bursts of requests would hold up the loads. The scores ask for the others. If blocks are longer, no
+                // cache would hold the next one.
                 if tile < 2 && n <= MOST_ROWS {
                     prefetch(block.at(n + row, feature + tile));
                 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Rows that are summed in one register, and rows that are summed in the precision of the elements:
-/// no more than a block of rows as long as here. Where they are short, shorter sums cost little.
+/// no more than a block of rows as long as here. Where there are few features, shorter sums cost little.
 const fn depths(n_features: usize) -> (usize, usize) {
     match n_features {
         ..=FEW_FEATURES => (8, 16),
