@@ -4,11 +4,29 @@
 use crate::{Error, MatrixView, Scalar};
 
 /// A batch of labelled samples: a view of the caller's data, of which nothing is copied.
+///
+/// Weights and a selection are added in any order:
+///
+/// ```
+/// use softmargin::{Batch, MatrixView};
+///
+/// # fn main() -> Result<(), softmargin::Error> {
+/// let features = [0.0_f32, 1.0, 1.0, 0.0, 2.0, 2.0]; // three rows of two features
+/// let batch = Batch::new(MatrixView::new(&features, 3, 2)?, &[0, 1, 1])?;
+/// let batch = batch.with_sample_weights(&[1.0, 3.0, 0.5])?.with_class_weights(&[2.0, 1.0])?;
+/// assert_eq!(batch.total_weight(), 2.0 + 3.0 + 0.5);
+///
+/// let minibatch = batch.select(&[2, 0])?;
+/// assert_eq!((minibatch.n_samples(), minibatch.total_weight()), (2, 2.5));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a, T> {
     features: MatrixView<'a, T>,
     labels: &'a [u32],
     sample_weights: Option<&'a [T]>,
+    class_weights: Option<&'a [T]>,
     selection: Option<&'a [u32]>,
     total_weight: f64,
 }
@@ -34,9 +52,22 @@ impl<'a, T: Scalar> Batch<'a, T> {
             features,
             labels,
             sample_weights: None,
+            class_weights: None,
             selection: None,
             total_weight: rows as f64,
         })
+    }
+
+    /// Rows without labels, perhaps none: to be scored.
+    pub(crate) fn unlabelled(features: MatrixView<'a, T>) -> Self {
+        Self {
+            features,
+            labels: &[],
+            sample_weights: None,
+            class_weights: None,
+            selection: None,
+            total_weight: features.rows() as f64,
+        }
     }
 
     /// Gives row i the weight `weights[i]`. The loss is then Σ wᵢLᵢ / Σ wᵢ.
@@ -62,13 +93,35 @@ impl<'a, T: Scalar> Batch<'a, T> {
         self.with_total_weight()
     }
 
+    /// Multiplies the weight of every sample by that of its class, `weights[label]`: there is one weight for
+    /// each class. Z is the sum of the products, so that only the ratios of the weights count. Weights that
+    /// make classes count the same, however many samples each has, are proportional to 1 / that number.
+    ///
+    /// # Errors
+    /// [`Error::ClassWeight`] for a negative, infinite or NaN weight; [`Error::NoClassWeight`] for a sample
+    /// whose label has no weight; [`Error::ZeroSampleWeights`] if the products sum to zero, and
+    /// [`Error::SampleWeightsOverflow`] if one of them or their sum is infinite.
+    ///
+    /// Takes O(N).
+    pub fn with_class_weights(mut self, weights: &'a [T]) -> Result<Self, Error> {
+        for (class, weight) in weights.iter().enumerate() {
+            let value = weight.to_f64();
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::ClassWeight { class, value });
+            }
+        }
+        self.class_weights = Some(weights);
+        self.with_total_weight()
+    }
+
     /// Keeps the rows that `rows` names, in that order; a row that is named twice counts twice.
     /// Labels and sample weights stay indexed by the original row. A second selection replaces the
     /// first.
     ///
     /// # Errors
     /// [`Error::NoSamples`] for an empty selection, [`Error::SelectedRow`] for a row that does not
-    /// exist, [`Error::ZeroSampleWeights`] if the sample weights of the rows sum to zero.
+    /// exist, [`Error::ZeroSampleWeights`] if the weights of the rows sum to zero,
+    /// [`Error::NoClassWeight`] as [`with_class_weights`](Self::with_class_weights).
     ///
     /// Takes O(rows.len()).
     pub fn select(mut self, rows: &'a [u32]) -> Result<Self, Error> {
@@ -85,20 +138,20 @@ impl<'a, T: Scalar> Batch<'a, T> {
 
     fn with_total_weight(mut self) -> Result<Self, Error> {
         let samples = self.n_samples();
-        self.total_weight = match self.sample_weights {
-            None => samples as f64,
-            Some(weights) => {
-                let mut sum = 0.0;
-                for i in 0..samples {
-                    let row = self.row_index(i);
-                    sum += weights[row].to_f64();
-                    if sum == f64::INFINITY {
-                        return Err(Error::SampleWeightsOverflow { row });
-                    }
-                }
-                sum
+        self.total_weight = 0.0;
+        for i in 0..samples {
+            let row = self.row_index(i);
+            if let Some(weights) =
+                self.class_weights.filter(|w| self.labels[row] as usize >= w.len())
+            {
+                let (label, weights) = (self.labels[row], weights.len());
+                return Err(Error::NoClassWeight { row, label, weights });
             }
-        };
+            self.total_weight += self.weight(row).to_f64();
+            if self.total_weight == f64::INFINITY {
+                return Err(Error::SampleWeightsOverflow { row });
+            }
+        }
         if self.total_weight == 0.0 {
             return Err(Error::ZeroSampleWeights { samples });
         }
@@ -130,12 +183,17 @@ impl<'a, T: Scalar> Batch<'a, T> {
         self.sample_weights
     }
 
+    /// The weights of the classes, if there are any.
+    pub fn class_weights(&self) -> Option<&'a [T]> {
+        self.class_weights
+    }
+
     /// The selected rows, if not all.
     pub fn selection(&self) -> Option<&'a [u32]> {
         self.selection
     }
 
-    /// Z: the sum of the weights of the samples.
+    /// Z: the sum of the weights of the samples, each that of the sample times that of its class.
     pub fn total_weight(&self) -> f64 {
         self.total_weight
     }
@@ -143,5 +201,30 @@ impl<'a, T: Scalar> Batch<'a, T> {
     /// The original row of sample `i`; `i` must be less than [`n_samples`](Self::n_samples).
     pub(crate) fn row_index(&self, i: usize) -> usize {
         self.selection.map_or(i, |rows| rows[i] as usize)
+    }
+
+    /// The weight of an original row: that of the sample times that of its class.
+    pub(crate) fn weight(&self, row: usize) -> T {
+        let one = T::from_f64(1.0);
+        let of_sample = self.sample_weights.map_or(one, |weights| weights[row]);
+        match self.class_weights {
+            None => of_sample,
+            // The exact product of two `f32` is an `f64`: it is rounded once, as a product of `T` is.
+            Some(weights) => {
+                let of_class = weights[self.labels[row] as usize];
+                T::from_f64(of_sample.to_f64() * of_class.to_f64())
+            }
+        }
+    }
+
+    /// Writes the weights of the samples from `first` on, as many as there are places for.
+    pub(crate) fn write_weights(&self, first: usize, target: &mut [T]) {
+        match (self.sample_weights, self.class_weights) {
+            (None, None) => target.fill(T::from_f64(1.0)),
+            _ => {
+                let rows = (first..).map(|i| self.row_index(i));
+                target.iter_mut().zip(rows).for_each(|(weight, row)| *weight = self.weight(row));
+            }
+        }
     }
 }

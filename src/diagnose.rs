@@ -38,7 +38,7 @@ pub(crate) fn gradient<T: Scalar>(
         let x: Vec<T> = batch.features().row_elements(row).collect();
         let s = reference::scores(model, &x);
         let (_, ds) = reference::sample_loss(objective.loss(), &s, batch.labels()[row] as usize);
-        let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64());
+        let w = batch.weight(row).to_f64();
         for (magnitudes, ds) in magnitudes.chunks_exact_mut(model.n_features()).zip(ds) {
             for (magnitude, x) in magnitudes.iter_mut().zip(&x) {
                 *magnitude += (w * ds * x.to_f64()).abs();

@@ -5,7 +5,7 @@ use crate::{
     Error, Isa,
     elementary::Apply,
     kernel::Pack,
-    predict::ScoreBlock,
+    predict::RunJob,
     reduce::{Mean, Reduce},
     task::{AddBlocks, RunTask},
 };
@@ -17,7 +17,7 @@ pub trait Kernels: Sized {
     fn add_blocks(isa: Isa, kernel: AddBlocks<'_, Self>);
     fn reduce(isa: Isa, kernel: Reduce<'_, Self>);
     fn mean(isa: Isa, kernel: Mean<'_, Self>) -> Result<f64, Error>;
-    fn score_block(isa: Isa, kernel: ScoreBlock<'_, Self>);
+    fn predict(isa: Isa, kernel: RunJob<'_, '_, Self>);
     fn apply(isa: Isa, kernel: Apply<'_, Self>);
 }
 
@@ -39,7 +39,7 @@ macro_rules! kernels {
             fn mean(isa: Isa, kernel: Mean<'_, Self>) -> Result<f64, Error> {
                 isa.run(kernel)
             }
-            fn score_block(isa: Isa, kernel: ScoreBlock<'_, Self>) {
+            fn predict(isa: Isa, kernel: RunJob<'_, '_, Self>) {
                 isa.run(kernel)
             }
             fn apply(isa: Isa, kernel: Apply<'_, Self>) {

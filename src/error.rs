@@ -114,13 +114,32 @@ pub enum Error {
         /// Its weight.
         value: f64,
     },
-    /// The weights of the samples sum to zero, so their mean does not exist.
-    #[error("the sample weights of all {samples} samples sum to 0")]
+    /// The weight of a class is negative, infinite or NaN.
+    #[error("the weight of class {class} is {value}; weights must be finite and at least 0")]
+    ClassWeight {
+        /// The class.
+        class: usize,
+        /// Its weight.
+        value: f64,
+    },
+    /// A label names a class that has no weight.
+    #[error("row {row} has label {label}, but there are {weights} class weights (0 to {})", .weights.saturating_sub(1))]
+    NoClassWeight {
+        /// The row.
+        row: usize,
+        /// Its label.
+        label: u32,
+        /// Weights given.
+        weights: usize,
+    },
+    /// The weights of the samples, each times that of its class, sum to zero, so their mean does not exist.
+    #[error("the weights of all {samples} samples sum to 0")]
     ZeroSampleWeights {
         /// Samples in the batch.
         samples: usize,
     },
-    /// The sum of the sample weights is beyond the range of f64.
+    /// A sample weight times that of its class is beyond the range of the element type, or the sum of
+    /// the weights beyond that of f64.
     #[error("the sum of the sample weights overflows at row {row}")]
     SampleWeightsOverflow {
         /// The row at which the sum became infinite.

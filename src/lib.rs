@@ -98,6 +98,7 @@ pub use matrix::MatrixView;
 pub use model::LinearModel;
 pub use objective::{Loss, Objective};
 pub use partial::Partial;
+pub use predict::{Predictor, Samples};
 pub use scalar::Scalar;
 pub use simd::Isa;
 

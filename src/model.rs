@@ -1,6 +1,6 @@
 //! The parameters of a linear classifier, W and b, in one buffer; a gradient has the same shape.
 
-use crate::{Error, MatrixView, Scalar};
+use crate::{Error, Predictor, Samples, Scalar};
 
 /// W (C × D, row-major) followed by b (C), in one contiguous buffer.
 ///
@@ -40,47 +40,32 @@ impl<T: Scalar> LinearModel<T> {
         Ok(Self { parameters, n_classes, n_features })
     }
 
-    /// The scores s = W x + b of every row, N × C in row-major order.
+    /// The scores s = W x + b of every row of a matrix, or of every sample of a batch: N × C in row-major
+    /// order.
     ///
     /// # Errors
     /// [`Error::Features`] for rows of another length, [`Error::NoFeatures`], [`Error::NoClasses`],
-    /// [`Error::NonFinite`] if a score is not finite.
-    pub fn scores(&self, features: MatrixView<'_, T>) -> Result<Vec<T>, Error> {
-        crate::predict::scores(self, features)
+    /// [`Error::NonFinite`] if a score is not finite, [`Error::SizeOverflow`].
+    pub fn scores<'a>(&self, samples: impl Into<Samples<'a, T>>) -> Result<Vec<T>, Error> {
+        Predictor::new(self).scores(samples)
     }
 
-    /// The class with the largest score for every row; the first one of equals.
+    /// The class with the largest score for every row of a matrix, or for every sample of a batch; the first
+    /// one of equals.
     ///
     /// # Errors
     /// As [`scores`](Self::scores).
-    pub fn predict(&self, features: MatrixView<'_, T>) -> Result<Vec<u32>, Error> {
-        let first_max = |scores: &[T]| {
-            let mut best = 0;
-            for (class, score) in scores.iter().enumerate() {
-                if *score > scores[best] {
-                    best = class;
-                }
-            }
-            best as u32
-        };
-        Ok(self.scores(features)?.chunks_exact(self.n_classes).map(first_max).collect())
+    pub fn predict<'a>(&self, samples: impl Into<Samples<'a, T>>) -> Result<Vec<u32>, Error> {
+        Predictor::new(self).predict(samples)
     }
 
-    /// softmax(s) for every row, N × C in row-major order: the probabilities of a model trained
-    /// with cross-entropy.
+    /// softmax(s) for every row of a matrix, or for every sample of a batch, N × C in row-major order: the
+    /// probabilities of a model trained with cross-entropy.
     ///
     /// # Errors
     /// As [`scores`](Self::scores).
-    pub fn predict_proba(&self, features: MatrixView<'_, T>) -> Result<Vec<T>, Error> {
-        let mut scores = self.scores(features)?;
-        for row in scores.chunks_exact_mut(self.n_classes) {
-            let max = row.iter().fold(f64::NEG_INFINITY, |max, s| max.max(s.to_f64()));
-            let sum: f64 = row.iter().map(|s| (s.to_f64() - max).exp()).sum();
-            for s in row {
-                *s = T::from_f64((s.to_f64() - max).exp() / sum);
-            }
-        }
-        Ok(scores)
+    pub fn predict_proba<'a>(&self, samples: impl Into<Samples<'a, T>>) -> Result<Vec<T>, Error> {
+        Predictor::new(self).predict_proba(samples)
     }
 }
 

@@ -29,8 +29,9 @@ pub fn loss_and_gradient<T: Scalar>(
         let row = batch.row_index(i);
         let x: Vec<T> = batch.features().row_elements(row).collect();
         let y = batch.labels()[row] as usize;
-        let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64())
-            / batch.total_weight();
+        let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64());
+        let w_class = batch.class_weights().map_or(1.0, |weights| weights[y].to_f64());
+        let w = w * w_class / batch.total_weight();
 
         let s = scores(model, &x);
         let (sample_loss, ds) = sample_loss(objective.loss(), &s, y);

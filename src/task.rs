@@ -209,10 +209,7 @@ impl<T: Scalar> Task<T> {
         labels[n..].fill(T::default());
         labels[..n].fill(T::from_f64(f64::NEG_INFINITY));
         weights[n..].fill(T::default());
-        match batch.sample_weights() {
-            None => weights[..n].fill(T::from_f64(1.0)),
-            Some(all) => (0..n).for_each(|i| weights[i] = all[row_of(i)]),
-        }
+        batch.write_weights(first, &mut weights[..n]);
         layout.swap_labels(scores, &self.classes[..n], labels);
 
         let (loss, gradient) = (pass.loss, pass.gradient);

@@ -86,8 +86,8 @@ impl<T: Scalar> Sample<T> {
             }
         }
         let labels = rows.iter().map(|row| batch.labels()[*row]).collect();
-        let of_rows = |weights: &[T]| rows.iter().map(|row| weights[*row]).collect();
-        let weights = batch.sample_weights().map(of_rows);
+        let weighted = batch.sample_weights().or(batch.class_weights()).is_some();
+        let weights = weighted.then(|| rows.iter().map(|row| batch.weight(*row)).collect());
         Self { features, n_features: batch.n_features(), labels, weights }
     }
 

@@ -1,7 +1,7 @@
 //! What samples that are not trained on are for: to stop in time, and to choose λ.
 
 use super::{Lbfgs, Progress, Summary, shuffle};
-use crate::{Batch, Error, Evaluator, LinearModel, Objective, Scalar};
+use crate::{Batch, Error, Evaluator, LinearModel, Objective, Predictor, Scalar};
 use core::ops::ControlFlow;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
@@ -19,15 +19,13 @@ pub fn split(n: u32, share: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
     (rows, validation)
 }
 
-/// The share of a batch's samples for which `model` predicts the label.
+/// The share of a batch's samples for which `model` predicts the label, by their weights:
+/// [`Predictor::accuracy`], with the best instruction set.
 ///
 /// # Errors
 /// As [`LinearModel::predict`].
 pub fn accuracy<T: Scalar>(model: &LinearModel<T>, batch: &Batch<'_, T>) -> Result<f64, Error> {
-    let predictions = model.predict(batch.features())?;
-    let right = |&i: &usize| predictions[batch.row_index(i)] == batch.labels()[batch.row_index(i)];
-    let n = batch.n_samples();
-    Ok((0..n).filter(right).count() as f64 / n as f64)
+    Predictor::new(model).accuracy(batch)
 }
 
 /// Ends a fit when the loss of held-out samples has not improved for some iterations (or epochs), and keeps
