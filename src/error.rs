@@ -205,6 +205,16 @@ pub enum Error {
         /// Δ as given.
         value: f64,
     },
+    /// A number that a solver was given is out of its range.
+    #[error("the {what} is {value}; it must be {rule}")]
+    Setting {
+        /// Which one.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The range.
+        rule: &'static str,
+    },
     /// No instruction set has this name.
     #[error("unknown instruction set {name:?} (known: portable, avx2, avx512)")]
     UnknownIsa {

@@ -60,3 +60,24 @@ impl Objective {
         }
     }
 }
+
+#[cfg(feature = "train")]
+impl Loss {
+    /// Whether it has a derivative everywhere.
+    pub(crate) fn is_smooth(self) -> bool {
+        match self {
+            Self::CrossEntropy => true,
+            Self::Hinge { .. } => false,
+        }
+    }
+
+    /// A bound of its second derivatives by the scores. The hinge has none but at its kinks; 1 stands for
+    /// steps that move a score from one side of a kink to the other.
+    pub(crate) fn curvature(self) -> f64 {
+        match self {
+            // The largest eigenvalue of diag(p) − p pᵀ is no more than that of two classes of p = ½.
+            Self::CrossEntropy => 0.5,
+            Self::Hinge { .. } => 1.0,
+        }
+    }
+}

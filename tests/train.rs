@@ -48,7 +48,7 @@ fn fit(solver: &Lbfgs, objective: Objective) -> (LinearModel<f32>, Summary) {
 #[test]
 fn lbfgs_reaches_the_optimum_and_says_which_tolerance_stopped_it() {
     let objective = Objective::cross_entropy().with_l2(1e-2);
-    let never = Lbfgs { gradient_tolerance: 0.0, relative_decrease: -1.0, ..Lbfgs::default() };
+    let never = Lbfgs { gradient_tolerance: 0.0, relative_decrease: 0.0, ..Lbfgs::default() };
 
     let (_, by_gradient) = fit(&Lbfgs { gradient_tolerance: 1e-4, ..never }, objective);
     assert_eq!(by_gradient.stop_reason, StopReason::GradientTolerance);

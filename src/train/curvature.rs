@@ -91,7 +91,7 @@ impl<T: Scalar> Sample<T> {
         Self { features, n_features: batch.n_features(), labels, weights }
     }
 
-    /// The mean of the features, and the rows without it, times the square root of their weight.
+    /// The mean of the features, and the rows without it, times the square root of their share of the weights.
     pub(super) fn centered(&self) -> (Vec<f64>, Vec<f64>) {
         let weight = |i: usize| self.weights.as_ref().map_or(1.0, |weights| weights[i].to_f64());
         let total: f64 = (0..self.labels.len()).map(weight).sum();
@@ -101,7 +101,7 @@ impl<T: Scalar> Sample<T> {
         }
         let mut rows = Vec::with_capacity(self.features.len());
         for (i, row) in self.features.chunks_exact(self.n_features).enumerate() {
-            let root = weight(i).sqrt();
+            let root = (weight(i) / total).sqrt();
             rows.extend(row.iter().zip(&mean).map(|(x, mean)| root * (x.to_f64() - mean)));
         }
         (mean, rows)

@@ -2,7 +2,7 @@
 //! `curvature` what to begin with; this file decides when to stop.
 
 use super::{
-    Progress, StopReason, Summary,
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check,
     curvature::{Curvature, Sample},
     line_search::{self, Along},
     max_norm,
@@ -16,11 +16,13 @@ use core::ops::ControlFlow;
 pub struct Lbfgs {
     /// Stop after so many iterations.
     pub max_iterations: usize,
-    /// Differences of gradients remembered.
+    /// Differences of gradients remembered, at least one.
     pub memory: usize,
     /// Stop when no entry of the gradient exceeds this: scikit-learn's `tol`, SciPy's `gtol`.
     pub gradient_tolerance: f64,
-    /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this: SciPy's `ftol`.
+    /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this: SciPy's `ftol`. With 0, only the precision of the
+    /// element type ends the fit. Of a loss with kinks a small decrease shows nothing, and the fit ends as
+    /// [`StopReason::Kink`].
     pub relative_decrease: f64,
     /// Learn the curvature of cross-entropy from a sample first, which saves most of the iterations. Takes
     /// C (D + 1)² / 2 bytes of memory, and is left out where those are more than 64 MiB, where there are fewer
@@ -34,7 +36,7 @@ impl Default for Lbfgs {
         Self {
             max_iterations: 100,
             memory: 10,
-            gradient_tolerance: 1e-5,
+            gradient_tolerance: GRADIENT_TOLERANCE,
             relative_decrease: 1e-9,
             curvature: true,
         }
@@ -43,6 +45,9 @@ impl Default for Lbfgs {
 
 /// Iterations of a first fit, without the curvature. Over a few samples, they cost as much as a few over all.
 const ROUGH_ITERATIONS: usize = 50;
+
+/// A step to where the objective is not finite is made a thousandth as long, so many times at most.
+const SHORTENINGS: usize = 12;
 
 /// Steps that are tried along one direction, at most.
 const TRIES: usize = 20;
@@ -57,8 +62,9 @@ impl Lbfgs {
     /// `on_iteration` is told of every iteration, the starting point being number 0.
     ///
     /// # Errors
-    /// Those of [`Evaluator::loss_and_gradient`] at the starting point. Later on, a step to where the
-    /// objective is not finite ends the fit as [`StopReason::Diverged`].
+    /// Those of [`Evaluator::loss_and_gradient`] at the starting point, and [`Error::Setting`] for a tolerance
+    /// that is NaN or negative. A fit that finds no lower objective ends as [`StopReason::NoProgress`], or as
+    /// [`StopReason::Diverged`] if it is not finite however short the steps.
     pub fn fit<T: Scalar>(
         &self,
         evaluator: &mut Evaluator<T>,
@@ -97,6 +103,12 @@ impl Lbfgs {
         sample: Option<&Batch<'_, T>>,
         mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
+        for (what, value) in [
+            ("gradient tolerance", self.gradient_tolerance),
+            ("relative decrease", self.relative_decrease),
+        ] {
+            check(what, value, value >= 0.0, "at least 0")?;
+        }
         let mut best = Point::at(model);
         cost.evaluate(&mut best)?;
         let mut fit = Fit { solver: self, cost, best, iteration: 0, decrease: f64::INFINITY };
@@ -141,9 +153,21 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                 curvature = Curvature::estimate(isa, &self.best.model, &to_measure, l2).ok();
             }
         }
-        Ok(stop_reason
+        let stop_reason = stop_reason
             .or_else(|| self.iterate(curvature, usize::MAX, on_iteration))
-            .unwrap_or(StopReason::MaxIterations))
+            .unwrap_or(StopReason::MaxIterations);
+        Ok(match stop_reason {
+            StopReason::LineSearch | StopReason::Kink if self.iteration == 0 => {
+                StopReason::NoProgress
+            }
+            stop_reason => stop_reason,
+        })
+    }
+
+    /// What there is to say of an objective that falls no further, or hardly.
+    fn unless_kinked(&self, smooth: StopReason) -> StopReason {
+        let loss = self.cost.evaluator.objective().loss();
+        if loss.is_smooth() { smooth } else { StopReason::Kink }
     }
 
     fn progress(&self) -> Progress {
@@ -164,7 +188,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
         } else if progress.gradient_norm <= self.solver.gradient_tolerance {
             Some(StopReason::GradientTolerance)
         } else if self.decrease <= self.solver.relative_decrease {
-            Some(StopReason::RelativeDecrease)
+            Some(self.unless_kinked(StopReason::RelativeDecrease))
         } else {
             (self.iteration >= self.solver.max_iterations).then_some(StopReason::MaxIterations)
         }
@@ -222,7 +246,8 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
         until: usize,
         on_iteration: OnIteration<'_, T>,
     ) -> Option<StopReason> {
-        let mut secants = Secants::new(self.cost.evaluator.isa(), self.solver.memory.max(1));
+        let memory = self.solver.memory.min(self.solver.max_iterations).max(1);
+        let mut secants = Secants::new(self.cost.evaluator.isa(), memory);
         let mut direction = vec![0.0; self.best.image.len()];
         let mut trial = Point::at(&self.best.model);
         self.best.set_image(curvature.as_mut());
@@ -232,19 +257,26 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             // The first direction is only that, the later ones are steps. It is followed for a length of 1, or
             // until the slope promises an objective of zero, the least there can be.
             let (objective, slope) = (self.best.objective, self.best.slope.abs());
-            let first = match (&curvature, secants.is_empty()) {
+            let mut first = match (&curvature, secants.is_empty()) {
                 (None, true) => (objective / slope).min(1.0 / slope.sqrt()),
                 _ => 1.0,
             };
             let flat = self.is_flat();
             let tries = if flat { FLAT_TRIES } else { TRIES };
-            let mut diverged = false;
-            let step = line_search::search(self.best.along(), first, tries, |step| {
-                trial.step(&self.best, step, &direction);
-                diverged = self.cost.evaluate(&mut trial).is_err();
-                trial.set_slope(&direction);
-                (!diverged).then(|| trial.along())
-            });
+            let (mut diverged, mut step) = (false, None);
+            // Where the objective is not finite, the step was far too long.
+            for _ in 0..SHORTENINGS {
+                step = line_search::search(self.best.along(), first, tries, |step| {
+                    trial.step(&self.best, step, &direction);
+                    diverged = self.cost.evaluate(&mut trial).is_err();
+                    trial.set_slope(&direction);
+                    (!diverged).then(|| trial.along())
+                });
+                if step.is_some() || !diverged {
+                    break;
+                }
+                first *= 1e-3;
+            }
             match step.filter(|_| trial.objective < self.best.objective) {
                 Some(step) => {
                     trial.set_image(curvature.as_mut());
@@ -256,10 +288,12 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                     }
                 }
                 None if diverged => return Some(StopReason::Diverged),
-                None if flat && self.solver.relative_decrease >= 0.0 => {
-                    return Some(StopReason::RelativeDecrease);
+                None if flat && self.solver.relative_decrease > 0.0 => {
+                    return Some(self.unless_kinked(StopReason::RelativeDecrease));
                 }
-                None if secants.is_empty() => return Some(StopReason::LineSearch),
+                None if secants.is_empty() => {
+                    return Some(self.unless_kinked(StopReason::LineSearch));
+                }
                 None => secants.forget(),
             }
         }

@@ -66,29 +66,56 @@ pub struct Summary {
     pub stop_reason: StopReason,
 }
 
-/// Why a solver stopped.
+/// Why a solver stopped. There are three kinds of reasons: the fit [converged](Self::converged); or it
+/// [failed](Self::failed); or a limit ended it before it was known to have converged.
+///
+/// ```
+/// use softmargin::train::StopReason;
+///
+/// let outcome = |reason: StopReason| match reason {
+///     reason if reason.converged() => "the optimum, within a tolerance",
+///     reason if reason.failed() => "no model to be used",
+///     _ => "a model that may not be the best there is",
+/// };
+/// assert_eq!(outcome(StopReason::GradientTolerance), "the optimum, within a tolerance");
+/// assert_eq!(outcome(StopReason::MaxIterations), "a model that may not be the best there is");
+/// assert_eq!(outcome(StopReason::NoProgress), "no model to be used");
+/// assert_eq!(StopReason::NoProgress.name(), "no_progress");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// No entry of the gradient exceeds the tolerance.
+    /// No entry of the (sub)gradient exceeds the tolerance. Converged.
     GradientTolerance,
-    /// The objective fell by less than the tolerance, relative to itself.
+    /// The objective, which is smooth, fell by less than the tolerance, relative to itself. Converged.
     RelativeDecrease,
     /// All iterations or epochs that were asked for are done.
     MaxIterations,
     /// Along the search direction the objective falls no further: the precision of the element type is
     /// exhausted.
     LineSearch,
+    /// The loss has kinks, as the hinge, and the objective fell by less than the tolerance, or no further
+    /// along the search direction. That may be the optimum, or a kink on the way to it.
+    Kink,
     /// The callback asked for it.
     Interrupted,
-    /// The objective is no longer finite: the steps are too long.
+    /// The loss of held-out samples did not improve for as long as [`EarlyStopping`] is patient.
+    EarlyStopping,
+    /// The objective is no longer finite, or higher than at the start, however short the steps. Failed.
     Diverged,
+    /// No model was found that is better than the first one, which was not optimal. Failed.
+    NoProgress,
 }
 
 impl StopReason {
-    /// Whether a tolerance was met.
+    /// Whether a tolerance was met, which shows the model to be near the optimum.
     pub fn converged(self) -> bool {
         matches!(self, Self::GradientTolerance | Self::RelativeDecrease)
+    }
+
+    /// Whether the fit did not do what it was to do.
+    pub fn failed(self) -> bool {
+        matches!(self, Self::Diverged | Self::NoProgress)
     }
 
     /// In snake case, for logs and scripts.
@@ -98,8 +125,11 @@ impl StopReason {
             Self::RelativeDecrease => "relative_decrease",
             Self::MaxIterations => "max_iterations",
             Self::LineSearch => "line_search",
+            Self::Kink => "kink",
             Self::Interrupted => "interrupted",
+            Self::EarlyStopping => "early_stopping",
             Self::Diverged => "diverged",
+            Self::NoProgress => "no_progress",
         }
     }
 }
@@ -108,6 +138,19 @@ impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// The largest entry of the gradient of what counts as an optimum, if nothing else is asked for.
+const GRADIENT_TOLERANCE: f64 = 1e-5;
+
+/// An error unless a number is in its range.
+fn check(
+    what: &'static str,
+    value: f64,
+    in_range: bool,
+    rule: &'static str,
+) -> Result<(), crate::Error> {
+    if in_range { Ok(()) } else { Err(crate::Error::Setting { what, value, rule }) }
 }
 
 /// The largest magnitude.

@@ -34,7 +34,7 @@ struct Secant<T> {
 impl<T: Scalar> Secants<T> {
     /// Nothing is known yet; in the end, so many steps are.
     pub(super) fn new(isa: Isa, memory: usize) -> Self {
-        Self { isa, memory, known: VecDeque::with_capacity(memory) }
+        Self { isa, memory, known: VecDeque::new() }
     }
 
     /// Whether nothing is known.
@@ -61,7 +61,7 @@ impl<T: Scalar> Secants<T> {
             s: vec![T::default(); direction.len()],
             z: vec![T::default(); direction.len()],
             with_gradient: [0.0; 2],
-            with_differences: VecDeque::with_capacity(self.memory),
+            with_differences: VecDeque::new(),
         });
         new.s.iter_mut().zip(direction).for_each(|(s, d)| *s = T::from_f64(step * d));
         let images = after.image.iter().zip(&before.image);

@@ -1,8 +1,11 @@
 //! Stochastic gradient descent over minibatches. Every epoch visits every sample once, in an order drawn
 //! anew.
 
-use super::{Progress, StopReason, Summary, max_norm, principal::Principal, shuffle};
-use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
+use super::{
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, max_norm, principal::Principal,
+    shuffle,
+};
+use crate::{Batch, Error, Evaluator, LinearModel, Objective, Scalar};
 use core::ops::ControlFlow;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
@@ -13,7 +16,9 @@ pub struct Sgd {
     pub epochs: usize,
     /// Samples a step; the last step of an epoch takes what is left.
     pub batch_size: usize,
-    /// The length of the first steps.
+    /// The length of the first steps, at most: they are no longer than the curvature of the objective
+    /// allows, as some of the samples tell it, and become a tenth as long whenever an epoch leads to where the
+    /// objective is higher than at the start, from where the fit goes back to the best model so far.
     pub learning_rate: f64,
     /// How the learning rate goes on from there.
     pub schedule: Schedule,
@@ -71,6 +76,9 @@ impl Default for Sgd {
     }
 }
 
+/// A step that fails is made a tenth as long, so many times at most.
+const SHORTENINGS: usize = 100;
+
 impl Sgd {
     /// Minimises the evaluator's objective over `batch`, from `model` on, and leaves in `model` the best
     /// one found at the end of an epoch, or the first one.
@@ -79,10 +87,13 @@ impl Sgd {
     /// every step and every epoch, so that it can end a long one; between epochs, the objective it is told
     /// is that of the last one. The model it is shown is that at the end of that epoch.
     ///
+    /// λ is taken into account by implicit steps, which converge whatever its size.
+    ///
     /// # Errors
-    /// Those of [`Evaluator::loss_and_gradient`] at the starting point, and [`Error::SizeOverflow`] for more
-    /// rows than a selection can name (2³² − 1). Later on, steps that are too
-    /// long for the objective to stay finite end the fit as [`StopReason::Diverged`].
+    /// Those of [`Evaluator::loss_and_gradient`] at the starting point; [`Error::Setting`] for a learning rate
+    /// that is not positive and finite, a momentum outside 0 ≤ m < 1, or an empty minibatch; and
+    /// [`Error::SizeOverflow`] for more rows than a selection can name (2³² − 1). A fit that finds nothing better
+    /// than `model` ends as [`StopReason::NoProgress`], or [`StopReason::Diverged`].
     pub fn fit<T: Scalar>(
         &self,
         evaluator: &mut Evaluator<T>,
@@ -90,33 +101,36 @@ impl Sgd {
         batch: &Batch<'_, T>,
         mut on_step: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
+        self.validate()?;
         let n = batch.n_samples();
-        let batch_size = self.batch_size.clamp(1, n);
+        let batch_size = self.batch_size.min(n);
         if batch.features().rows() > u32::MAX as usize {
             let (rows, row_stride) = (batch.features().rows(), batch.features().row_stride());
             return Err(Error::SizeOverflow { rows, row_stride });
         }
-        let n_steps = self.epochs * n.div_ceil(batch_size);
         let mut order: Vec<u32> = match batch.selection() {
             Some(rows) => rows.to_vec(),
             None => (0..n).map(|row| row as u32).collect(),
         };
         let mut random = Xoshiro256PlusPlus::seed_from_u64(self.seed);
         let mut gradient = LinearModel::zeros(model.n_classes(), model.n_features());
-        let mut steps = Steps::new(self, model);
 
         let objective = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
         let gradient_norm = max_norm(gradient.parameters());
-        let mut now =
+        let first =
             Progress { iteration: 0, objective, gradient_norm, evaluations: 1, samples: n as u64 };
-        let (mut best, mut best_model) = (now, model.clone());
-        let mut answer = model.clone();
-        let mut stop_reason = StopReason::MaxIterations;
-
+        let (mut now, mut best, mut best_model) = (first, first, model.clone());
         if on_step(&now, model).is_break() {
             return Ok(Summary { progress: now, stop_reason: StopReason::Interrupted });
         }
-        steps.principal = Principal::of(batch, self.principal);
+
+        let mut answer = model.clone();
+        let mut stop_reason = StopReason::MaxIterations;
+        let n_steps = self.epochs as f64 * n.div_ceil(batch_size) as f64;
+        let mut steps = Steps::new(self, evaluator.objective(), model, batch);
+        // The L2 term is added by the steps.
+        let plain = evaluator.objective().with_l2(0.0);
+        let mut of_minibatch = Evaluator::new(plain).with_isa(evaluator.isa());
         'epochs: for epoch in 1..=self.epochs {
             shuffle(&mut order, &mut random);
             for rows in order.chunks(batch_size) {
@@ -125,13 +139,14 @@ impl Sgd {
                     Err(Error::ZeroSampleWeights { .. }) => continue,
                     selected => selected?,
                 };
-                if evaluator.loss_and_gradient(model, &minibatch, &mut gradient).is_err() {
+                now.evaluations += 1;
+                now.samples += rows.len() as u64;
+                if of_minibatch.loss_and_gradient(model, &minibatch, &mut gradient).is_ok() {
+                    steps.step(model, &gradient, n_steps);
+                } else if !steps.start_again(&best_model, model) {
                     stop_reason = StopReason::Diverged;
                     break 'epochs;
                 }
-                steps.step(model, &gradient, n_steps);
-                now.evaluations += 1;
-                now.samples += rows.len() as u64;
                 if on_step(&now, &answer).is_break() {
                     stop_reason = StopReason::Interrupted;
                     break 'epochs;
@@ -139,17 +154,22 @@ impl Sgd {
             }
 
             steps.write_answer(model, &mut answer);
-            let Ok(objective) = evaluator.loss_and_gradient(&answer, batch, &mut gradient) else {
-                stop_reason = StopReason::Diverged;
-                break;
-            };
-            now = Progress {
-                iteration: epoch,
-                objective,
-                gradient_norm: max_norm(gradient.parameters()),
-                evaluations: now.evaluations + 1,
-                samples: now.samples + n as u64,
-            };
+            now = Progress { iteration: epoch, evaluations: now.evaluations + 1, ..now };
+            now.samples += n as u64;
+            match evaluator.loss_and_gradient(&answer, batch, &mut gradient) {
+                Ok(objective) if objective <= first.objective => {
+                    now.objective = objective;
+                    now.gradient_norm = max_norm(gradient.parameters());
+                }
+                _ if steps.start_again(&best_model, model) => {
+                    answer.parameters_mut().copy_from_slice(best_model.parameters());
+                    (now.objective, now.gradient_norm) = (best.objective, best.gradient_norm);
+                }
+                _ => {
+                    stop_reason = StopReason::Diverged;
+                    break;
+                }
+            }
             if now.objective < best.objective {
                 (best, best_model) = (now, answer.clone());
             }
@@ -160,65 +180,144 @@ impl Sgd {
         }
 
         *model = best_model;
+        if best.iteration == 0 && self.epochs > 0 && stop_reason == StopReason::MaxIterations {
+            let optimal = first.gradient_norm <= GRADIENT_TOLERANCE;
+            stop_reason =
+                if optimal { StopReason::GradientTolerance } else { StopReason::NoProgress };
+        }
         let progress =
             Progress { objective: best.objective, gradient_norm: best.gradient_norm, ..now };
         Ok(Summary { progress, stop_reason })
     }
+
+    fn validate(&self) -> Result<(), Error> {
+        let rate = self.learning_rate;
+        check("learning rate", rate, rate > 0.0 && rate.is_finite(), "positive and finite")?;
+        let in_range = (0.0..1.0).contains(&self.momentum);
+        check("momentum", self.momentum, in_range, "at least 0 and less than 1")?;
+        check("minibatch size", self.batch_size as f64, self.batch_size > 0, "at least 1")
+    }
 }
 
-/// The steps of a fit. In `f64`, as the last ones are much shorter than what they are added to.
+/// The steps of a fit. In `f64`, as the last ones are much shorter than what they are added to; of features that
+/// are taken from their mean, if `principal` does so.
 struct Steps<'a> {
     solver: &'a Sgd,
+    l2: f64,
+    n_features: usize,
     done: usize,
     parameters: Vec<f64>,
     velocity: Vec<f64>,
     average: Vec<f64>,
     principal: Option<Principal>,
+    /// How often the steps were made a tenth as long.
+    shortenings: usize,
 }
 
 impl<'a> Steps<'a> {
-    fn new<T: Scalar>(solver: &'a Sgd, model: &LinearModel<T>) -> Self {
-        let parameters: Vec<f64> = model.parameters().iter().map(|p| p.to_f64()).collect();
-        let velocity = vec![0.0; parameters.len()];
-        let average = if solver.average { parameters.clone() } else { Vec::new() };
-        Self { solver, done: 0, parameters, velocity, average, principal: None }
+    fn new<T: Scalar>(
+        solver: &'a Sgd,
+        objective: Objective,
+        model: &LinearModel<T>,
+        batch: &Batch<'_, T>,
+    ) -> Self {
+        let &Sgd { learning_rate, momentum, batch_size, .. } = solver;
+        let mut principal = Principal::of(batch, solver.principal);
+        if let Some(principal) = &mut principal {
+            let batch_size = batch_size.min(batch.n_samples());
+            principal.shorten(learning_rate, momentum, batch_size, objective.loss().curvature());
+        }
+        let mut steps = Self {
+            solver,
+            l2: objective.l2(),
+            n_features: model.n_features(),
+            done: 0,
+            parameters: Vec::new(),
+            velocity: Vec::new(),
+            average: Vec::new(),
+            principal,
+            shortenings: 0,
+        };
+        steps.start(model);
+        steps
     }
 
-    /// One step against the gradient; of `n_steps` in all.
+    /// From a model on, at rest.
+    fn start<T: Scalar>(&mut self, model: &LinearModel<T>) {
+        self.parameters = model.parameters().iter().map(|p| p.to_f64()).collect();
+        if let Some(principal) = &self.principal {
+            principal.center(&mut self.parameters, 1.0, self.n_features);
+        }
+        self.velocity = vec![0.0; self.parameters.len()];
+        if self.solver.average {
+            self.average.clone_from(&self.parameters);
+        }
+    }
+
+    /// From the best model on, with shorter steps; false if they have been shortened often enough.
+    fn start_again<T: Scalar>(
+        &mut self,
+        best: &LinearModel<T>,
+        model: &mut LinearModel<T>,
+    ) -> bool {
+        self.shortenings += 1;
+        model.parameters_mut().copy_from_slice(best.parameters());
+        self.start(best);
+        self.shortenings <= SHORTENINGS
+    }
+
+    /// One step against the gradient of the mean loss; of `n_steps` in all.
     fn step<T: Scalar>(
         &mut self,
         model: &mut LinearModel<T>,
         gradient: &LinearModel<T>,
-        n_steps: usize,
+        n_steps: f64,
     ) {
         let &Sgd { learning_rate, schedule, momentum, nesterov, .. } = self.solver;
-        let rate = learning_rate * schedule.factor(self.done as f64 / n_steps as f64);
+        let rate = learning_rate * schedule.factor(self.done as f64 / n_steps);
+        let rate = rate * 0.1_f64.powi(self.shortenings as i32);
         let mut slopes: Vec<f64> =
             gradient.parameters().iter().map(|slope| slope.to_f64()).collect();
         if let Some(principal) = &self.principal {
-            principal.damp(&mut slopes);
+            principal.damp(&mut slopes, self.n_features);
         }
-        let state = self.parameters.iter_mut().zip(&mut self.velocity);
-        for (((value, velocity), slope), parameter) in state.zip(slopes).zip(model.parameters_mut())
-        {
-            let step = rate * slope;
-            *velocity = momentum * *velocity - step;
+        let scale = self.principal.as_ref().map_or(1.0, Principal::scale);
+        // The step of the L2 term is taken from where the step leads to (implicit Euler).
+        let shrink = 1.0 / (1.0 + 2.0 * self.l2 * rate * scale);
+        let n_weights = gradient.weights().len();
+        let state = self.parameters.iter_mut().zip(&mut self.velocity).zip(slopes);
+        for (i, ((value, velocity), slope)) in state.enumerate() {
+            let shrink = if i < n_weights { shrink } else { 1.0 };
+            let ahead = momentum * *velocity;
             // Nesterov's, by where the slope is to be taken next (Sutskever and others, 2013).
-            *value += if nesterov { momentum * *velocity - step } else { *velocity };
-            *parameter = T::from_f64(*value);
+            let (before, from) =
+                if nesterov { (*value - ahead, *value) } else { (*value, *value + ahead) };
+            let after = shrink * (from - rate * slope);
+            *velocity = after - before;
+            *value = if nesterov { after + momentum * *velocity } else { after };
         }
         self.done += 1;
         let weight = 2.0 / (self.done as f64 + 1.0);
         for (average, value) in self.average.iter_mut().zip(&self.parameters) {
             *average += weight * (value - *average);
         }
+        self.write(&self.parameters, model);
     }
 
     /// What the fit would answer if it ended here.
     fn write_answer<T: Scalar>(&self, model: &LinearModel<T>, answer: &mut LinearModel<T>) {
-        answer.parameters_mut().copy_from_slice(model.parameters());
-        for (value, average) in answer.parameters_mut().iter_mut().zip(&self.average) {
-            *value = T::from_f64(*average);
+        match &*self.average {
+            [] => answer.parameters_mut().copy_from_slice(model.parameters()),
+            average => self.write(average, answer),
         }
+    }
+
+    fn write<T: Scalar>(&self, parameters: &[f64], model: &mut LinearModel<T>) {
+        let mut parameters = parameters.to_vec();
+        if let Some(principal) = &self.principal {
+            principal.center(&mut parameters, -1.0, self.n_features);
+        }
+        let targets = model.parameters_mut().iter_mut();
+        targets.zip(parameters).for_each(|(target, value)| *target = T::from_f64(value));
     }
 }
