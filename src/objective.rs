@@ -71,12 +71,12 @@ impl Loss {
         }
     }
 
-    /// A bound of its second derivatives by the scores. The hinge has none but at its kinks; 1 stands for
+    /// What its second derivatives by the scores are like. The hinge has none but at its kinks; 1 stands for
     /// steps that move a score from one side of a kink to the other.
-    pub(crate) fn curvature(self) -> f64 {
+    pub(crate) fn curvature(self, n_classes: usize) -> f64 {
         match self {
-            // The largest eigenvalue of diag(p) − p pᵀ is no more than that of two classes of p = ½.
-            Self::CrossEntropy => 0.5,
+            // p (1 − p) of two equal probabilities, twice; of more classes that are equally likely, 1 / C.
+            Self::CrossEntropy => 1.0 / n_classes.max(2) as f64,
             Self::Hinge { .. } => 1.0,
         }
     }

@@ -80,15 +80,15 @@ impl Principal {
     }
 
     /// Shortens steps of length `rate` to what does not diverge for a loss whose second derivatives by the
-    /// scores are at most `curvature`.
+    /// scores are about `curvature`.
     ///
     /// The heavy ball rolls down a parabola of curvature h if rate × h is less than 2 (1 + momentum) (Polyak,
-    /// 1964); half of that is allowed here. A minibatch has a curvature of its own, that of the batch and
+    /// 1964). A minibatch has a curvature of its own, that of the batch and
     /// 1 / `batch_size` of that of a single sample (Gower and others, "SGD: general analysis and improved rates",
     /// 2019), which acts on 1 / (1 − momentum) steps.
     pub(super) fn shorten(&mut self, rate: f64, momentum: f64, batch_size: usize, curvature: f64) {
         let scale = |largest: f64, sum: f64| {
-            let of_batch = (1.0 + momentum) / (curvature * largest);
+            let of_batch = 2.0 * (1.0 + momentum) / (curvature * largest);
             let of_sample = (1.0 - momentum) * batch_size as f64 / (curvature * sum);
             (of_batch.min(of_sample) / rate).min(1.0)
         };
@@ -111,15 +111,20 @@ impl Principal {
         }
     }
 
-    /// Makes a step of a gradient by W and b, in their order: one of the parameters that
-    /// [`center`](Self::center) makes.
+    /// Makes a gradient by W and b one by what [`center`](Self::center) makes of them.
+    pub(super) fn center_slopes(&self, gradient: &mut [f64], n_features: usize) {
+        let c = gradient.len() / (n_features + 1);
+        let (weights, bias) = gradient.split_at_mut(c * n_features);
+        for (weights, bias) in weights.chunks_exact_mut(n_features).zip(bias) {
+            weights.iter_mut().zip(&self.mean).for_each(|(slope, mean)| *slope -= *bias * mean);
+        }
+    }
+
+    /// Makes a step of such a gradient.
     pub(super) fn damp(&self, gradient: &mut [f64], n_features: usize) {
         let (d, k) = (n_features, self.shares.len());
         let c = gradient.len() / (d + 1);
         let (weights, bias) = gradient.split_at_mut(c * d);
-        for (weights, bias) in weights.chunks_exact_mut(d).zip(&*bias) {
-            weights.iter_mut().zip(&self.mean).for_each(|(slope, mean)| *slope -= bias * mean);
-        }
         if k > 0 {
             // So that nothing is too large or too small for `f32`.
             let unit = weights.iter().fold(f64::MIN_POSITIVE, |max, slope| slope.abs().max(max));

@@ -225,7 +225,8 @@ impl<'a> Steps<'a> {
         let mut principal = Principal::of(batch, solver.principal);
         if let Some(principal) = &mut principal {
             let batch_size = batch_size.min(batch.n_samples());
-            principal.shorten(learning_rate, momentum, batch_size, objective.loss().curvature());
+            let curvature = objective.loss().curvature(model.n_classes());
+            principal.shorten(learning_rate, momentum, batch_size, curvature);
         }
         let mut steps = Self {
             solver,
@@ -276,15 +277,27 @@ impl<'a> Steps<'a> {
         let &Sgd { learning_rate, schedule, momentum, nesterov, .. } = self.solver;
         let rate = learning_rate * schedule.factor(self.done as f64 / n_steps);
         let rate = rate * 0.1_f64.powi(self.shortenings as i32);
+        let n_weights = gradient.weights().len();
+        let l2_slope =
+            |i: usize, value: f64| if i < n_weights { 2.0 * self.l2 * value } else { 0.0 };
         let mut slopes: Vec<f64> =
             gradient.parameters().iter().map(|slope| slope.to_f64()).collect();
+        let mut scale = 1.0;
         if let Some(principal) = &self.principal {
+            // That of the loss is to stand for the features as they are taken.
+            principal.center_slopes(&mut slopes, self.n_features);
+            for (i, (slope, value)) in slopes.iter_mut().zip(&self.parameters).enumerate() {
+                *slope += l2_slope(i, *value);
+            }
             principal.damp(&mut slopes, self.n_features);
+            scale = principal.scale();
+            for (i, (slope, value)) in slopes.iter_mut().zip(&self.parameters).enumerate() {
+                *slope -= scale * l2_slope(i, *value);
+            }
         }
-        let scale = self.principal.as_ref().map_or(1.0, Principal::scale);
-        // The step of the L2 term is taken from where the step leads to (implicit Euler).
+        // What is left of the L2 term is its slope at the end of the step (implicit Euler), whose steps lead
+        // nowhere beyond zero, however large λ is; in all, the slope is that of the damped objective.
         let shrink = 1.0 / (1.0 + 2.0 * self.l2 * rate * scale);
-        let n_weights = gradient.weights().len();
         let state = self.parameters.iter_mut().zip(&mut self.velocity).zip(slopes);
         for (i, ((value, velocity), slope)) in state.enumerate() {
             let shrink = if i < n_weights { shrink } else { 1.0 };
