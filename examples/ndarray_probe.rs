@@ -6,7 +6,7 @@
 use core::ops::ControlFlow;
 use ndarray::{Array2, s};
 use softmargin::train::{self, Lbfgs};
-use softmargin::{Batch, Error, LinearModel, Objective};
+use softmargin::{Batch, Error, Evaluator, LinearModel, Objective};
 
 fn main() -> Result<(), Error> {
     // Stands for what a network makes of images: 64 numbers each, and the class as one more column.
@@ -27,7 +27,7 @@ fn main() -> Result<(), Error> {
     let start = LinearModel::zeros(c, d);
     let go_on = |_, _: &_, _: &_| ControlFlow::Continue(());
     let path = Lbfgs::default().path(
-        Objective::cross_entropy(),
+        &Evaluator::new(Objective::cross_entropy()),
         &l2,
         &start,
         &training,

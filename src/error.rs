@@ -215,6 +215,20 @@ pub enum Error {
         /// The range.
         rule: &'static str,
     },
+    /// A file cannot be read or written, or what it has is no model.
+    #[error("{}: {message}", .path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// These bytes are no model in the format of safetensors, or a model cannot be written in it.
+    #[error("{message}")]
+    Safetensors {
+        /// What is wrong.
+        message: String,
+    },
     /// No instruction set has this name.
     #[error("unknown instruction set {name:?} (known: portable, avx2, avx512)")]
     UnknownIsa {

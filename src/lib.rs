@@ -37,6 +37,7 @@
 //! | [`MatrixView`] | features, row-major or column-major, contiguous or with padding; never copied |
 //! | [`Batch`] | features with labels, perhaps sample weights, perhaps a selection of rows |
 //! | [`LinearModel`] | W and b in one buffer; a gradient has the same type; predicts |
+//! | [`Predictor`] | predictions on an instruction set of one's choice, and their accuracy |
 //! | [`Objective`] | one of the two losses, and λ |
 //! | [`Evaluator`] | computes; owns the scratch memory, so that it allocates once |
 //! | [`Partial`] | sums over chunks of the data, from one process or many |
@@ -47,7 +48,9 @@
 //!
 //! - `rayon` (default): evaluations are split over the current rayon pool. The bits of the result do
 //!   not depend on its number of threads. Without the feature, all runs on the caller's thread.
-//! - `train`: solvers, L-BFGS and minibatch SGD.
+//! - `train`: solvers, L-BFGS and minibatch SGD; early stopping, a path of λ.
+//! - `safetensors`: models as files, which PyTorch's `nn.Linear` loads as they are: [`LinearModel::save`] and
+//!   [`LinearModel::load`].
 //! - `ndarray`, `faer`: [`MatrixView`]s of their matrices, and models as such.
 //!
 //! # Accuracy
@@ -71,6 +74,8 @@ pub mod elementary;
 mod entry;
 mod error;
 mod evaluator;
+#[cfg(feature = "safetensors")]
+mod file;
 #[cfg(any(feature = "ndarray", feature = "faer"))]
 mod interop;
 mod kernel;

@@ -9,7 +9,7 @@ use rand_xoshiro::{
     rand_core::{Rng, SeedableRng},
 };
 use softmargin::{
-    Batch, Error, Evaluator, LinearModel, MatrixView, Objective,
+    Batch, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Predictor,
     train::{self, EarlyStopping, Lbfgs, Progress, Schedule, Sgd, StopReason, Summary},
 };
 
@@ -158,7 +158,8 @@ fn a_kink_is_no_convergence() {
     let mut model = LinearModel::zeros(2, 1);
     let mut evaluator = Evaluator::new(Objective::hinge(1.0));
     let summary = Lbfgs::default().fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
-    assert_eq!(summary.stop_reason, StopReason::LineSearch, "{summary:?}");
+    assert_eq!(summary.stop_reason, StopReason::Kink, "{summary:?}");
+    assert!(!summary.stop_reason.converged() && !summary.stop_reason.failed());
     // Two samples without a loss, and one with twice the margin.
     assert!(summary.progress.objective < 2.0 / 3.0 + 1e-5, "{summary:?}");
 }
@@ -260,20 +261,62 @@ fn stops_early_with_the_best_model_by_its_validation() {
     let mut evaluator = Evaluator::new(Objective::cross_entropy());
     let solver = Lbfgs { curvature: false, relative_decrease: 0.0, ..Lbfgs::default() };
     let mut model = LinearModel::zeros(C, D);
-    let mut stopping = EarlyStopping::new(&evaluator, validation, 3);
-    let check = |progress: &Progress, model: &_| stopping.check(progress, model);
-    let summary = solver.fit(&mut evaluator, &mut model, &training, check).unwrap();
-    let (iteration, loss, best) = stopping.finish().unwrap().unwrap();
-    assert_eq!(summary.stop_reason, StopReason::Interrupted);
-    assert_eq!(summary.progress.iteration, iteration + 3);
-    assert_eq!(Evaluator::new(Objective::cross_entropy()).loss(&best, &validation).unwrap(), loss);
-    assert!(evaluator.loss(&model, &validation).unwrap() > loss);
+    let mut told = Vec::new();
+    let validated = EarlyStopping::new(&evaluator, validation, 3)
+        .fit(
+            &mut model,
+            |model, check| solver.fit(&mut evaluator, model, &training, check),
+            |progress, _| {
+                told.push(*progress);
+                ControlFlow::Continue(())
+            },
+        )
+        .unwrap();
+    let (summary, best) = (validated.summary, validated.best);
+    assert_eq!(summary.stop_reason, StopReason::EarlyStopping);
+    assert!(!summary.stop_reason.converged() && !summary.stop_reason.failed());
+    assert_eq!(summary.progress.iteration, best.iteration + 3);
+    assert_eq!(told[best.iteration], best);
+    assert_eq!(evaluator.loss(&model, &validation).unwrap(), validated.validation_loss);
+    assert_eq!(evaluator.loss(&model, &training).unwrap(), best.objective);
+
+    // Whoever stops it, the best model is left, and the reason is told.
+    let mut again = LinearModel::zeros(C, D);
+    let validated = EarlyStopping::new(&evaluator, validation, 100)
+        .fit(
+            &mut again,
+            |model, check| solver.fit(&mut evaluator, model, &training, check),
+            |progress, _| match progress.iteration {
+                i if i == best.iteration + 2 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            },
+        )
+        .unwrap();
+    assert_eq!(validated.summary.stop_reason, StopReason::Interrupted);
+    assert!(again == model && validated.best == best);
+    // Of a solver of one's own, which goes astray and fails.
+    let mut last = model.clone();
+    let result: Result<_, Box<dyn std::error::Error>> =
+        EarlyStopping::new(&evaluator, validation, 5).fit(
+            &mut last,
+            |model, check| {
+                let _ = check(&best, model);
+                model.parameters_mut().fill(1e3);
+                let _ = check(&Progress { iteration: best.iteration + 1, ..best }, model);
+                Err("astray".into())
+            },
+            go_on,
+        );
+    assert_eq!(result.unwrap_err().to_string(), "astray");
+    assert_eq!(last, model);
 
     let other = Batch::new(MatrixView::new(&x[..4 * D], 4, D).unwrap(), &[9, 9, 9, 9]).unwrap();
-    let mut stopping = EarlyStopping::new(&evaluator, other, 3);
-    let check = |progress: &Progress, model: &_| stopping.check(progress, model);
-    solver.fit(&mut evaluator, &mut model, &training, check).unwrap();
-    assert!(matches!(stopping.finish(), Err(Error::Label { row: 0, label: 9, .. })));
+    let result = EarlyStopping::new(&evaluator, other, 3).fit(
+        &mut model,
+        |model, check| solver.fit(&mut evaluator, model, &training, check),
+        go_on,
+    );
+    assert!(matches!(result, Err(Error::Label { row: 0, label: 9, .. })));
 }
 
 #[test]
@@ -284,9 +327,11 @@ fn a_path_warms_up_and_chooses() {
     let (training, validation) =
         (batch.select(&training).unwrap(), batch.select(&validation).unwrap());
     let (start, l2) = (LinearModel::zeros(C, D), [1e-4, 10.0, 1e-2, 1e-1]);
+    let isa = Isa::available()[0];
+    let mut evaluator = Evaluator::new(Objective::cross_entropy()).with_isa(isa);
     let mut told = Vec::new();
     let path = Lbfgs::default()
-        .path(Objective::cross_entropy(), &l2, &start, &training, &validation, |l2, progress, _| {
+        .path(&evaluator, &l2, &start, &training, &validation, |l2, progress, _| {
             told.push((l2, progress.iteration));
             ControlFlow::Continue(())
         })
@@ -295,8 +340,15 @@ fn a_path_warms_up_and_chooses() {
     assert!(path.iter().all(|point| told.contains(&(point.l2, 0))));
     for point in &path {
         assert!(point.summary.stop_reason.converged(), "{point:?}");
-        assert_eq!(train::accuracy(&point.model, &validation).unwrap(), point.validation_accuracy);
+        let predictor = Predictor::new(&point.model).with_isa(isa);
+        assert_eq!(predictor.accuracy(&validation).unwrap(), point.validation_accuracy);
+        assert_eq!(evaluator.loss(&point.model, &validation).unwrap(), point.validation_loss);
     }
+    // On the instruction set that was asked for, the same bits again.
+    let mut by_hand = start.clone();
+    let mut alone = Evaluator::new(Objective::cross_entropy().with_l2(10.0)).with_isa(isa);
+    Lbfgs::default().fit(&mut alone, &mut by_hand, &training, go_on).unwrap();
+    assert_eq!(by_hand, path[0].model);
     let best = train::best_of(&path).unwrap();
     assert!(path.iter().all(|point| point.validation_accuracy <= best.validation_accuracy));
     let same = path.iter().filter(|point| point.validation_accuracy == best.validation_accuracy);
@@ -442,16 +494,165 @@ fn sgd_keeps_to_the_selection() {
     assert!(summary.progress.objective < (C as f64).ln());
 }
 
+/// Steps that are far too long for the features, λ, or both, are shortened: SGD comes nearer to the optimum, by any
+/// momentum.
 #[test]
-fn steps_that_are_too_long_are_reported() {
+fn steps_that_are_too_long_are_shortened() {
+    let (samples, labels) = samples();
+    for (unit, l2) in [(1.0, 1.0), (1.0, 1e3), (1e3, 0.0), (1e6, 1e-2), (1e3, 1e3), (1.0, 1e9)] {
+        // A table of columns of different units.
+        let units: Vec<f32> = (0..D).map(|l| if l % 2 == 0 { unit } else { 1.0 }).collect();
+        let mut x = samples.clone();
+        for row in x.chunks_exact_mut(D) {
+            row.iter_mut().zip(&units).for_each(|(x, unit)| *x *= unit);
+        }
+        let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+        for objective in [Objective::cross_entropy(), Objective::hinge(1.0)] {
+            let mut evaluator = Evaluator::new(objective.with_l2(l2));
+            let base = Sgd { batch_size: 20, ..Sgd::default() };
+            for sgd in [
+                base,
+                Sgd { learning_rate: 1e30, ..base },
+                Sgd { momentum: 0.0, ..base },
+                Sgd { nesterov: true, ..base },
+                Sgd { principal: 0, ..base },
+                Sgd { schedule: Schedule::Constant, average: true, ..base },
+            ] {
+                let mut model = LinearModel::zeros(C, D);
+                let before = evaluator.loss(&model, &batch).unwrap();
+                let summary = sgd.fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
+                let context = format!("{unit}, {l2}, {objective:?}, {sgd:?}: {summary:?}");
+                let after = evaluator.loss(&model, &batch).unwrap();
+                assert_eq!(after, summary.progress.objective, "{context}");
+                // Where λ holds all weights down, there is next to nothing to be won: classes are as frequent
+                // as each other.
+                let failed = summary.stop_reason.failed();
+                assert!(after < before || (failed && l2 >= 1e3), "{context}");
+                assert_eq!(after < before, !failed, "{context}");
+            }
+        }
+    }
+}
+
+/// What is no better than the start has failed, unless the start was the optimum, or there was nothing to do.
+#[test]
+fn no_better_than_the_start() {
     let (x, labels) = samples();
     let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
-    let mut model = LinearModel::<f32>::zeros(C, D);
-    let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(1.0));
-    let sgd = Sgd { learning_rate: 1e30, ..Sgd::default() };
+    let objective = Objective::cross_entropy().with_l2(1e-2);
+    let mut evaluator = Evaluator::new(objective);
+    let precise = Lbfgs { gradient_tolerance: 0.0, relative_decrease: 0.0, ..Lbfgs::default() };
+    let mut optimum = LinearModel::zeros(C, D);
+    precise.fit(&mut evaluator, &mut optimum, &batch, go_on).unwrap();
+    let mut run = |solver: &Lbfgs| {
+        solver.fit(&mut evaluator, &mut optimum.clone(), &batch, go_on).unwrap().stop_reason
+    };
+    assert_eq!(run(&precise), StopReason::NoProgress);
+    assert_eq!(run(&Lbfgs::default()), StopReason::GradientTolerance);
+    assert_eq!(run(&Lbfgs { max_iterations: 0, ..precise }), StopReason::MaxIterations);
+    assert!(StopReason::NoProgress.failed() && !StopReason::NoProgress.converged());
+
+    // All are of the only class there is.
+    let only = Batch::new(batch.features(), &[0; N]).unwrap();
+    let mut model = LinearModel::zeros(1, D);
+    let summary = Sgd::default().fit(&mut evaluator, &mut model, &only, go_on).unwrap();
+    assert_eq!(summary.stop_reason, StopReason::GradientTolerance);
+    let mut model = optimum;
+    // One epoch from near the optimum, with steps that lead away from it.
+    for parameter in model.parameters_mut() {
+        *parameter *= 1.001;
+    }
+    let start = model.clone();
+    let sgd = Sgd { epochs: 1, batch_size: 1, schedule: Schedule::Constant, ..Sgd::default() };
     let summary = sgd.fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
-    assert_eq!(summary.stop_reason, StopReason::Diverged);
-    assert_eq!(model, LinearModel::zeros(C, D), "not the best model there was");
+    assert_eq!((summary.stop_reason, model), (StopReason::NoProgress, start));
+}
+
+#[test]
+fn numbers_out_of_range() {
+    let (x, labels) = samples();
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    let mut evaluator = Evaluator::new(Objective::cross_entropy());
+    let mut model = LinearModel::zeros(C, D);
+    let mut of_sgd = |sgd: Sgd| sgd.fit(&mut evaluator, &mut model, &batch, go_on).unwrap_err();
+    let setting = |error: Error, named: &str| {
+        assert!(matches!(error, Error::Setting { what, .. } if what == named), "{error}");
+    };
+    let sgd = Sgd::default();
+    for learning_rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        setting(of_sgd(Sgd { learning_rate, ..sgd }), "learning rate");
+    }
+    for momentum in [-0.1, 1.0, 1e9, f64::NAN] {
+        setting(of_sgd(Sgd { momentum, ..sgd }), "momentum");
+    }
+    setting(of_sgd(Sgd { batch_size: 0, ..sgd }), "minibatch size");
+    let error = of_sgd(Sgd { momentum: 1.5, ..sgd });
+    assert_eq!(error.to_string(), "the momentum is 1.5; it must be at least 0 and less than 1");
+    for value in [-1e-9, f64::NAN] {
+        let mut of_lbfgs =
+            |lbfgs: Lbfgs| lbfgs.fit(&mut evaluator, &mut model, &batch, go_on).unwrap_err();
+        let lbfgs = Lbfgs::default();
+        setting(of_lbfgs(Lbfgs { gradient_tolerance: value, ..lbfgs }), "gradient tolerance");
+        setting(of_lbfgs(Lbfgs { relative_decrease: value, ..lbfgs }), "relative decrease");
+    }
+    assert_eq!(model, LinearModel::zeros(C, D), "an output was touched");
+
+    // However large a number is, nothing overflows.
+    let lbfgs = Lbfgs { memory: usize::MAX, ..Lbfgs::default() };
+    assert!(lbfgs.fit(&mut evaluator, &mut model, &batch, go_on).unwrap().stop_reason.converged());
+    let stop = |progress: &Progress, _: &LinearModel<f32>| match progress.evaluations {
+        4 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let sgd = Sgd { epochs: usize::MAX, batch_size: usize::MAX, ..sgd };
+    let summary = sgd.fit(&mut evaluator, &mut model, &batch, stop).unwrap();
+    assert_eq!(summary.stop_reason, StopReason::Interrupted);
+    let sgd = Sgd { principal: usize::MAX, epochs: 1, ..Sgd::default() };
+    sgd.fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
+}
+
+/// A step to where the objective is not finite is no end, but too long.
+#[test]
+fn lbfgs_shortens_steps_that_overflow() {
+    let (mut x, labels) = samples();
+    x.iter_mut().for_each(|x| *x *= 1e18);
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    for objective in [Objective::cross_entropy(), Objective::hinge(1.0)] {
+        for l2 in [0.0, 1e30, 1e38] {
+            let mut evaluator = Evaluator::new(objective.with_l2(l2));
+            let mut model = LinearModel::zeros(C, D);
+            let before = evaluator.loss(&model, &batch).unwrap();
+            let summary = Lbfgs::default().fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
+            let context = format!("{objective:?}, {l2}: {summary:?}");
+            assert!(summary.progress.objective < before, "{context}");
+            assert!(!summary.stop_reason.failed(), "{context}");
+        }
+    }
+}
+
+/// An error of whoever reads the chunks is told, not taken for a step that was too long.
+#[test]
+fn an_error_of_a_later_chunk() {
+    let (x, labels) = samples();
+    let mut evaluator = Evaluator::new(Objective::cross_entropy());
+    let mut model = LinearModel::zeros(C, D);
+    let mut reads = 0;
+    let result = Lbfgs::default().fit_chunks(
+        &mut evaluator,
+        &mut model,
+        None,
+        |evaluate| {
+            reads += 1;
+            // The file is cut off while it is read.
+            let rows = if reads < 5 { N } else { N - 1 };
+            evaluate(&Batch::new(MatrixView::new(&x, rows, D)?, &labels)?)
+        },
+        go_on,
+    );
+    assert!(matches!(result, Err(Error::DataLength { .. })), "{result:?}");
+    assert_eq!(reads, 5);
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    assert!(evaluator.loss(&model, &batch).unwrap() < (C as f64).ln(), "the best one is lost");
 }
 
 #[test]

@@ -83,7 +83,8 @@ impl Lbfgs {
     /// learnt from: some thousands of the samples; without any, it is not.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and those of `for_each_batch`.
+    /// As [`fit`](Self::fit), and those of `for_each_batch`, whenever they occur; the model is the best one
+    /// so far then.
     pub fn fit_chunks<T: Scalar>(
         &self,
         evaluator: &mut Evaluator<T>,
@@ -112,10 +113,13 @@ impl Lbfgs {
         let mut best = Point::at(model);
         cost.evaluate(&mut best)?;
         let mut fit = Fit { solver: self, cost, best, iteration: 0, decrease: f64::INFINITY };
-        let stop_reason = fit.run(sample, &mut on_iteration)?;
+        let stop_reason = fit.run(sample, &mut on_iteration);
         let progress = fit.progress();
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
-        Ok(Summary { progress, stop_reason })
+        match fit.cost.error {
+            Some(error) => Err(error),
+            None => Ok(Summary { progress, stop_reason: stop_reason? }),
+        }
     }
 }
 
@@ -272,7 +276,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                     trial.set_slope(&direction);
                     (!diverged).then(|| trial.along())
                 });
-                if step.is_some() || !diverged {
+                if step.is_some() || !diverged || self.cost.error.is_some() {
                     break;
                 }
                 first *= 1e-3;
@@ -374,15 +378,27 @@ struct Cost<'a, 'b, T> {
     data: Data<'a, 'b, T>,
     evaluations: usize,
     samples: u64,
+    /// What went wrong that no shorter step would have mended: reading the data, perhaps.
+    error: Option<Error>,
 }
 
 impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
     fn new(evaluator: &'a mut Evaluator<T>, data: Data<'a, 'b, T>) -> Self {
-        Self { evaluator, data, evaluations: 0, samples: 0 }
+        Self { evaluator, data, evaluations: 0, samples: 0, error: None }
     }
 
     /// Sets the objective of a point, and its gradient.
     fn evaluate(&mut self, point: &mut Point<T>) -> Result<(), Error> {
+        let result = self.try_evaluate(point);
+        if let Err(error) = &result
+            && !matches!(error, Error::NonFinite { .. } | Error::Overflow { .. })
+        {
+            self.error = Some(error.clone());
+        }
+        result
+    }
+
+    fn try_evaluate(&mut self, point: &mut Point<T>) -> Result<(), Error> {
         self.evaluations += 1;
         let Self { evaluator, samples, .. } = self;
         let Point { model, gradient, .. } = point;

@@ -36,7 +36,7 @@ mod validation;
 
 pub use lbfgs::{Evaluate, Lbfgs};
 pub use sgd::{Schedule, Sgd};
-pub use validation::{EarlyStopping, PathPoint, accuracy, best_of, split};
+pub use validation::{Check, EarlyStopping, PathPoint, Validated, accuracy, best_of, split};
 
 use core::fmt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::Rng};

@@ -1,7 +1,7 @@
 //! What samples that are not trained on are for: to stop in time, and to choose λ.
 
-use super::{Lbfgs, Progress, Summary, shuffle};
-use crate::{Batch, Error, Evaluator, LinearModel, Objective, Predictor, Scalar};
+use super::{Lbfgs, Progress, StopReason, Summary, shuffle};
+use crate::{Batch, Error, Evaluator, LinearModel, Predictor, Scalar};
 use core::ops::ControlFlow;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
@@ -28,10 +28,11 @@ pub fn accuracy<T: Scalar>(model: &LinearModel<T>, batch: &Batch<'_, T>) -> Resu
     Predictor::new(model).accuracy(batch)
 }
 
-/// Ends a fit when the loss of held-out samples has not improved for some iterations (or epochs), and keeps
-/// the model that was best by it. [`check`](Self::check) is what the solver is to call.
+/// Ends a fit when the loss of held-out samples has not improved for some iterations (or epochs), and leaves
+/// the model that was best by it.
 ///
 /// ```
+/// use core::ops::ControlFlow;
 /// use softmargin::train::{self, EarlyStopping, Lbfgs};
 /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
 ///
@@ -40,14 +41,22 @@ pub fn accuracy<T: Scalar>(model: &LinearModel<T>, batch: &Batch<'_, T>) -> Resu
 /// let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
 /// let batch = Batch::new(MatrixView::new(&features, 20, 3)?, &labels)?;
 /// let (training, validation) = train::split(20, 0.25, 0);
+/// let (training, validation) = (batch.select(&training)?, batch.select(&validation)?);
 ///
 /// let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(1e-4));
-/// let mut stopping = EarlyStopping::new(&evaluator, batch.select(&validation)?, 5);
 /// let mut model = LinearModel::zeros(2, 3);
-/// let check = |progress: &_, model: &_| stopping.check(progress, model);
-/// Lbfgs::default().fit(&mut evaluator, &mut model, &batch.select(&training)?, check)?;
-/// let best = stopping.finish()?;
-/// # assert!(best.is_some());
+/// let validated = EarlyStopping::new(&evaluator, validation, 5).fit(
+///     &mut model,
+///     |model, check| Lbfgs::default().fit(&mut evaluator, model, &training, check),
+///     // One's own callback, which may stop the fit, too.
+///     |progress, _| {
+///         println!("{}: {}", progress.iteration, progress.objective);
+///         ControlFlow::Continue(())
+///     },
+/// )?;
+/// println!("iteration {} was the best", validated.best.iteration);
+/// # let mut plain = Evaluator::new(Objective::cross_entropy());
+/// # assert_eq!(plain.loss(&model, &validation)?, validated.validation_loss);
 /// # Ok(())
 /// # }
 /// ```
@@ -56,53 +65,116 @@ pub struct EarlyStopping<'a, T> {
     evaluator: Evaluator<T>,
     validation: Batch<'a, T>,
     patience: usize,
-    last: Option<usize>,
-    best: Option<(usize, f64, LinearModel<T>)>,
-    error: Option<Error>,
 }
 
+/// How a fit with [`EarlyStopping`] ended. The model it left is the best one by the validation loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Validated {
+    /// Where the solver was in the end, and why it stopped there: because of
+    /// [`EarlyStopping`](StopReason::EarlyStopping), perhaps.
+    pub summary: Summary,
+    /// Where it was when it had the model that was left.
+    pub best: Progress,
+    /// The mean loss of the held-out samples by that model, without the L2 term.
+    pub validation_loss: f64,
+}
+
+/// What a solver is to call after every iteration, as [`EarlyStopping::fit`] hands it over.
+pub type Check<'a, T> = &'a mut dyn FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>;
+
 impl<'a, T: Scalar> EarlyStopping<'a, T> {
-    /// Stops after `patience` iterations without a lower loss of `validation`; the loss is that of
-    /// `evaluator`, without the L2 term.
+    /// Stops after `patience` iterations (at least one) without a lower loss of `validation`; the loss is that
+    /// of `evaluator`, without the L2 term.
     pub fn new(evaluator: &Evaluator<T>, validation: Batch<'a, T>, patience: usize) -> Self {
         let objective = evaluator.objective().with_l2(0.0);
         let evaluator = Evaluator::new(objective).with_isa(evaluator.isa());
-        Self { evaluator, validation, patience, last: None, best: None, error: None }
+        Self { evaluator, validation, patience: patience.max(1) }
     }
 
-    /// To be called by the solver after every iteration or step.
-    pub fn check(&mut self, progress: &Progress, model: &LinearModel<T>) -> ControlFlow<()> {
-        let iteration = progress.iteration;
-        if self.last.replace(iteration) == Some(iteration) {
-            return ControlFlow::Continue(());
-        }
-        match self.evaluator.loss(model, &self.validation) {
-            Err(error) => {
-                self.error = Some(error);
-                return ControlFlow::Break(());
-            }
-            Ok(loss) if self.best.as_ref().is_none_or(|(_, best, _)| loss < *best) => {
-                self.best = Some((iteration, loss, model.clone()));
-            }
-            Ok(_) => {}
-        }
-        match &self.best {
-            Some((best, ..)) if iteration - best >= self.patience.max(1) => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    }
-
-    /// The iteration with the lowest validation loss, that loss, and its model; `None` if nothing was ever
-    /// checked.
+    /// Runs a solver, any one that calls back after every iteration, the starting point being number 0; or after
+    /// every step: only the first call of an iteration counts. `solver` is given the model and what to call
+    /// back; then `on_iteration` is called, each time.
+    ///
+    /// The model that is left is that with the lowest validation loss of all that were checked, the first of
+    /// equals; also if the solver returns an error.
     ///
     /// # Errors
-    /// That of the evaluation of the held-out samples that ended the fit, if one did.
-    pub fn finish(self) -> Result<Option<(usize, f64, LinearModel<T>)>, Error> {
-        self.error.map_or(Ok(self.best), Err)
+    /// Those of `solver`, and those of [`Evaluator::loss`] of the held-out samples.
+    pub fn fit<E: From<Error>>(
+        mut self,
+        model: &mut LinearModel<T>,
+        solver: impl FnOnce(&mut LinearModel<T>, Check<'_, T>) -> Result<Summary, E>,
+        mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Validated, E> {
+        let mut best: Option<(Progress, f64)> = None;
+        let mut best_model = model.clone();
+        let (mut last, mut stopped, mut error) = (None, false, None);
+        let mut check = |progress: &Progress, model: &LinearModel<T>| {
+            on_iteration(progress, model)?;
+            if last.replace(progress.iteration) == Some(progress.iteration) {
+                return ControlFlow::Continue(());
+            }
+            match self.evaluator.loss(model, &self.validation) {
+                Ok(loss) if best.is_none_or(|(_, best)| loss < best) => {
+                    best = Some((*progress, loss));
+                    best_model.clone_from(model);
+                }
+                Ok(_) => {}
+                Err(failure) => {
+                    error = Some(failure);
+                    return ControlFlow::Break(());
+                }
+            }
+            let since = best.map_or(0, |(best, _)| progress.iteration - best.iteration);
+            stopped = since >= self.patience;
+            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let summary = solver(model, &mut check);
+        if best.is_some() {
+            model.clone_from(&best_model);
+        }
+        if let Some(error) = error {
+            return Err(error.into());
+        }
+        let mut summary = summary?;
+        if stopped && summary.stop_reason == StopReason::Interrupted {
+            summary.stop_reason = StopReason::EarlyStopping;
+        }
+        let (best, validation_loss) = match best {
+            Some(best) => best,
+            // The solver never called back.
+            None => (summary.progress, self.evaluator.loss(model, &self.validation)?),
+        };
+        Ok(Validated { summary, best, validation_loss })
     }
 }
 
 /// The fit for one λ of a [path](Lbfgs::path).
+///
+/// ```
+/// use core::ops::ControlFlow;
+/// use softmargin::train::{Lbfgs, best_of};
+/// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
+///
+/// # fn main() -> Result<(), softmargin::Error> {
+/// let features: Vec<f32> = (0..60).map(|i| (i * i % 17) as f32).collect();
+/// let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
+/// let batch = Batch::new(MatrixView::new(&features, 20, 3)?, &labels)?;
+/// let held_out: Vec<u32> = (15..20).collect();
+/// let (training, validation) = (batch.select(&[0, 1, 2, 3, 4, 5, 6, 7])?, batch.select(&held_out)?);
+///
+/// let evaluator = Evaluator::new(Objective::cross_entropy());
+/// let (l2, start) = ([1e-3, 1.0], LinearModel::zeros(2, 3));
+/// let go_on = |_, _: &_, _: &_| ControlFlow::Continue(());
+/// let path = Lbfgs::default().path(&evaluator, &l2, &start, &training, &validation, go_on)?;
+/// for point in &path {
+///     println!("λ = {}: {:.1} %", point.l2, 100.0 * point.validation_accuracy);
+/// }
+/// let best = best_of(&path).expect("two points");
+/// # assert!(path.iter().all(|point| point.validation_accuracy <= best.validation_accuracy));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PathPoint<T> {
     /// λ.
@@ -111,39 +183,46 @@ pub struct PathPoint<T> {
     pub model: LinearModel<T>,
     /// How its fit ended.
     pub summary: Summary,
-    /// The share of the held-out samples that it predicts.
+    /// The share of the held-out samples that it predicts, by their weights.
     pub validation_accuracy: f64,
+    /// The mean loss of the held-out samples, without the L2 term.
+    pub validation_loss: f64,
 }
 
 impl Lbfgs {
     /// Fits a model for each λ in `l2`, from the largest to the smallest, each from the one before, the first
-    /// from `start`; in that order.
+    /// from `start`; in that order. The loss and the instruction set are those of `evaluator`; its λ does not
+    /// count.
     ///
     /// The one to choose is the first of those with the highest accuracy, that with the largest λ:
     /// [`best_of`].
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and as [`accuracy`].
+    /// As [`fit`](Self::fit), and those of [`Evaluator::loss`] of the held-out samples.
     pub fn path<T: Scalar>(
         &self,
-        objective: Objective,
+        evaluator: &Evaluator<T>,
         l2: &[f64],
         start: &LinearModel<T>,
         batch: &Batch<'_, T>,
         validation: &Batch<'_, T>,
         mut on_iteration: impl FnMut(f64, &Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Vec<PathPoint<T>>, Error> {
+        let with_l2 =
+            |l2: f64| Evaluator::new(evaluator.objective().with_l2(l2)).with_isa(evaluator.isa());
         let mut descending = l2.to_vec();
         descending.sort_by(|a, b| b.total_cmp(a));
-        let mut model = start.clone();
+        let (mut model, mut plain) = (start.clone(), with_l2(0.0));
         let mut points = Vec::with_capacity(l2.len());
         for l2 in descending {
-            let mut evaluator = Evaluator::new(objective.with_l2(l2));
             let on_iteration = |progress: &_, model: &_| on_iteration(l2, progress, model);
-            let summary = self.fit(&mut evaluator, &mut model, batch, on_iteration)?;
-            let validation_accuracy = accuracy(&model, validation)?;
-            points.push(PathPoint { l2, model: model.clone(), summary, validation_accuracy });
-            if summary.stop_reason == super::StopReason::Interrupted {
+            let summary = self.fit(&mut with_l2(l2), &mut model, batch, on_iteration)?;
+            let validation_loss = plain.loss(&model, validation)?;
+            let predictor = Predictor::new(&model).with_isa(evaluator.isa());
+            let validation_accuracy = predictor.accuracy(validation)?;
+            let model = model.clone();
+            points.push(PathPoint { l2, model, summary, validation_accuracy, validation_loss });
+            if summary.stop_reason == StopReason::Interrupted {
                 break;
             }
         }

@@ -290,7 +290,7 @@ impl Train {
                 let batch = whole(data)?;
                 let (training, validation) = (batch.select(training)?, batch.select(validation)?);
                 let path = self.lbfgs().path(
-                    self.objective.objective(),
+                    &Evaluator::new(self.objective.objective()).with_isa(self.compute.isa()),
                     &self.l2_path,
                     &model,
                     &training,
@@ -313,29 +313,22 @@ impl Train {
                 let validation = whole(data)?.select(validation)?;
                 let evaluator = Evaluator::new(self.objective.objective());
                 let evaluator = evaluator.with_isa(self.compute.isa());
-                let mut stopping = EarlyStopping::new(&evaluator, validation, self.patience);
-                let mut check = |progress: &Progress, model: &LinearModel<f32>| {
-                    report(progress)?;
-                    let flow = stopping.check(progress, model);
-                    stopped_early = flow.is_break();
-                    flow
-                };
-                let summary = self.minimize(&mut model, data, Some(training), &mut check);
-                if let Some((iteration, _, best)) = stopping.finish()? {
-                    model = best;
-                    let best = history.iter().find(|(_, p)| p.iteration == iteration);
-                    summary.map(|summary| {
-                        let objective = best.map_or(summary.progress, |(_, progress)| *progress);
+                EarlyStopping::new(&evaluator, validation, self.patience)
+                    .fit(
+                        &mut model,
+                        |model, check| self.minimize(model, data, Some(training), check),
+                        |progress, _| report(progress),
+                    )
+                    .map(|validated| {
+                        let (summary, best) = (validated.summary, validated.best);
+                        stopped_early = summary.stop_reason == StopReason::EarlyStopping;
                         let progress = Progress {
-                            objective: objective.objective,
-                            gradient_norm: objective.gradient_norm,
+                            objective: best.objective,
+                            gradient_norm: best.gradient_norm,
                             ..summary.progress
                         };
                         Summary { progress, ..summary }
                     })
-                } else {
-                    summary
-                }
             }
         };
         let seconds = start.elapsed().as_secs_f64();
