@@ -68,7 +68,7 @@ fn pytorch_multi_margin_loss() {
 }
 
 #[test]
-fn scikit_learn_c() {
+fn scikit_learn_c_of_many_classes() {
     let (case, c, n) = (case(4), 3.5, 40.0);
     let s = scores(&case.model, &case.batch());
     let losses = s.chunks_exact(4).zip(case.labels.iter()).map(|(s, y)| log_loss(s, *y as usize));
@@ -82,6 +82,30 @@ fn two_classes(w: &[f64], beta: f64) -> LinearModel<f64> {
     let weights = w.iter().map(|w| -w / 2.0).chain(w.iter().map(|w| w / 2.0));
     LinearModel::from_parameters(2, w.len(), weights.chain([-beta / 2.0, beta / 2.0]).collect())
         .unwrap()
+}
+
+/// The binary model of scikit-learn is a single row, with the loss and the penalty of LIBLINEAR.
+#[test]
+fn scikit_learn_c_of_two_classes() {
+    let (case, c, n) = (case(2), 0.35, 40.0);
+    let (w, beta): (Vec<f64>, f64) = ((0..7).map(|l| 0.9 - 0.4 * l as f64).collect(), -0.5);
+    let batch = case.batch();
+    let probability = |i: usize| {
+        let x = batch.features().row(i).unwrap();
+        1.0 / (1.0 + (-w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() - beta).exp())
+    };
+    let likelihood = |i: usize| match case.labels[i] {
+        1 => probability(i),
+        _ => 1.0 - probability(i),
+    };
+    let theirs = c * (0..40).map(|i| -likelihood(i).ln()).sum::<f64>() + 0.5 * square_sum(&w);
+    let (model, objective) = (two_classes(&w, beta), Objective::cross_entropy());
+    let at = |l2: f64| c * n * ours(objective.with_l2(l2), &model, &batch).0;
+    close(at(1.0 / (c * n)), theirs, "c N times ours");
+    assert!((at(1.0 / (2.0 * c * n)) - theirs).abs() > 0.1, "as for three classes");
+    // The same probabilities.
+    let proba = model.predict_proba(&batch).unwrap();
+    (0..40).for_each(|i| close(proba[2 * i + 1], probability(i), "a probability"));
 }
 
 #[test]

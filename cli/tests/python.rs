@@ -1,4 +1,5 @@
-//! Models go to scikit-learn and PyTorch and come from them, and predict the same there. `SOFTMARGIN_PYTHON`
+//! Models go to scikit-learn and PyTorch and come from them, and predict the same there; fits at equivalent C and λ
+//! agree. `SOFTMARGIN_PYTHON`
 //! names a Python that has `python/requirements.txt`, and PyTorch if that is to be tested, too; without it the
 //! test is skipped.
 
@@ -60,4 +61,46 @@ fn models_predict_the_same_in_python() {
     let predicted = output(&["predict", "--model", &converted, "--data", &data]);
     let expected = std::fs::read_to_string(path("expected.csv")).expect("predictions");
     assert_eq!(predicted, expected);
+}
+
+/// For two classes C = 1 / (λN), for more C = 1 / (2λN).
+#[test]
+fn scikit_learn_fits_the_same_model_at_the_equivalent_c() {
+    let folder = folder();
+    let l2 = "0.01";
+    let Some(theirs) = python("fit_logistic.py", &[&text(folder.path()), l2]) else { return };
+    let theirs: Value = serde_json::from_str(&theirs).expect("JSON");
+    for (name, theirs) in theirs.as_object().expect("an object") {
+        let path = |name: &str| text(&folder.path().join(name));
+        let (data, labels) = (path(&format!("{name}.npy")), path(&format!("{name}_labels.npy")));
+        let model = path("model");
+        let files = ["--data", &data, "--labels", &labels, "--out", &model, "--json"];
+        let precise = ["--gradient-tolerance", "1e-7", "--relative-decrease", "1e-14"];
+        let ours = json(&[&["train", "--l2", l2], &files[..], &precise].concat());
+        let objectives = [&ours, theirs].map(|fit| fit["objective"].as_f64().expect("a number"));
+        assert!((objectives[0] - objectives[1]).abs() < 1e-6, "{name}: {objectives:?}");
+
+        let (weight, bias) = (path("weight.npy"), path("bias.npy"));
+        let files = ["--model", &model, "--weight", &weight, "--bias", &bias];
+        output(&[&["convert", "--to", "npy"], &files[..]].concat());
+        for (file, theirs) in [(weight, &theirs["weight"]), (bias, &theirs["bias"])] {
+            let ours = floats(&std::fs::read(file).expect("an array"));
+            let theirs = numbers(theirs);
+            assert_eq!(ours.len(), theirs.len());
+            // Nothing holds the biases but their differences: they are told from their mean.
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let (our_mean, their_mean) = (mean(&ours), mean(&theirs));
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                let apart = ((ours - our_mean) - (theirs - their_mean)).abs();
+                assert!(apart < 1e-3, "{name}: {ours}, {theirs}");
+            }
+        }
+    }
+}
+
+/// The numbers of an NPY file of `f32`, which follow its header.
+fn floats(file: &[u8]) -> Vec<f64> {
+    let header = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
+    let numbers = file[header..].as_chunks().0;
+    numbers.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect()
 }
