@@ -5,6 +5,24 @@
 ///
 /// Rows are numbered from 0 in the data that the caller holds: with a selection, it is the original
 /// row that is named.
+///
+/// ```
+/// use softmargin::{Batch, Error, Evaluator, LinearModel, MatrixView, NonFinite, Objective};
+///
+/// # fn main() -> Result<(), Error> {
+/// let features = [1.0_f32, 2.0, f32::NAN, 4.0];
+/// let batch = Batch::new(MatrixView::new(&features, 2, 2)?, &[0, 2])?;
+/// let mut evaluator = Evaluator::new(Objective::cross_entropy());
+///
+/// let error = evaluator.loss(&LinearModel::zeros(2, 2), &batch).unwrap_err();
+/// assert_eq!(error, Error::Label { row: 1, label: 2, classes: 2 });
+/// assert_eq!(error.to_string(), "row 1 has label 2, but the model has 2 classes (0 to 1)");
+///
+/// let error = evaluator.loss(&LinearModel::zeros(3, 2), &batch).unwrap_err();
+/// assert!(matches!(error, Error::NonFinite { row: 1, cause: NonFinite::Feature { feature: 0, .. } }));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

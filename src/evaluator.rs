@@ -16,6 +16,20 @@ use core::ops::Range;
 /// It owns the scratch memory: the first evaluation of a shape allocates it, later ones allocate
 /// nothing and take no lock. One evaluator serves batches and models of any shape, one call at a
 /// time; threads that evaluate at the same time take one each.
+///
+/// ```
+/// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
+///
+/// # fn main() -> Result<(), softmargin::Error> {
+/// let features = [1.0_f32, -1.0];
+/// let batch = Batch::new(MatrixView::new(&features, 2, 1)?, &[0, 1])?;
+/// let (model, mut gradient) = (LinearModel::zeros(2, 1), LinearModel::zeros(2, 1));
+/// let mut evaluator = Evaluator::new(Objective::hinge(1.0));
+/// assert_eq!(evaluator.loss_and_gradient(&model, &batch, &mut gradient)?, 1.0);
+/// assert_eq!(gradient.weights(), [-1.0, 1.0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Evaluator<T> {
     objective: Objective,

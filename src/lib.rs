@@ -35,7 +35,7 @@
 //! | | |
 //! |---|---|
 //! | [`MatrixView`] | features, row-major or column-major, contiguous or with padding; never copied |
-//! | [`Batch`] | features with labels, perhaps sample weights, perhaps a selection of rows |
+//! | [`Batch`] | features with labels, perhaps weights of samples and classes, perhaps a selection of rows |
 //! | [`LinearModel`] | W and b in one buffer; a gradient has the same type; predicts |
 //! | [`Predictor`] | predictions on an instruction set of one's choice, and their accuracy |
 //! | [`Objective`] | one of the two losses, and λ |

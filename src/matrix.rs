@@ -4,6 +4,25 @@
 use crate::{Error, kernel::View};
 
 /// A read-only matrix, row-major or column-major, contiguous or with padding. Nothing is copied.
+///
+/// ```
+/// use softmargin::MatrixView;
+///
+/// # fn main() -> Result<(), softmargin::Error> {
+/// let data = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// let rows = MatrixView::new(&data, 2, 3)?;
+/// assert_eq!(rows.row(1), Some(&[4.0, 5.0, 6.0][..]));
+/// // The first two columns, where rows are three elements apart.
+/// let some = MatrixView::with_row_stride(&data, 2, 2, 3)?;
+/// assert_eq!(some.row(1), Some(&[4.0, 5.0][..]));
+/// // The same numbers as three columns of two.
+/// let columns = MatrixView::column_major(&data, 2, 3)?;
+/// assert_eq!((columns.row_stride(), columns.col_stride()), (1, 2));
+///
+/// assert!(MatrixView::new(&data, 2, 4).is_err(), "eight elements");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct MatrixView<'a, T>(View<'a, T>);
 

@@ -5,6 +5,21 @@ use crate::{Error, Predictor, Samples, Scalar};
 /// W (C × D, row-major) followed by b (C), in one contiguous buffer.
 ///
 /// An optimiser works on [`parameters_mut`](Self::parameters_mut) and need not know what is what.
+///
+/// ```
+/// use softmargin::{LinearModel, MatrixView};
+///
+/// # fn main() -> Result<(), softmargin::Error> {
+/// // Two classes, three features: two rows of W, then b.
+/// let model = LinearModel::from_parameters(2, 3, vec![1.0, 0.0, -1.0, 0.0, 2.0, 0.0, 0.5, 0.0])?;
+/// assert_eq!((model.weights()[3 + 1], model.bias()), (2.0, &[0.5, 0.0][..]));
+///
+/// let x = MatrixView::new(&[1.0, 1.0, 1.0, 2.0, 0.0, 0.0], 2, 3)?;
+/// assert_eq!(model.scores(x)?, [0.5, 2.0, 2.5, 0.0]);
+/// assert_eq!(model.predict(x)?, [1, 0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearModel<T> {
     parameters: Vec<T>,

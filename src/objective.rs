@@ -4,6 +4,14 @@ use crate::Error;
 
 /// The mean loss over the samples plus λ Σ W². A small value to copy around; whether λ and Δ are
 /// legal is checked when it is evaluated.
+///
+/// ```
+/// use softmargin::{Loss, Objective};
+///
+/// let objective = Objective::hinge(1.0).with_l2(1e-3);
+/// assert_eq!(objective.loss(), Loss::Hinge { margin: 1.0 });
+/// assert_eq!(objective.l2(), 1e-3);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
     loss: Loss,
@@ -11,6 +19,17 @@ pub struct Objective {
 }
 
 /// The loss of one sample with scores s and label y.
+///
+/// ```
+/// use softmargin::{Loss, Objective};
+///
+/// let name = match Objective::cross_entropy().loss() {
+///     Loss::Hinge { margin } => format!("hinge, Δ = {margin}"),
+///     Loss::CrossEntropy => "cross-entropy".to_owned(),
+///     _ => "another".to_owned(),
+/// };
+/// assert_eq!(name, "cross-entropy");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Loss {

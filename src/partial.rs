@@ -10,6 +10,25 @@ use core::marker::PhantomData;
 /// [`merge`](Self::merge), turned into the loss and its gradient by
 /// [`Evaluator::finish`](crate::Evaluator::finish). To send one to another process, send
 /// [`sums`](Self::sums): they add up element by element, as an all-reduce does.
+///
+/// ```
+/// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Partial};
+///
+/// # fn main() -> Result<(), softmargin::Error> {
+/// let chunks = [([1.0_f64, 2.0], [0, 1]), ([3.0, 4.0], [1, 1])]; // of two rows of one feature each
+/// let (model, mut gradient) = (LinearModel::zeros(2, 1), LinearModel::zeros(2, 1));
+/// let mut evaluator = Evaluator::new(Objective::cross_entropy());
+/// let mut partial = Partial::new(2, 1);
+/// for (features, labels) in &chunks {
+///     let batch = Batch::new(MatrixView::new(features, 2, 1)?, labels)?;
+///     evaluator.accumulate(&model, &batch, &mut partial)?;
+/// }
+/// assert_eq!(partial.total_weight(), 4.0);
+/// let loss = evaluator.finish(&model, &partial, &mut gradient)?;
+/// assert!((loss - 2f64.ln()).abs() < 1e-15);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Partial<T> {
     sums: Vec<f64>,

@@ -8,6 +8,15 @@ use core::{
 
 /// The element type of features, weights and gradients: `f32` or `f64`. Sealed: its supertrait, which
 /// names the lanes of each instruction set, is private.
+///
+/// ```
+/// use softmargin::{LinearModel, Scalar};
+///
+/// fn largest_weight<T: Scalar>(model: &LinearModel<T>) -> f64 {
+///     model.weights().iter().fold(0.0, |max, weight| weight.to_f64().abs().max(max))
+/// }
+/// assert_eq!(largest_weight(&LinearModel::<f32>::zeros(3, 2)), 0.0);
+/// ```
 pub trait Scalar:
     Copy
     + Debug

@@ -14,6 +14,19 @@ use core::str::FromStr;
 /// | `portable` | 8, in whatever registers the build has | nothing |
 /// | `avx2` | 8 | AVX2 and FMA |
 /// | `avx512` | 16 | AVX-512 F, BW, DQ and VL: Skylake-X and later |
+///
+/// ```
+/// use softmargin::{Error, Evaluator, Isa, Objective};
+///
+/// // The best one is the default; another one is asked for by its name.
+/// let isa = "avx2".parse::<Isa>().unwrap_or_else(|error| {
+///     assert!(matches!(error, Error::IsaUnavailable { .. }));
+///     Isa::detect()
+/// });
+/// let evaluator = Evaluator::<f32>::new(Objective::hinge(1.0)).with_isa(isa);
+/// assert_eq!(evaluator.isa(), isa);
+/// assert!(Isa::available().contains(&isa));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(pub(super) Kind);
 

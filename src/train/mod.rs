@@ -26,6 +26,7 @@
 //! ```
 
 mod cholesky;
+mod cost;
 mod curvature;
 mod lbfgs;
 mod line_search;
@@ -34,7 +35,8 @@ mod secants;
 mod sgd;
 mod validation;
 
-pub use lbfgs::{Evaluate, Lbfgs};
+pub use cost::Evaluate;
+pub use lbfgs::Lbfgs;
 pub use sgd::{Schedule, Sgd};
 pub use validation::{Check, EarlyStopping, PathPoint, Validated, accuracy, best_of, split};
 
@@ -43,6 +45,17 @@ use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::Rng};
 
 /// Where a solver is, as told to its callback after every iteration (of [`Lbfgs`]) or epoch (of
 /// [`Sgd`]). The callback may stop it by returning `ControlFlow::Break(())`.
+///
+/// ```
+/// use core::ops::ControlFlow;
+/// use softmargin::{LinearModel, train::Progress};
+///
+/// /// Stops when the objective is low enough.
+/// fn callback(progress: &Progress, _: &LinearModel<f32>) -> ControlFlow<()> {
+///     println!("{}: {:.6}", progress.iteration, progress.objective);
+///     if progress.objective < 0.1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
     /// Iterations or epochs done.
@@ -58,6 +71,19 @@ pub struct Progress {
 }
 
 /// How a fit ended. The model it left has this objective.
+///
+/// ```
+/// use softmargin::train::Summary;
+///
+/// fn report(Summary { progress, stop_reason }: Summary) -> Result<String, String> {
+///     let text = format!("{} after {} iterations", progress.objective, progress.iteration);
+///     match stop_reason {
+///         reason if reason.failed() => Err(format!("the fit failed: {reason}")),
+///         reason if reason.converged() => Ok(text),
+///         reason => Ok(format!("{text}; stopped by {reason}, perhaps before the optimum")),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     /// Where the solver was in the end.

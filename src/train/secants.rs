@@ -6,7 +6,7 @@
 //! Wang and Zhou, "Large-scale L-BFGS using MapReduce", 2014): what is kept is read once for the products with a
 //! new gradient, and once for the direction.
 
-use super::lbfgs::Point;
+use super::cost::Point;
 use crate::{
     Isa, Scalar,
     simd::{Lanes, Run},

@@ -10,6 +10,25 @@ use core::ops::ControlFlow;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 /// Minibatch SGD with momentum.
+///
+/// ```
+/// use core::ops::ControlFlow;
+/// use softmargin::train::{Schedule, Sgd};
+/// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
+///
+/// # fn main() -> Result<(), softmargin::Error> {
+/// let features: Vec<f32> = (0..200).map(|i| (i * i % 17) as f32 / 17.0).collect();
+/// let labels: Vec<u32> = (0..100).map(|i| u32::from(features[2 * i] > 0.5)).collect();
+/// let batch = Batch::new(MatrixView::new(&features, 100, 2)?, &labels)?;
+/// let mut model = LinearModel::zeros(2, 2);
+/// let mut evaluator = Evaluator::new(Objective::hinge(1.0).with_l2(1e-4));
+/// let sgd = Sgd { epochs: 10, batch_size: 10, schedule: Schedule::Cosine, ..Sgd::default() };
+/// let go_on = |_: &_, _: &_| ControlFlow::Continue(());
+/// let summary = sgd.fit(&mut evaluator, &mut model, &batch, go_on)?;
+/// assert!(!summary.stop_reason.failed() && summary.progress.objective < 0.5);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// Visits to every sample.
@@ -39,6 +58,14 @@ pub struct Sgd {
 }
 
 /// How the learning rate falls, from the first step to the last.
+///
+/// ```
+/// use softmargin::train::{Schedule, Sgd};
+///
+/// // Steps of one length do not come to rest: their average does.
+/// let sgd = Sgd { schedule: Schedule::Constant, average: true, ..Sgd::default() };
+/// # let _ = sgd;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Schedule {
