@@ -3,7 +3,7 @@
 
 use softmargin::{
     Batch, Error, Evaluator, Isa, LinearModel, Loss, MatrixView, NonFinite, Objective, Partial,
-    Scalar,
+    Predictor, Samples, Scalar,
 };
 
 fn send<T: Send>() {}
@@ -15,6 +15,8 @@ fn element_types_cross_threads<T: Scalar>() {
     send_and_sync::<LinearModel<T>>();
     send_and_sync::<Partial<T>>();
     send_and_sync::<MatrixView<'static, T>>();
+    send_and_sync::<Samples<'static, T>>();
+    send_and_sync::<Predictor<'static, T>>();
 }
 
 #[test]

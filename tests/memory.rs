@@ -4,7 +4,7 @@
 mod common;
 
 use common::{for_each_isa, with_threads};
-use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Scalar};
+use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Predictor, Scalar};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -58,6 +58,21 @@ fn scratch<T: Scalar>(n: usize, d: usize, c: usize) {
                 let bytes = size_of::<T>();
                 println!("{n}x{d}x{c} of {bytes} bytes on {isa}: {:.1} MB", most as f64 / 1e6);
                 assert!(most <= (64 << 20) + 2 * model_bytes, "{most} bytes");
+                drop(evaluator);
+
+                // Predictions hold the answer beside that, accuracy nothing.
+                let predictor = Predictor::new(&model).with_isa(isa);
+                for (what, answer) in [("labels", n * 4), ("accuracy", 0)] {
+                    let before = IN_USE.load(SeqCst);
+                    MOST.store(before, SeqCst);
+                    match answer {
+                        0 => drop(predictor.accuracy(&batch).unwrap()),
+                        _ => drop(predictor.predict(&batch).unwrap()),
+                    }
+                    let most = MOST.load(SeqCst) - before;
+                    println!("  {what}: {:.1} MB", most as f64 / 1e6);
+                    assert!(most <= (24 << 20) + 2 * model_bytes + answer, "{what}: {most} bytes");
+                }
             });
         }
     });
@@ -65,9 +80,14 @@ fn scratch<T: Scalar>(n: usize, d: usize, c: usize) {
 
 #[test]
 fn bounded() {
-    for (n, d, c) in
-        [(600, 1024, 1000), (2000, 784, 10), (3000, 384, 100), (400, 3072, 10), (40, 20_000, 200)]
-    {
+    for (n, d, c) in [
+        (600, 1024, 1000),
+        (2000, 784, 10),
+        (3000, 384, 100),
+        (400, 3072, 10),
+        (40, 20_000, 200),
+        (200_000, 2, 500),
+    ] {
         scratch::<f32>(n, d, c);
         scratch::<f64>(n, d, c);
     }
