@@ -224,7 +224,7 @@ pub enum Error {
         value: f64,
     },
     /// A number that a solver was given is out of its range.
-    #[error("the {what} is {value}; it must be {rule}")]
+    #[error("the {what} is {}; it must be {rule}", short(*.value))]
     Setting {
         /// Which one.
         what: &'static str,
@@ -276,6 +276,12 @@ pub enum Error {
         /// The quantity that overflows.
         what: &'static str,
     },
+}
+
+/// A number as one would write it: neither 1 followed by 39 zeros, nor 1.0.
+fn short(value: f64) -> String {
+    let text = format!("{value:?}");
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
 /// Where a result that is not finite came from.

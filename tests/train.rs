@@ -585,9 +585,17 @@ fn numbers_out_of_range() {
     for momentum in [-0.1, 1.0, 1e9, f64::NAN] {
         setting(of_sgd(Sgd { momentum, ..sgd }), "momentum");
     }
-    setting(of_sgd(Sgd { batch_size: 0, ..sgd }), "minibatch size");
+    let error = of_sgd(Sgd { batch_size: 0, ..sgd });
+    assert_eq!(error.to_string(), "the minibatch size is 0; it must be at least 1");
     let error = of_sgd(Sgd { momentum: 1.5, ..sgd });
     assert_eq!(error.to_string(), "the momentum is 1.5; it must be at least 0 and less than 1");
+    for l2 in [1e39, 1e300] {
+        let mut evaluator = Evaluator::new(Objective::hinge(1.0).with_l2(l2));
+        let of_sgd = sgd.fit(&mut evaluator, &mut model, &batch, go_on).unwrap_err();
+        let of_lbfgs = Lbfgs::default().fit(&mut evaluator, &mut model, &batch, go_on).unwrap_err();
+        assert_eq!(of_sgd, of_lbfgs);
+        assert!(of_sgd.to_string().starts_with(&format!("the L2 coefficient λ is {l2:e}; ")));
+    }
     for value in [-1e-9, f64::NAN] {
         let mut of_lbfgs =
             |lbfgs: Lbfgs| lbfgs.fit(&mut evaluator, &mut model, &batch, go_on).unwrap_err();

@@ -2,7 +2,7 @@
 //! `curvature` what to begin with; this file decides when to stop.
 
 use super::{
-    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check,
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     cost::{Cost, Data, Evaluate, Point},
     curvature::{Curvature, Sample},
     line_search, max_norm,
@@ -64,7 +64,7 @@ impl Lbfgs {
     ///
     /// # Errors
     /// Those of [`Evaluator::loss_and_gradient`] at the starting point, and [`Error::Setting`] for a tolerance
-    /// that is NaN or negative. A fit that finds no lower objective ends as [`StopReason::NoProgress`], or as
+    /// that is NaN or negative, or a λ beyond the range of `T`. A fit that finds no lower objective ends as [`StopReason::NoProgress`], or as
     /// [`StopReason::Diverged`] if it is not finite however short the steps.
     pub fn fit<T: Scalar>(
         &self,
@@ -111,6 +111,7 @@ impl Lbfgs {
         ] {
             check(what, value, value >= 0.0, "at least 0")?;
         }
+        check_l2::<T>(cost.evaluator.objective().l2())?;
         let mut best = Point::at(model);
         cost.evaluate(&mut best)?;
         let mut fit = Fit { solver: self, cost, best, iteration: 0, decrease: f64::INFINITY };

@@ -179,6 +179,13 @@ fn check(
     if in_range { Ok(()) } else { Err(crate::Error::Setting { what, value, rule }) }
 }
 
+/// An error if the slope of the L2 term is beyond the range of the element type, for all weights but the smallest.
+fn check_l2<T: crate::Scalar>(l2: f64) -> Result<(), crate::Error> {
+    let legal = T::from_f64(2.0 * l2).is_finite();
+    // What is no number at all is for the evaluation to tell.
+    check("L2 coefficient λ", l2, legal || !l2.is_finite(), "in the range of the element type")
+}
+
 /// The largest magnitude.
 fn max_norm<T: crate::Scalar>(values: &[T]) -> f64 {
     values.iter().fold(0.0, |max, value| value.to_f64().abs().max(max))

@@ -2,8 +2,8 @@
 //! anew.
 
 use super::{
-    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, max_norm, principal::Principal,
-    shuffle,
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2, max_norm,
+    principal::Principal, shuffle,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Objective, Scalar};
 use core::ops::ControlFlow;
@@ -118,7 +118,7 @@ impl Sgd {
     ///
     /// # Errors
     /// Those of [`Evaluator::loss_and_gradient`] at the starting point; [`Error::Setting`] for a learning rate
-    /// that is not positive and finite, a momentum outside 0 ≤ m < 1, or an empty minibatch; and
+    /// that is not positive and finite, a momentum outside 0 ≤ m < 1, an empty minibatch, or a λ beyond the range of `T`; and
     /// [`Error::SizeOverflow`] for more rows than a selection can name (2³² − 1). A fit that finds nothing better
     /// than `model` ends as [`StopReason::NoProgress`], or [`StopReason::Diverged`].
     pub fn fit<T: Scalar>(
@@ -129,6 +129,7 @@ impl Sgd {
         mut on_step: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         self.validate()?;
+        check_l2::<T>(evaluator.objective().l2())?;
         let n = batch.n_samples();
         let batch_size = self.batch_size.min(n);
         if batch.features().rows() > u32::MAX as usize {
