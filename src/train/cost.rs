@@ -55,7 +55,7 @@ impl<T: Scalar> Point<T> {
     }
 }
 
-/// What [`Lbfgs::fit_chunks`] wants to be called with every chunk.
+/// What [`Lbfgs::fit_chunks`](super::Lbfgs::fit_chunks) wants to be called with every chunk.
 pub type Evaluate<'a, T> = &'a mut dyn FnMut(&Batch<'_, T>) -> Result<(), Error>;
 
 /// What is evaluated.
