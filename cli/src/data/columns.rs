@@ -39,16 +39,14 @@ impl Columns {
         options: &ReadOptions<'_>,
     ) -> Result<Self> {
         let mut roles = Roles { names, roles: vec![None; n_columns], notes: Vec::new() };
-        for column in options.ignore_columns {
-            let column = roles.find(column)?;
-            roles.set(column, Role::Ignored)?;
-        }
-        for (column, role) in
-            [(&options.weight_column, Role::Weight), (&options.label_column, Role::Label)]
-        {
-            if let Some(column) = column {
-                let column = roles.find(column)?;
-                roles.set(column, role)?;
+        let asked = options.ignore_columns.iter().map(|column| (column, Role::Ignored));
+        let asked = asked.chain(options.weight_column.iter().map(|column| (column, Role::Weight)));
+        for (column, role) in asked.chain(options.label_column.iter().map(|c| (c, Role::Label))) {
+            match roles.find(column) {
+                Ok(column) => roles.set(column, role)?,
+                // What was said of the data of training need not be in data that the model is used on.
+                Err(_) if options.schema.is_some() && role != Role::Label => {}
+                Err(error) => return Err(error),
             }
         }
         let of_model = |name: &String| {

@@ -25,11 +25,12 @@ pub(super) fn detect(head: &[u8], path: &Path) -> Result<Format> {
     if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
         bail!("it is {what}");
     }
-    if let Some(format) = by_suffix(path) {
-        return Ok(format);
-    }
-    if head.contains(&0) {
+    let said = by_suffix(path);
+    if head.contains(&0) && matches!(said, None | Some(Format::Csv | Format::Svmlight)) {
         bail!("it is binary, and of no known format");
+    }
+    if let Some(format) = said {
+        return Ok(format);
     }
     Ok(if is_svmlight(head) { Format::Svmlight } else { Format::Csv })
 }
@@ -117,7 +118,7 @@ mod tests {
             (b"\xff\xfea\0", "UTF-16"),
             (b"PAR1\0\0", "Parquet"),
         ] {
-            let error = detect(head, Path::new("a")).unwrap_err().to_string();
+            let error = detect(head, Path::new("a.csv")).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
     }

@@ -32,7 +32,8 @@ pub(super) fn is_header(first: &Record, later: &[Record], known: &[&str]) -> Res
     });
 
     let header = if words.is_empty() {
-        numbers.len() >= COUNTING && counts_from(first, &numbers, 0)
+        // Of one line alone, that line is a sample.
+        !later.is_empty() && numbers.len() >= COUNTING && counts_from(first, &numbers, 0)
     } else if later.is_empty() {
         numbers.is_empty() && words.iter().all(|column| is_name(first.get(*column)))
     } else if numbers.is_empty() {
@@ -62,7 +63,7 @@ pub(super) fn is_header(first: &Record, later: &[Record], known: &[&str]) -> Res
 }
 
 /// Whether most of what there is in a column is numbers.
-fn is_numeric(column: usize, rows: &[Record]) -> bool {
+pub(super) fn is_numeric(column: usize, rows: &[Record]) -> bool {
     let cells = rows.iter().filter(|row| column < row.len()).map(|row| row.get(column));
     let present = cells.filter(|cell| !is_missing(cell));
     let (numbers, words) = present.fold((0, 0), |(numbers, words), cell| {
@@ -134,6 +135,7 @@ mod tests {
             // Nothing follows.
             ("a,b,label\n", true),
             ("1,2,0\n", false),
+            ("0,1,2\n", false),
             ("1,2,setosa\n", false),
         ] {
             assert_eq!(decide(text, &[]).unwrap(), expected, "{text:?}");

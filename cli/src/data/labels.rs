@@ -482,3 +482,140 @@ fn list(items: impl ExactSizeIterator<Item = impl fmt::Display>) -> String {
     }
     shown.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(texts: &[&str]) -> Labels {
+        let mut labels = Texts::of_lines(Some(2));
+        for (i, text) in texts.iter().enumerate() {
+            labels.push(text, i as u64 + 2).unwrap();
+        }
+        labels.finish().unwrap().0
+    }
+
+    fn shown(classes: &Classes) -> Vec<String> {
+        (0..classes.n()).map(|c| format!("{}={}", classes.label(c), classes.name(c))).collect()
+    }
+
+    fn strings(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn classes_are_sorted() {
+        for (texts, distinct, codes) in [
+            (&["10", "9", "+10", "9.0", "1e1"][..], &["9", "10"][..], &[1, 0, 1, 0, 1][..]),
+            (&["1", "-1", "+1"], &["-1", "1"], &[1, 0, 1]),
+            (&["b", "a", "B", "é"], &["B", "a", "b", "é"], &[2, 1, 0, 3]),
+            (&["True", "False"], &["False", "True"], &[1, 0]),
+            (&["10", "x", "9"], &["10", "9", "x"], &[0, 2, 1]),
+            (&["0", "-0.0"], &["0"], &[0, 0]),
+        ] {
+            let labels = labels(texts);
+            let classes = Classes::of(&labels, 1000).unwrap();
+            assert_eq!(classes.names(), distinct, "{texts:?}");
+            assert_eq!(classes.encode(&labels).unwrap(), codes, "{texts:?}");
+        }
+        assert_eq!(labels(&["2", "x"]).distinct()[0], Label::Name("2".to_owned()));
+        let mut mixed = Texts::of_lines(None);
+        ["1", "2", "oops"].iter().zip(1..).for_each(|(text, line)| mixed.push(text, line).unwrap());
+        let note = mixed.finish().unwrap().1.unwrap();
+        assert!(note.contains("2 numbers and 1 names") && note.contains("line 3"), "{note}");
+    }
+
+    #[test]
+    fn labels_that_are_no_classes() {
+        for text in ["", "NA", "nan", "NaN", "null", "None", "N/A", "?"] {
+            let mut labels = Texts::of_lines(Some(2));
+            let error = labels.push(text, 7).unwrap_err().to_string();
+            assert!(error.starts_with("line 7, column 3: the label is missing"), "{error}");
+        }
+        for text in ["0.5", "inf", "1e300"] {
+            let mut labels = Texts::of_lines(None);
+            labels.push("1", 1).unwrap();
+            labels.push(text, 2).unwrap();
+            let error = labels.finish().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("line 2: \"{text}\" is no class")), "{error}");
+        }
+        for (texts, max, words) in [
+            (
+                &["1", "1999", "2020"][..],
+                1000,
+                &["line 3, column 3", "1999", "3 distinct", "2020"][..],
+            ),
+            (&["-604000", "1"], 1000, &["line 2", "-604000", "2 distinct"]),
+            (&["a", "b", "a", "c"], 2, &["line 5", "\"c\"", "3 distinct", "--max-classes"]),
+        ] {
+            let error = Classes::of(&labels(texts), max).unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+        assert_eq!(Classes::of(&labels(&["10", "20", "1000"]), 1000).unwrap().n(), 3);
+        assert_eq!(Classes::of(&labels(&["2019", "2020"]), 3000).unwrap().n(), 2);
+    }
+
+    #[test]
+    fn names_of_classes() {
+        let named =
+            |names: &[&str], texts: &[&str]| Classes::named(&strings(names), &labels(texts), 10);
+        // By number, also where there is no sample.
+        assert_eq!(shown(&named(&["a", "b", "c"], &["2", "0"]).unwrap()), ["0=a", "1=b", "2=c"]);
+        assert_eq!(shown(&named(&["no", "yes"], &["1", "-1"]).unwrap()), ["-1=no", "1=yes"]);
+        assert_eq!(shown(&named(&["x", "y"], &["2", "1"]).unwrap()), ["1=x", "2=y"]);
+        // The labels themselves in an order of their own, not the names of others.
+        assert_eq!(shown(&named(&["b", "a"], &["a", "b"]).unwrap()), ["b=b", "a=a"]);
+        assert_eq!(shown(&named(&["b", "a", "c"], &["a"]).unwrap()), ["b=b", "a=a", "c=c"]);
+        assert_eq!(shown(&named(&["A", "B"], &["b", "a"]).unwrap()), ["a=A", "b=B"]);
+        for (names, texts, words) in [
+            (
+                &["a", "b", "c"][..],
+                &["x", "y"][..],
+                &["3 names (a, b, c)", "2 distinct labels (x, y)"][..],
+            ),
+            (&["a"], &["0", "1"], &["1 names", "2 distinct"]),
+            (&["a", "a"], &["0", "1"], &["two classes", "\"a\""]),
+            (&["a", " "], &["0", "1"], &["empty name"]),
+        ] {
+            let error = named(names, texts).unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+        assert!(Classes::named(&strings(&["a", "b", "c"]), &labels(&["0"]), 2).is_err());
+    }
+
+    #[test]
+    fn labels_of_other_data() {
+        let classes = Classes::named(&strings(&["cat", "dog"]), &labels(&["1", "0"]), 10).unwrap();
+        assert_eq!(classes.encode(&labels(&["1.0", "0"])).unwrap(), [1, 0]);
+        assert_eq!(classes.encode(&labels(&["dog", "cat"])).unwrap(), [1, 0], "by the name shown");
+        let mut unknown = labels(&["1", "2", "3"]);
+        unknown.name_file("test.csv");
+        let error = classes.encode(&unknown).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "test.csv: line 3, column 3: the label 2 is none of the model's 2 classes (0, 1)"
+        );
+        assert_eq!(Classes::numbered(3).encode(&Labels::of_numbers([2, 0])).unwrap(), [2, 0]);
+        assert_eq!(labels(&["b", "a", "b"]).select(&[1, 2]).codes(), [0, 1]);
+    }
+
+    #[test]
+    fn classes_in_json() {
+        for classes in [
+            Classes::numbered(2),
+            Classes::of(&labels(&["x", "y"]), 10).unwrap(),
+            Classes::named(&strings(&["no", "yes"]), &labels(&["-1", "1"]), 10).unwrap(),
+        ] {
+            let json = serde_json::to_string(&classes).unwrap();
+            assert_eq!(serde_json::from_str::<Classes>(&json).unwrap(), classes, "{json}");
+        }
+        for json in [
+            r#"{"labels":[0,1],"names":["a"]}"#,
+            r#"{"labels":[0,0],"names":["a","b"]}"#,
+            r#"{"labels":[],"names":[]}"#,
+            r#"{"labels":[0.5],"names":["a"]}"#,
+        ] {
+            assert!(serde_json::from_str::<Classes>(json).is_err(), "{json}");
+        }
+    }
+}

@@ -115,9 +115,13 @@ impl Dataset {
     /// Whatever is wrong with the file, with its name and the line or row; and if it is not as `options` say.
     pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Self> {
         if path.is_dir() {
+            no_columns(options).with_context(|| path.display().to_string())?;
             let mut data = idx::read_folder(path, options)?;
             data.finish(path.display().to_string(), options)?;
             return Ok(data);
+        }
+        if path == Path::new("-") && options.labels == Some(path) {
+            bail!("the data and its labels cannot both come from standard input");
         }
         let name = name(path);
         let source = Source::open(path, options.max_unpacked).with_context(|| name.clone())?;
@@ -146,15 +150,7 @@ impl Dataset {
             format => format,
         };
         if format != Format::Csv {
-            for (given, option) in [
-                (options.label_column.is_some(), "--label-column"),
-                (options.weight_column.is_some(), "--weight-column"),
-                (!options.ignore_columns.is_empty(), "--ignore-columns"),
-            ] {
-                if given {
-                    bail!("{option} is for CSV files, and it is none");
-                }
-            }
+            no_columns(options)?;
         }
         match format {
             Format::Auto | Format::Csv => csv::read(source, options),
@@ -192,6 +188,9 @@ impl Dataset {
             if labels.len() != self.n_samples {
                 bail!("{name}: {} labels for {} samples", labels.len(), self.n_samples);
             }
+        }
+        if let Some([label]) = self.labels.as_ref().map(Labels::distinct) {
+            self.notes.push(format!("labels: all samples have the label {label}"));
         }
         self.name = name;
         if self.n_samples == 0 {
@@ -389,6 +388,20 @@ impl Dataset {
     }
 }
 
+/// Checks that no columns are asked for, of data that has none.
+fn no_columns(options: &ReadOptions<'_>) -> Result<()> {
+    for (given, option) in [
+        (options.label_column.is_some(), "--label-column"),
+        (options.weight_column.is_some(), "--weight-column"),
+        (!options.ignore_columns.is_empty(), "--ignore-columns"),
+    ] {
+        if given {
+            bail!("{option} is for CSV files, and this is none");
+        }
+    }
+    Ok(())
+}
+
 fn name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
@@ -445,5 +458,47 @@ fn labels_of(
         Format::Npz | Format::Safetensors => {
             bail!("labels of their own are NPY, IDX or text with one a line")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that are converted chunk by chunk.
+    fn streamed(n: usize, d: usize) -> Dataset {
+        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({n}, {d}), }}\n");
+        let length = (header.len() as u16).to_le_bytes();
+        let values: Vec<u8> = (0..n * d).map(|i| (i / d) as u8).collect();
+        let file = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &values].concat();
+        let options =
+            ReadOptions { max_memory: 0, max_unpacked: u64::MAX, ..ReadOptions::default() };
+        Dataset::parse(&file, Path::new("bytes.npy"), &options).unwrap()
+    }
+
+    #[test]
+    fn rows_in_errors_count_from_the_first_of_all() {
+        let data = streamed(5, CHUNK_BYTES / 8);
+        let mut ranges = Vec::new();
+        let all = data.for_each_chunk(|rows, chunk| {
+            assert_eq!(chunk.row(0).unwrap()[7], rows.start as f32);
+            ranges.push(rows.clone());
+            let cause = NonFinite::Feature { feature: 3, value: f64::NAN };
+            if rows.start == 2 { Err(Error::NonFinite { row: 1, cause }) } else { Ok(()) }
+        });
+        assert_eq!(ranges, [0..2, 2..4]);
+        let message = format!("{:#}", data.explain(all.unwrap_err()));
+        assert_eq!(message, "bytes.npy: row 3, feature 3: NaN is not finite");
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_all_chunks() {
+        let mut data = streamed(5, CHUNK_BYTES / 8);
+        data.labels = Some(Labels::of_numbers([0, 1, 2, 3, 4]));
+        let sample = data.sample(3).unwrap();
+        let view = sample.view().unwrap();
+        let firsts: Vec<f32> = (0..3).map(|row| view.row(row).unwrap()[0]).collect();
+        assert_eq!(firsts, [0.0, 2.0, 4.0]);
+        assert_eq!(sample.labels().unwrap().codes(), [0, 2, 4]);
     }
 }

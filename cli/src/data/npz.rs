@@ -24,6 +24,9 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     if ["indptr", "indices", "format"].iter().all(|part| names.contains(part)) {
         bail!("it is a sparse matrix of SciPy, which is not supported; save X.toarray()");
     }
+    if names.is_empty() {
+        bail!("it is a ZIP archive without arrays of NumPy");
+    }
     let (features, labels_name) = names::find(&names, options.split)?;
     let labels = match labels_name {
         None => None,
