@@ -11,7 +11,7 @@ use super::{
     records::{Record, Records},
     source::{BOM, Source},
 };
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::{collections::HashSet, io::Read};
 
 /// Lines that are read before it is decided what they are; of very long ones, fewer.
@@ -105,7 +105,13 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     } else if let (Some(column), Some(line)) = (label_column, missing) {
         bail!("line {line}, column {}: the label is missing", column + 1);
     } else if label_column.is_some() {
-        let (labels, note) = labels.finish()?;
+        // What was taken for the labels without being asked may be why they are none.
+        let how = data.notes.iter().find(|note| note.starts_with("labels: ")).cloned();
+        let found = labels.finish();
+        let (labels, note) = match how {
+            Some(how) => found.context(how)?,
+            None => found?,
+        };
         data.notes.extend(note);
         data.labels = Some(labels);
     }
@@ -406,6 +412,8 @@ mod tests {
             let error = format!("{:#}", parse(text, &options).unwrap_err());
             assert!(words.iter().all(|word| error.contains(word)), "{text:?}: {error}");
         }
+        let error = plain_error("y,x1,x2\n0,1,2.5\n1,3,4.5\n");
+        assert!(error.starts_with("labels: the last column, \"x2\": line 2, column 3: \"2.5\""));
         assert!(plain_error("label\n0\n1\n").contains("no features"));
         let error = plain_error("a,colour,label\n1,red,0\n2,blue,1\n");
         assert!(error.contains("column 2 (\"colour\"): \"red\" is no number (--ignore-columns"));

@@ -28,7 +28,9 @@ pub(super) fn is_header(first: &Record, later: &[Record], known: &[&str]) -> Res
     // What is said again in the same column is no name of it.
     let recurs = words.iter().any(|column| {
         let cell = first.get(*column);
-        !numeric[*column] && later.iter().any(|row| *column < row.len() && row.get(*column) == cell)
+        !is_missing(cell)
+            && !numeric[*column]
+            && later.iter().any(|row| *column < row.len() && row.get(*column) == cell)
     });
 
     let header = if words.is_empty() {
@@ -44,7 +46,7 @@ pub(super) fn is_header(first: &Record, later: &[Record], known: &[&str]) -> Res
         let index = words[0] == 0 && first.get(0).is_empty() && is_index(0, later);
         let named = words.iter().all(|column| is_name(first.get(*column)) || *column == 0 && index);
         let counts = counts_from(first, &numbers, 0) || counts_from(first, &numbers, 1);
-        let enough = numbers.len() >= COUNTING || index || words.iter().any(|c| is_known(c));
+        let enough = numbers.len() >= COUNTING || index || words.iter().any(is_known);
         named && counts && enough && !recurs
     };
     if !header
@@ -119,6 +121,7 @@ mod tests {
             // One name is enough where no cell is a number.
             ("2010-Q1,2010-Q2,label\n1,2,0\n", true),
             ("a,b,label\n1,NA,0\n,2,1\n", true),
+            ("a,b,label,\n1,2,0,\n3,4,1,\n", true),
             ("1,2,0\n3,4,1\n", false),
             ("1,2,setosa\n3,4,virginica\n", false),
             // pandas without names, alone and beside a name or an index.

@@ -280,11 +280,11 @@ impl Texts {
         if let Some((text, code)) = kinds(|written| matches!(written, Written::Fraction)).first() {
             bail!(no_class(&place.at(keys.first[**code as usize]), quoted(text)));
         }
-        let number = |text: &Box<str>| match Written::of(text) {
+        let number = |text: &str| match Written::of(text) {
             Written::Whole(number) => Label::Number(number),
-            _ => Label::Name(text.to_string()),
+            _ => Label::Name(text.to_owned()),
         };
-        Ok((keys.finish(number, place), None))
+        Ok((keys.finish(|text| number(text), place), None))
     }
 }
 
