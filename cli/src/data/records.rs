@@ -111,7 +111,11 @@ impl<R: Read> Records<R> {
             }
         }
         let line = first_line.unwrap_or(self.lines.line);
-        let text = str::from_utf8(&self.output[..n_bytes])
+        // Halves of a character on both sides of a separator are none.
+        let text = str::from_utf8(&self.output[..n_bytes]).ok();
+        let whole = |text: &&str| self.ends[..n_ends].iter().all(|end| text.is_char_boundary(*end));
+        let text = text
+            .filter(whole)
             .with_context(|| format!("line {line} is not UTF-8; save the file as UTF-8"))?;
         record.line = line;
         record.text.clear();
@@ -194,6 +198,15 @@ mod tests {
         assert_eq!(read("1;2,5;;", b';'), [cells(1, &["1", "2,5", "", ""])]);
         assert_eq!(read("  1   2 3 \n", b' '), [cells(1, &["1", "2", "3"])]);
         assert_eq!(read("\"a,\"\"b\",2\n", b','), [cells(1, &["a,\"b", "2"])]);
+    }
+
+    /// Found by fuzzing: without the separators this would be UTF-8.
+    #[test]
+    fn text_that_is_not_utf8() {
+        for bytes in [&b"1,\xff\n"[..], b"a~\xeb,,,\xbb\xbf \n"] {
+            let error = Records::new(bytes, b',').read(&mut Record::default()).unwrap_err();
+            assert!(error.to_string().contains("line 1 is not UTF-8"), "{error}");
+        }
     }
 
     #[test]
