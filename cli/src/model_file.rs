@@ -1,7 +1,10 @@
 //! Models as safetensors files with the keys of PyTorch's `nn.Linear`: `weight` (C × D) and `bias` (C),
 //! both F32; and how they came about, as metadata.
 
-use crate::output::Output;
+use crate::{
+    data::{Classes, Schema},
+    output::Output,
+};
 use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use softmargin::LinearModel;
@@ -21,6 +24,38 @@ pub struct Loaded {
     pub model: LinearModel<f32>,
     /// What else the file says: of the loss, λ, the names of the classes, …
     pub metadata: Metadata,
+}
+
+impl Loaded {
+    /// The classes of the model.
+    pub(crate) fn classes(&self) -> Result<Classes> {
+        let n = self.model.n_classes();
+        match self.metadata.get("classes") {
+            Some(json) => {
+                let classes: Classes = serde_json::from_str(json).context("its classes")?;
+                if classes.n() != n {
+                    bail!("it names {} classes, but has {n}", classes.n());
+                }
+                Ok(classes)
+            }
+            None => Ok(Classes::numbered(n)),
+        }
+    }
+
+    /// What the model was trained on.
+    pub(crate) fn schema(&self) -> Result<Schema> {
+        let d = self.model.n_features();
+        match self.metadata.get("schema") {
+            Some(json) => {
+                let schema: Schema = serde_json::from_str(json).context("its schema")?;
+                if schema.n_features != d {
+                    bail!("its schema has {} features, but the model {d}", schema.n_features);
+                }
+                Ok(schema)
+            }
+            None => Ok(Schema::of_features(d)),
+        }
+    }
 }
 
 /// Writes a model where `output` says.

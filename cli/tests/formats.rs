@@ -4,6 +4,7 @@
 mod common;
 
 use common::{fails, folder, json, output, text, write};
+use softmargin::LinearModel;
 use softmargin_cli::{data::npy, model_file};
 use std::{fs, path::Path};
 
@@ -90,13 +91,14 @@ impl Files {
     }
 }
 
-/// Trains, and returns the objective and the bytes of the model.
-fn train(folder: &Path, arguments: &[&str]) -> (f64, Vec<u8>) {
+/// Trains, and returns the objective and the model.
+fn train(folder: &Path, arguments: &[&str]) -> (f64, LinearModel<f32>) {
     let out = text(&folder.join("out.safetensors"));
     let object = json(
         &[&["train", "--json", "--scale", "0.01", "--out", &out, "--data"], arguments].concat(),
     );
-    (object["objective"].as_f64().unwrap(), fs::read(out).unwrap())
+    let model = model_file::load(Path::new(&out)).unwrap().model;
+    (object["objective"].as_f64().unwrap(), model)
 }
 
 #[test]
@@ -265,23 +267,15 @@ fn files_that_are_not_what_they_say() {
     bad("a.npy", &f4[..f4.len() - 1], &["promises 2400 bytes", "2399"]);
     bad("a.npy", &npy("<f4", "(1099511627776, 1099511627776)", &[]), &["overflows"]);
     bad("a.npy", &npy(">f4", "(1, 1)", &[0; 4]), &["big-endian"]);
-    bad("a.npy", &npy("<i4", "(1, 1)", &[0; 4]), &["integers"]);
-    bad("a.npy", &npy("|O", "(1,)", &[0; 8]), &["not supported"]);
+    bad("a.npy", &npy("<f2", "(1, 1)", &[0; 2]), &["<f2", "not supported", "float32"]);
+    bad("a.npy", &npy("<U2", "(1, 1)", &[0; 8]), &["text"]);
+    bad("a.npy", &npy("|O", "(1,)", &[0; 8]), &["objects of Python", "not supported"]);
     bad("a.npy", &npy("<f4", "(0, 5)", &[]), &["no values"]);
     // Found by fuzzing: the parser of the header would never come to an end.
     bad("a.npy", &npy("<f4", &"[".repeat(40), &[]), &["not that of a plain array"]);
-    let fortran = String::from_utf8_lossy(&f4[..64]).contains("False");
-    assert!(fortran, "the header is in the first bytes");
-    let text = b"'fortran_order': False";
-    let place = f4.windows(text.len()).position(|window| window == text).unwrap();
-    let mut fortran = f4.clone();
-    fortran[place..place + text.len()].copy_from_slice(b"'fortran_order': True ");
-    bad("a.npy", &fortran, &["Fortran order", "ascontiguousarray"]);
     bad("a.npy", &npy("<f4", "(2, 1)", &[0; 8]), &["120 labels for 2 samples"]);
-    bad("a.svm", b"0 1:2 1:3\n", &["line 1", "does not follow"]);
-    bad("a.svm", b"0 1:2\nx 1:3\n", &["line 2", "no label"]);
+    bad("a.svm", b"0 2:2 1:3\n", &["line 1", "does not follow"]);
     bad("a.svm", b"0 1:nan\n", &["line 1", "not finite"]);
-    bad("a.svm", b"-1 1:1\n2 1:3\n", &["-1", "2"]);
     bad("a.svm", b"0 1:1\n1 1000000000:3\n", &["MiB", "--max-unpacked"]);
     bad("a.safetensors", b"12345678", &["a.safetensors"]);
     let nan = f32::NAN.to_le_bytes();

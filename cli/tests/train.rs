@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{folder, gzip, images, json, labels, output, softmargin, text, write};
+use common::{fails, folder, gzip, images, json, labels, output, softmargin, text, write};
 use std::{fs, process::Command};
 
 const FASHION: &[&str] = &["train", "--json", "--max-iter", "50"];
@@ -120,6 +120,7 @@ fn csv_files() {
     let folder = folder();
     let named = write(&folder, "named.csv", "label,a,b\n0,1.5,-2\n1,-1,2e0\n0,2,-1\n1,-2,1\n");
     let last = write(&folder, "last.csv", "1.5,-2,0\r\n-1,2,1\r\n2,-1,0\r\n-2,1,1\r\n");
+    let moved = write(&folder, "moved.csv", "b,label,a\n-2,0,1.5\n2,1,-1\n-1,0,2\n1,1,-2\n");
     let other = write(&folder, "other.csv", "a, y ,b\n1.5,0,-2\n-1,1.0,2\n2,0,-1\n-2,1,1\n");
     let objective = |arguments: &[&str]| {
         let object = json(&[&["train", "--json", "--data"], arguments].concat());
@@ -130,7 +131,12 @@ fn csv_files() {
     assert_eq!(objective(&[&last]), expected);
     assert_eq!(objective(&[&other, "--label-column", "y"]), expected);
     assert_eq!(objective(&[&other, "--label-column", "1"]), expected);
-    assert_eq!(json(&["train", "--json", "--data", &named, "--test", &last])["test_accuracy"], 1.0);
+    // Matched by name; where there is none, the label could be any column.
+    assert_eq!(
+        json(&["train", "--json", "--data", &named, "--test", &moved])["test_accuracy"],
+        1.0
+    );
+    fails(1, &["train", "--data", &named, "--test", &last], &["last.csv", "--label-column"]);
 }
 
 /// PyTorch's layout, as its own reader would find it.

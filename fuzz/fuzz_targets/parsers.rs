@@ -1,17 +1,19 @@
-//! The program's readers on any bytes: IDX, plain and gzipped, CSV, SVMlight, NPY, safetensors and models. Never a panic, and never more
-//! memory than a small multiple of what there is to read.
+//! The program's readers on any bytes: CSV, SVMlight, NPY, NPZ, safetensors and IDX, plain and gzipped, labels of
+//! their own, and models. Never a panic, and never more memory than a small multiple of what there is to read.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use softmargin_cli::{
     data::{
-        Dataset, LabelColumn, ReadOptions, idx, npy, parse_csv, parse_safetensors, parse_svmlight,
+        Classes, Dataset, Format, Header, LabelColumn, ReadOptions, Schema, Split, npy,
+        parse_labels,
     },
     model_file,
 };
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
@@ -51,46 +53,64 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn parse(kind: u8, file: &[u8]) {
-    match kind % 10 {
-        0 => {
-            if let Ok(images) = idx::parse_images(file, MAX_UNPACKED) {
-                let _ = idx::dataset(images, None);
-            }
-        }
-        1 => {
-            let _ = idx::parse_labels(file, MAX_UNPACKED);
-        }
+    let schema = Schema {
+        n_features: 3,
+        columns: Some(["a", "b", "c"].map(str::to_owned).to_vec()),
+        label_column: Some(LabelColumn::Name("class".to_owned())),
+        ..Schema::default()
+    };
+    let by_order = Schema { label_column: Some(LabelColumn::Index(1)), ..Schema::of_features(3) };
+    let options = ReadOptions { max_unpacked: MAX_UNPACKED, ..ReadOptions::default() };
+    let read = |options: &ReadOptions<'_>, name: &str| check(file, Path::new(name), options);
+    match kind % 16 {
+        0 => read(&options, "file"),
+        1 => read(&options, "file.svm"),
         2 => {
             let _ = model_file::parse(file);
         }
-        6 => {
-            let options = ReadOptions { max_unpacked: MAX_UNPACKED, ..ReadOptions::default() };
-            check(parse_svmlight(file, &options));
+        3 => read(&options, "file.csv"),
+        4 => {
+            let label_column = Some(LabelColumn::Name("class".to_owned()));
+            let weight_column = Some(LabelColumn::Index(0));
+            read(&ReadOptions { label_column, weight_column, ..options }, "file.csv");
         }
-        7 => {
-            let _ = npy::parse_labels(file);
-        }
+        5 => read(&ReadOptions { schema: Some(&schema), ..options }, "file.csv"),
+        6 => read(&ReadOptions { schema: Some(&by_order), ..options }, "file.csv"),
+        7 => read(&ReadOptions { schema: Some(&by_order), ..options }, "file.svm"),
         8 => {
             let _ = npy::parse_values(file);
         }
-        9 => check(parse_safetensors(file)),
-        kind => {
-            let column = match kind {
-                3 => LabelColumn::Default,
-                4 => LabelColumn::Name("class".to_owned()),
-                _ => LabelColumn::BeyondFeatures(3),
-            };
-            check(parse_csv(file, &column));
+        9 => read(&ReadOptions { format: Format::Safetensors, ..options }, "file"),
+        10 => read(&ReadOptions { format: Format::Npy, max_memory: 0, ..options }, "file"),
+        11 => read(&ReadOptions { split: Split::Test, ..options }, "file.npz"),
+        12 => read(&ReadOptions { format: Format::Idx, ..options }, "file"),
+        13 => {
+            let header = Header::Yes;
+            read(&ReadOptions { header, separator: Some(b' '), ..options }, "file.csv");
+        }
+        _ => {
+            if let Ok(labels) = parse_labels(file, Path::new("file"), 4, &options)
+                && let Ok(classes) = Classes::of(&labels, 1000)
+            {
+                let encoded = classes.encode(&labels).expect("the classes of these labels");
+                assert_eq!(encoded.len(), labels.len());
+            }
         }
     }
 }
 
 /// Data that was read has a value for every sample and feature.
-fn check<E>(data: Result<Dataset, E>) {
-    if let Ok(data) = data {
-        let view = data.view().expect("values in memory");
-        assert_eq!((view.rows(), view.cols()), (data.n_samples, data.n_features));
-    }
+fn check(file: &[u8], name: &Path, options: &ReadOptions<'_>) {
+    let Ok(data) = Dataset::parse(file, name, options) else { return };
+    let (mut rows, d) = (0, data.n_features);
+    let pass = data.for_each_chunk(|range, chunk| {
+        assert_eq!((chunk.rows(), chunk.cols()), (range.len(), d));
+        rows += chunk.rows();
+        Ok(())
+    });
+    assert!(pass.is_err() || rows == data.n_samples);
+    assert!(data.labels.is_none_or(|labels| labels.len() == data.n_samples));
+    assert!(data.weights.is_none_or(|weights| weights.len() == data.n_samples));
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -99,8 +119,9 @@ fuzz_target!(|data: &[u8]| {
     MOST.store(before, SeqCst);
     parse(*kind, file);
     let taken = MOST.load(SeqCst) - before;
-    let gzipped = file.starts_with(&[0x1f, 0x8b]);
-    let unpacked = if gzipped { 8 * MAX_UNPACKED as usize } else { 0 };
+    // Gzipped, or somewhere in an archive.
+    let packed = file.starts_with(&[0x1f, 0x8b]) || file.starts_with(b"PK");
+    let unpacked = if packed { BYTES_PER_BYTE * MAX_UNPACKED as usize } else { 0 };
     let most = BYTES_PER_BYTE * file.len() + unpacked + BYTES_ANYWAY;
     assert!(taken <= most, "{taken} bytes for a file of {}", file.len());
 });

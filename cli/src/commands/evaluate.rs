@@ -1,6 +1,6 @@
 //! `softmargin evaluate`.
 
-use super::{ComputeArgs, DataArgs, ObjectiveArgs, print_json, print_table};
+use super::{ComputeArgs, DataArgs, ObjectiveArgs, accuracy, print_json, print_table};
 use crate::{data::Split, model_file, units};
 use anyhow::Result;
 use clap::Args;
@@ -33,26 +33,31 @@ pub(super) struct Evaluate {
 
 impl Evaluate {
     pub(super) fn run(self) -> Result<()> {
-        let model = model_file::load(&self.model)?.model;
-        let data = self.data.read(self.split, Some(model.n_features()))?;
-        data.check_features(model.n_features())?;
+        let loaded = model_file::load(&self.model)?;
+        let data = self.data.read(self.split, Some(&loaded.schema()?))?;
+        data.check_features(loaded.model.n_features())?;
+        let labels = loaded.classes()?.encode(data.labels()?)?;
+        let (model, labels) = (loaded.model, &*labels);
         let (loss, accuracy) = self.compute.install(|_| {
             let mut evaluator =
                 Evaluator::new(self.objective.objective()).with_isa(self.compute.isa());
-            let labels = data.labels()?;
+            let explain = |error| data.explain(error);
             let loss = match data.view() {
-                Some(features) => evaluator.loss(&model, &Batch::new(features, labels)?)?,
+                Some(features) => {
+                    evaluator.loss(&model, &Batch::new(features, labels)?).map_err(explain)?
+                }
                 None => {
                     let (c, d) = (model.n_classes(), model.n_features());
                     let (mut partial, mut gradient) =
                         (Partial::new(c, d), LinearModel::zeros(c, d));
                     data.for_each_batch(labels, |batch| {
                         evaluator.accumulate(&model, batch, &mut partial)
-                    })?;
+                    })
+                    .map_err(explain)?;
                     evaluator.finish(&model, &partial, &mut gradient)?
                 }
             };
-            Ok((loss, data.accuracy(&data.predictions(&model)?)?))
+            Ok((loss, accuracy(labels, &data.predictions(&model)?)))
         })?;
         if self.json {
             let object =

@@ -58,14 +58,15 @@ struct Tally {
 impl Gradcheck {
     pub(super) fn run(self) -> Result<()> {
         let mut data = self.data.read(self.split, None)?;
-        data.load();
+        data.load()?;
         let n = data.n_samples.min(self.rows);
         let d = data.n_features;
         let view = data.view().context("the features are not in memory")?;
         let rows = (0..n).flat_map(|i| view.row(i).unwrap_or_default());
         let features: Vec<f64> = rows.map(|x| f64::from(*x)).collect();
-        let c = data.n_classes()?;
-        let batch = Batch::new(MatrixView::new(&features, n, d)?, &data.labels()?[..n])?;
+        let classes = self.data.classes(&[], data.labels()?)?;
+        let (c, labels) = (classes.n(), classes.encode(data.labels()?)?);
+        let batch = Batch::new(MatrixView::new(&features, n, d)?, &labels[..n])?;
         let tally = self.compute.install(|_| self.check(&batch, c))?;
 
         if self.json {

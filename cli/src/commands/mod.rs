@@ -8,7 +8,10 @@ mod gradcheck;
 mod predict;
 mod train;
 
-use crate::data::{Dataset, LabelColumn, ReadOptions, Split, sample};
+use crate::data::{
+    self, Classes, Dataset, Format, Header, IndexBase, LabelColumn, Labels, ReadOptions, Schema,
+    Split, sample,
+};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -121,45 +124,97 @@ impl ObjectiveArgs {
 /// Which data.
 #[derive(Debug, Args)]
 struct DataArgs {
-    /// A folder of IDX files in the layout of MNIST, or a file: .npy (float32, float64 or uint8; images are
-    /// rows), .safetensors (the tensors "features" and "labels"), .svm, .libsvm or .svmlight, or else CSV.
+    /// A folder of IDX files in the layout of MNIST or EMNIST, or a file: CSV, SVMlight, NPY, NPZ (X and y),
+    /// safetensors (the tensors "features" and "labels") or IDX, gzipped or not; - is standard input.
     /// The bundled sample by default
     #[arg(long)]
     data: Option<PathBuf>,
-    /// The labels, one dimension of whole numbers as .npy: of features that come without
+    /// The labels of features that come without: NPY, IDX, or text with one label a line
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// The column of a CSV file with the labels: a name, or a number from 0. By default the column
-    /// named "label", or else the last one
+    /// The format of the data. By default its contents tell, or else its suffix
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Auto)]
+    format: Format,
+    /// CSV: the column of the labels, a name, or a number from 0. By default that of the model; in training the
+    /// column named "label", "class" or "target", or else the last one
     #[arg(long, value_name = "COLUMN")]
     label_column: Option<LabelColumn>,
-    /// What a gzipped or sparse file may unpack to, in MiB: a small file may hold more than there is memory
+    /// CSV: the column of the sample weights, a name, or a number from 0
+    #[arg(long, value_name = "COLUMN")]
+    weight_column: Option<LabelColumn>,
+    /// CSV: columns to leave out, names or numbers from 0
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    ignore_columns: Vec<LabelColumn>,
+    /// CSV: whether the first line names the columns. By default it does if its cells are no numbers where the
+    /// next lines have some, and none is merely missing or mistyped
+    #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Header::Auto)]
+    header: Header,
+    /// CSV: what separates cells: one character, tab or space. By default what makes most cells numbers
+    #[arg(long, value_name = "CHARACTER", value_parser = data::separator)]
+    separator: Option<u8>,
+    /// SVMlight: what indices count from. By default that of the model; in training 0 if there is an index 0,
+    /// and 1 otherwise
+    #[arg(long, value_enum, value_name = "BASE", default_value_t = IndexBase::Auto)]
+    index_base: IndexBase,
+    /// Distinct labels, and the largest number that is one: more are refused, as amounts, years and identifiers
+    /// are no classes
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000, value_parser = positive)]
+    max_classes: usize,
+    /// What gzipped, piped or sparse data may grow to, in MiB: a small file may hold more than there is memory
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     max_unpacked: u64,
-    /// Features of an .npy file that are converted in memory, in MiB. Those of a larger file are converted
-    /// again for every evaluation (float32 is never converted, but read where it is)
+    /// Features of an .npy or .safetensors file that are converted in memory, in MiB. Those of a larger file are
+    /// converted again for every evaluation (float32 in C order is never converted, but read where it is)
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     max_memory: u64,
 }
 
 impl DataArgs {
-    fn options(&self, n_features: Option<usize>) -> ReadOptions {
+    /// How to read data of a model, if there is one yet.
+    fn options<'a>(&'a self, split: Split, schema: Option<&'a Schema>) -> ReadOptions<'a> {
         ReadOptions {
-            label_column: self.label_column.clone().unwrap_or_default(),
-            n_features,
+            format: self.format,
+            labels: self.labels.as_deref(),
+            split,
+            label_column: self.label_column.clone(),
+            weight_column: self.weight_column.clone(),
+            ignore_columns: &self.ignore_columns,
+            header: self.header,
+            separator: self.separator,
+            index_base: self.index_base,
+            schema,
             max_unpacked: self.max_unpacked.saturating_mul(1 << 20),
             max_memory: self.max_memory.saturating_mul(1 << 20),
         }
     }
 
-    /// Reads the data; for a model of `n_features`, if there is one yet.
-    fn read(&self, split: Split, n_features: Option<usize>) -> Result<Dataset> {
-        match &self.data {
-            Some(path) => {
-                Dataset::read(path, self.labels.as_deref(), split, &self.options(n_features))
-            }
-            None => sample(split),
+    /// Reads the data, and says what was found out about it.
+    fn read(&self, split: Split, schema: Option<&Schema>) -> Result<Dataset> {
+        let Some(path) = &self.data else { return sample(split) };
+        let data = Dataset::read(path, &self.options(split, schema))?;
+        print_notes(&data);
+        Ok(data)
+    }
+
+    /// The classes of the labels, by these names if there are any.
+    fn classes(&self, names: &[String], labels: &Labels) -> Result<Classes> {
+        match names {
+            [] => Classes::of(labels, self.max_classes),
+            names => Classes::named(names, labels, self.max_classes),
         }
+    }
+}
+
+/// The share of samples whose prediction is right.
+fn accuracy(classes: &[u32], predictions: &[u32]) -> f64 {
+    let right = classes.iter().zip(predictions).filter(|(class, prediction)| class == prediction);
+    right.count() as f64 / classes.len() as f64
+}
+
+/// What was found out about data, on standard error.
+fn print_notes(data: &Dataset) {
+    for note in &data.notes {
+        eprintln!("{}: {note}", data.name());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{ComputeArgs, DataArgs};
 use crate::{
-    data::{LabelColumn, Split},
+    data::{Classes, Label, Split},
     model_file,
     output::Output,
 };
@@ -42,31 +42,34 @@ pub(super) struct Predict {
 }
 
 impl Predict {
-    pub(super) fn run(mut self) -> Result<()> {
-        let model = model_file::load(&self.model)?.model;
-        // Data to predict has labels or not; with as many columns as the model has features, it has none.
-        let beyond = LabelColumn::BeyondFeatures(model.n_features());
-        self.data.label_column.get_or_insert(beyond);
-        let data = self.data.read(self.split, Some(model.n_features()))?;
+    pub(super) fn run(self) -> Result<()> {
+        let loaded = model_file::load(&self.model)?;
+        let (classes, schema) = (loaded.classes()?, loaded.schema()?);
+        let model = loaded.model;
+        let data = self.data.read(self.split, Some(&schema))?;
         data.check_features(model.n_features())?;
         let output = self.out.as_deref().map(Output::create).transpose()?;
 
         let predicted = self.compute.install(|_| {
             if !self.proba {
-                return Ok(Predicted::Labels(data.predictions(&model)?));
+                let of = |class: u32| classes.label(class as usize).clone();
+                return Ok(Predicted::Labels(
+                    data.predictions(&model)?.into_iter().map(of).collect(),
+                ));
             }
             let mut rows = Vec::with_capacity(data.n_samples);
             data.for_each_chunk(|_, chunk| {
                 let probabilities = model.predict_proba(chunk)?;
                 rows.extend(probabilities.chunks_exact(model.n_classes()).map(<[f32]>::to_vec));
                 Ok(())
-            })?;
+            })
+            .map_err(|error| data.explain(error))?;
             Ok(Predicted::Probabilities(rows))
         })?;
         let text = if self.json {
             serde_json::to_string(&predicted)? + "\n"
         } else {
-            predicted.csv(model.n_classes())
+            predicted.csv(&classes)
         };
         match output {
             Some(output) => output.write(text.as_bytes()),
@@ -79,13 +82,13 @@ impl Predict {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Predicted {
-    Labels(Vec<u32>),
+    Labels(Vec<Label>),
     /// Of every class.
     Probabilities(Vec<Vec<f32>>),
 }
 
 impl Predicted {
-    fn csv(&self, n_classes: usize) -> String {
+    fn csv(&self, classes: &Classes) -> String {
         fn line<T: ToString>(cells: impl Iterator<Item = T>) -> String {
             cells.map(|cell| cell.to_string()).collect::<Vec<_>>().join(",") + "\n"
         }
@@ -94,7 +97,8 @@ impl Predicted {
                 labels.iter().fold("label\n".to_owned(), |csv, label| csv + &format!("{label}\n"))
             }
             Self::Probabilities(rows) => {
-                let header = line((0..n_classes).map(|class| format!("class_{class}")));
+                let header =
+                    line((0..classes.n()).map(|class| format!("class_{}", classes.name(class))));
                 header + &rows.iter().map(|row| line(row.iter())).collect::<String>()
             }
         }

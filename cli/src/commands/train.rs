@@ -1,10 +1,11 @@
 //! `softmargin train`.
 
 use super::{
-    ComputeArgs, DataArgs, ObjectiveArgs, non_negative, positive, print_json, print_table,
+    ComputeArgs, DataArgs, ObjectiveArgs, accuracy, non_negative, positive, print_json,
+    print_notes, print_table,
 };
 use crate::{
-    data::{Dataset, Scaling, Split, idx, sample},
+    data::{self, Classes, Dataset, ReadOptions, Scaling, Split, sample},
     interrupt, model_file,
     output::Output,
     progress::Reporter,
@@ -157,14 +158,13 @@ impl Train {
             bail!("--l2-path is for --solver lbfgs");
         }
         let mut data = self.data.read(Split::Train, None)?;
-        let test = self.test_data(data.n_features)?;
-        let n_classes = data.n_classes()?.max(self.class_names.len());
-        if let Some(test) = &test {
-            check_test(test, data.n_features, n_classes).context("the test data does not fit")?;
-        }
-        if self.class_names.len() != n_classes && !self.class_names.is_empty() {
-            bail!("{} names for {n_classes} classes", self.class_names.len());
-        }
+        let classes = self.data.classes(&self.class_names, data.labels()?)?;
+        let labels = classes.encode(data.labels()?)?;
+        let n_classes = classes.n();
+        let test = self.test_data(&data).context("the test data does not fit")?;
+        let test_labels = test.as_ref().map(|test| -> Result<_> { classes.encode(test.labels()?) });
+        let test_labels = test_labels.transpose().context("the test data does not fit")?;
+        let test = test.as_ref().zip(test_labels.as_deref());
         let start = self.start_model(data.n_features, n_classes)?;
         let output = self.out.as_deref().map(Output::create).transpose()?;
         let report = self.report.as_deref().map(report::create_folder).transpose()?;
@@ -172,23 +172,23 @@ impl Train {
         let (fit, threads) = self.compute.install(|threads| {
             let scaling = self.scaling(&data)?;
             if let Some(scaling) = &scaling {
-                data.scale(scaling.clone());
+                data.scale(scaling.clone())?;
             }
-            Ok((self.fit(&mut data, test.as_ref(), start, scaling)?, threads))
+            Ok((self.fit(&mut data, &labels, test, start, scaling)?, threads))
         })?;
         if let Some(output) = output {
-            model_file::save(&fit.model, &self.metadata(&fit), output)?;
+            model_file::save(&fit.model, &self.metadata(&fit, &classes, &data)?, output)?;
         }
         if let Some(folder) = report {
             let shape = self.image_shape.or(data.image_shape);
-            let tested = test.as_ref().unwrap_or(&data);
-            let (labels, predictions) = (tested.labels()?, &fit.predictions);
+            let (labels, predictions) =
+                (test.map_or(&*labels, |(_, labels)| labels), &fit.predictions);
             let (model, history) = (&fit.model, &*fit.history);
             let name = self.data.data.as_deref().and_then(Path::file_name);
             let name =
                 name.map_or("a sample of Fashion-MNIST".into(), |name| name.to_string_lossy());
             let title = format!("A linear classifier of {name}");
-            let (on_test, class_names) = (test.is_some(), &*self.class_names);
+            let (on_test, class_names) = (test.is_some(), classes.names());
             Report {
                 title,
                 table: self.rows(&fit, threads, &data),
@@ -214,18 +214,19 @@ impl Train {
         }
     }
 
-    fn test_data(&self, n_features: usize) -> Result<Option<Dataset>> {
-        let options = self.data.options(Some(n_features));
-        match (&self.test, &self.data.data) {
-            (Some(path), _) => {
-                Dataset::read(path, self.test_labels.as_deref(), Split::Test, &options).map(Some)
+    fn test_data(&self, data: &Dataset) -> Result<Option<Dataset>> {
+        let labels = self.test_labels.as_deref();
+        let options = ReadOptions { labels, ..self.data.options(Split::Test, Some(data.schema())) };
+        let test = match (&self.test, &self.data.data) {
+            (Some(path), _) => Dataset::read(path, &options)?,
+            (None, None) => return sample(Split::Test).map(Some),
+            (None, Some(path)) if data::has_split(path, Split::Test) => {
+                Dataset::read(path, &options)?
             }
-            (None, None) => sample(Split::Test).map(Some),
-            (None, Some(folder)) if idx::has_split(folder, Split::Test) => {
-                Dataset::read(folder, None, Split::Test, &options).map(Some)
-            }
-            (None, Some(_)) => Ok(None),
-        }
+            (None, Some(_)) => return Ok(None),
+        };
+        print_notes(&test);
+        Ok(Some(test))
     }
 
     fn start_model(&self, n_features: usize, n_classes: usize) -> Result<LinearModel<f32>> {
@@ -254,12 +255,13 @@ impl Train {
     fn fit(
         &self,
         data: &mut Dataset,
-        test: Option<&Dataset>,
+        labels: &[u32],
+        test: Option<(&Dataset, &[u32])>,
         mut model: LinearModel<f32>,
         scaling: Option<Scaling>,
     ) -> Result<Fit> {
         if self.solver == Solver::Sgd || self.validation.is_some() {
-            data.load();
+            data.load()?;
         }
         let data = &*data;
         let (total, unit) = match self.solver {
@@ -285,9 +287,11 @@ impl Train {
         let split = split.transpose()?;
         let (mut l2, mut stopped_early) = (self.objective.l2, false);
         let summary = match &split {
-            None => self.minimize(&mut model, data, None, &mut |progress, _| report(progress)),
+            None => {
+                self.minimize(&mut model, data, labels, None, &mut |progress, _| report(progress))
+            }
             Some((training, validation)) if !self.l2_path.is_empty() => {
-                let batch = whole(data)?;
+                let batch = whole(data, labels)?;
                 let (training, validation) = (batch.select(training)?, batch.select(validation)?);
                 let path = self.lbfgs().path(
                     &Evaluator::new(self.objective.objective()).with_isa(self.compute.isa()),
@@ -296,7 +300,8 @@ impl Train {
                     &training,
                     &validation,
                     |_, progress, _| report(progress),
-                )?;
+                );
+                let path = path.map_err(|error| data.explain(error))?;
                 for point in &path {
                     let (accuracy, progress) = (point.validation_accuracy, point.summary.progress);
                     let accuracy = units::percent(accuracy);
@@ -310,18 +315,22 @@ impl Train {
                 Ok(best.summary)
             }
             Some((training, validation)) => {
-                let validation = whole(data)?.select(validation)?;
+                let validation = whole(data, labels)?.select(validation)?;
                 let evaluator = Evaluator::new(self.objective.objective());
                 let evaluator = evaluator.with_isa(self.compute.isa());
-                EarlyStopping::new(&evaluator, validation, self.patience)
-                    .fit(
-                        &mut model,
-                        |model, check| self.minimize(model, data, Some(training), check),
-                        |progress, _| report(progress),
-                    )
-                    .map(|validated| {
-                        let (summary, best) = (validated.summary, validated.best);
-                        stopped_early = summary.stop_reason == StopReason::EarlyStopping;
+                let mut stopping = EarlyStopping::new(&evaluator, validation, self.patience);
+                let mut check = |progress: &Progress, model: &LinearModel<f32>| {
+                    report(progress)?;
+                    let flow = stopping.check(progress, model);
+                    stopped_early = flow.is_break();
+                    flow
+                };
+                let summary = self.minimize(&mut model, data, labels, Some(training), &mut check);
+                if let Some((iteration, _, best)) = stopping.finish()? {
+                    model = best;
+                    let best = history.iter().find(|(_, p)| p.iteration == iteration);
+                    summary.map(|summary| {
+                        let objective = best.map_or(summary.progress, |(_, progress)| *progress);
                         let progress = Progress {
                             objective: best.objective,
                             gradient_norm: best.gradient_norm,
@@ -343,13 +352,13 @@ impl Train {
         }
 
         let of_training = data.predictions(&model)?;
-        let train_accuracy = data.accuracy(&of_training)?;
+        let train_accuracy = accuracy(labels, &of_training);
         if let Some(scaling) = scaling {
-            scaling.fold_into(&mut model);
+            model = scaling.fold(&model).0;
         }
-        let of_test = test.map(|test| test.predictions(&model)).transpose()?;
+        let of_test = test.map(|(test, _)| test.predictions(&model)).transpose()?;
         let test_accuracy = match (test, &of_test) {
-            (Some(test), Some(predictions)) => Some(test.accuracy(predictions)?),
+            (Some((_, labels)), Some(predictions)) => Some(accuracy(labels, predictions)),
             _ => None,
         };
         let predictions = of_test.unwrap_or(of_training);
@@ -380,19 +389,23 @@ impl Train {
         &self,
         model: &mut LinearModel<f32>,
         data: &Dataset,
+        labels: &[u32],
         rows: Option<&[u32]>,
         report: &mut dyn FnMut(&Progress, &LinearModel<f32>) -> ControlFlow<()>,
     ) -> Result<Summary> {
         let mut evaluator = Evaluator::new(self.objective.objective()).with_isa(self.compute.isa());
         if data.view().is_none() {
-            let labels = data.labels()?;
             let sample = data.sample(MAX_SAMPLE)?;
-            let sample_batch = whole(&sample)?;
+            // The rows that the sample has.
+            let step = data.n_samples.div_ceil(MAX_SAMPLE).max(1);
+            let sample_labels: Vec<u32> = labels.iter().copied().step_by(step).collect();
+            let sample_batch = whole(&sample, &sample_labels)?;
             let each = |evaluate: train::Evaluate<'_, f32>| data.for_each_batch(labels, evaluate);
             let sample = Some(&sample_batch);
-            return Ok(self.lbfgs().fit_chunks(&mut evaluator, model, sample, each, report)?);
+            let fit = self.lbfgs().fit_chunks(&mut evaluator, model, sample, each, report);
+            return fit.map_err(|error| data.explain(error));
         }
-        let mut batch = whole(data)?;
+        let mut batch = whole(data, labels)?;
         if let Some(rows) = rows {
             batch = batch.select(rows)?;
         }
@@ -414,7 +427,7 @@ impl Train {
             }
             .fit(&mut evaluator, model, &batch, report),
         };
-        Ok(summary?)
+        summary.map_err(|error| data.explain(error))
     }
 
     fn stopped_by(&self, fit: &Fit) -> &'static str {
@@ -479,13 +492,20 @@ impl Train {
     }
 
     /// What the model file says beside the parameters.
-    fn metadata(&self, fit: &Fit) -> model_file::Metadata {
+    fn metadata(
+        &self,
+        fit: &Fit,
+        classes: &Classes,
+        data: &Dataset,
+    ) -> Result<model_file::Metadata> {
         let mut metadata = self.objective.metadata();
         metadata.insert("l2".to_owned(), fit.l2.to_string());
+        metadata.insert("classes".to_owned(), serde_json::to_string(classes)?);
+        metadata.insert("schema".to_owned(), serde_json::to_string(data.schema())?);
         if !self.class_names.is_empty() {
             metadata.insert("class_names".to_owned(), json!(self.class_names).to_string());
         }
-        metadata
+        Ok(metadata)
     }
 }
 
@@ -506,15 +526,7 @@ struct Fit {
     predictions: Vec<u32>,
 }
 
-fn whole(data: &Dataset) -> Result<Batch<'_, f32>> {
+fn whole<'a>(data: &'a Dataset, labels: &'a [u32]) -> Result<Batch<'a, f32>> {
     let features = data.view().context("the features are not in memory")?;
-    Ok(Batch::new(features, data.labels()?)?)
-}
-
-fn check_test(test: &Dataset, n_features: usize, n_classes: usize) -> Result<()> {
-    test.check_features(n_features)?;
-    if test.n_classes()? > n_classes {
-        bail!("it has the label {}, but there are {n_classes} classes", test.n_classes()? - 1);
-    }
-    Ok(())
+    Ok(Batch::new(features, labels)?)
 }

@@ -2,107 +2,132 @@
 //! gzipped, which the first bytes tell. The header is never believed: memory is taken for what is there,
 //! and what is there must be what the header says.
 
-use super::{Dataset, Split};
+use super::{Dataset, Labels, options::ReadOptions, options::Split, source::Source};
 use anyhow::{Context, Result, bail};
-use flate2::bufread::GzDecoder;
 use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read},
+    collections::BTreeMap,
+    fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
 const IMAGES: u32 = 0x0803;
 const LABELS: u32 = 0x0801;
 
-/// Images of one size, as bytes.
-pub struct Images {
-    count: usize,
-    height: usize,
-    width: usize,
-    pixels: Vec<u8>,
-}
-
 /// Reads images and labels of one split from a folder, each plain or with the suffix `.gz`. The labels
 /// may be missing.
-pub(super) fn read_folder(folder: &Path, split: Split, max_unpacked: u64) -> Result<Dataset> {
-    let part = match split {
-        Split::Train => "train",
-        Split::Test => "t10k",
+pub(super) fn read_folder(folder: &Path, options: &ReadOptions<'_>) -> Result<Dataset> {
+    let split = options.split;
+    let sets = sets(folder, split).with_context(|| folder.display().to_string())?;
+    let set = match &*sets.into_iter().collect::<Vec<_>>() {
+        [(_, set)] => set.clone(),
+        [] => bail!("{}: there is no {}", folder.display(), expected(split)),
+        several => {
+            let names = several.iter().map(|(_, set)| set.images.display().to_string());
+            bail!(
+                "{}: there are several sets of images, give one as the file: {}",
+                folder.display(),
+                names.collect::<Vec<_>>().join(", ")
+            )
+        }
     };
-    let images_name = format!("{part}-images-idx3-ubyte");
-    let Some(images) = find(folder, &images_name) else {
-        bail!("{}: there is no {images_name} and no {images_name}.gz", folder.display());
-    };
-    let labels = find(folder, &format!("{part}-labels-idx1-ubyte"));
-    let read_labels = |path: PathBuf| read(&path, |source| parse_labels(source, max_unpacked));
-    let labels = labels.map(read_labels).transpose()?;
-    let images = read(&images, |source| parse_images(source, max_unpacked))?;
-    let folder = || folder.display().to_string();
-    dataset(images, labels).with_context(folder)
-}
-
-/// Whether a folder has the images of a split.
-pub fn has_split(folder: &Path, split: Split) -> bool {
-    let part = if split == Split::Train { "train" } else { "t10k" };
-    find(folder, &format!("{part}-images-idx3-ubyte")).is_some()
-}
-
-fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    [folder.join(name), folder.join(format!("{name}.gz"))].into_iter().find(|path| path.exists())
-}
-
-fn read<T>(path: &Path, parse: impl Fn(BufReader<File>) -> Result<T>) -> Result<T> {
-    let context = || path.display().to_string();
-    let file = File::open(path).with_context(context)?;
-    parse(BufReader::new(file)).with_context(context)
-}
-
-/// Pixels divided by 255, with their labels.
-pub fn dataset(images: Images, labels: Option<Vec<u32>>) -> Result<Dataset> {
-    let Images { count, height, width, pixels } = images;
+    let max_unpacked = options.max_unpacked;
+    let labels = set.labels.map(|path| -> Result<Labels> {
+        let mut labels = read(&path, read_labels, max_unpacked)?;
+        labels.name_file(&path.display().to_string());
+        Ok(labels)
+    });
+    let labels = labels.transpose()?;
+    let mut data = read(&set.images, read_images, max_unpacked)?;
     if let Some(labels) = &labels
-        && labels.len() != count
+        && labels.len() != data.n_samples
     {
-        bail!("{count} images, but {} labels", labels.len());
+        bail!("{}: {} images, but {} labels", folder.display(), data.n_samples, labels.len());
     }
+    data.labels = labels;
+    Ok(data)
+}
+
+/// Whether a folder has images of a split.
+pub(super) fn has_split(folder: &Path, split: Split) -> bool {
+    sets(folder, split).is_ok_and(|sets| !sets.is_empty())
+}
+
+fn expected(split: Split) -> &'static str {
+    match split {
+        Split::Train => "train-images-idx3-ubyte and no train-images-idx3-ubyte.gz",
+        Split::Test => "t10k-images-idx3-ubyte and no t10k-images-idx3-ubyte.gz",
+    }
+}
+
+/// Files that belong together.
+#[derive(Clone, Debug)]
+struct Set {
+    images: PathBuf,
+    labels: Option<PathBuf>,
+}
+
+/// The sets of a split in a folder, by their names: those of MNIST, with a dot or a dash before `idx3` and
+/// anything around, as EMNIST's.
+fn sets(folder: &Path, split: Split) -> Result<BTreeMap<String, Set>> {
+    let parts: &[&str] = match split {
+        Split::Train => &["train-images"],
+        Split::Test => &["t10k-images", "test-images"],
+    };
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let plain = !name.ends_with(".gz");
+        let key = name.trim_end_matches(".gz").to_ascii_lowercase().replace('.', "-");
+        // A plain file comes before a gzipped one of the same name.
+        if plain || !files.contains_key(&key) {
+            files.insert(key, path);
+        }
+    }
+    let is_set = |key: &str| key.contains("idx3") && parts.iter().any(|part| key.contains(part));
+    let keys = files.keys().filter(|key| is_set(key));
+    let set = |key: &String| Set {
+        images: files[key].clone(),
+        labels: files.get(&key.replace("-images", "-labels").replace("idx3", "idx1")).cloned(),
+    };
+    Ok(keys.map(|key| (key.clone(), set(key))).collect())
+}
+
+fn read<T>(path: &Path, parse: impl Fn(Source<'_>) -> Result<T>, max_unpacked: u64) -> Result<T> {
+    let source = Source::open(path, max_unpacked);
+    source.and_then(parse).with_context(|| path.display().to_string())
+}
+
+/// Images and their labels as bytes of files.
+pub(super) fn parse(images: &[u8], labels: Option<&[u8]>, max_unpacked: u64) -> Result<Dataset> {
+    let mut data = read_images(Source::new(images, max_unpacked)?)?;
+    if let Some(labels) = labels {
+        data.labels = Some(read_labels(Source::new(labels, max_unpacked)?)?);
+    }
+    Ok(data)
+}
+
+/// Reads images; pixels are divided by 255. What the header promises may be as much as the source may have.
+pub(super) fn read_images(source: Source<'_>) -> Result<Dataset> {
+    let (sizes, pixels) = read_array(source, IMAGES, 3)?;
+    let &[count, height, width] = &*sizes else { bail!("images have three sizes") };
     let features = pixels.into_iter().map(|pixel| f32::from(pixel) / 255.0).collect();
-    let dataset = Dataset::new(features, count, height * width, labels);
-    Ok(Dataset { image_shape: Some((height, width)), ..dataset })
+    let mut data = Dataset::new(features, count, height * width);
+    data.image_shape = Some((height, width));
+    Ok(data)
 }
 
-/// Reads images. If they are gzipped, what the header promises may be `max_unpacked` bytes at most.
-pub fn parse_images(source: impl BufRead, max_unpacked: u64) -> Result<Images> {
-    let (sizes, pixels) = parse(source, IMAGES, 3, max_unpacked)?;
-    Ok(Images { count: sizes[0], height: sizes[1], width: sizes[2], pixels })
-}
-
-/// Reads labels, as [`parse_images`] does images.
-pub fn parse_labels(source: impl BufRead, max_unpacked: u64) -> Result<Vec<u32>> {
-    let (_, labels) = parse(source, LABELS, 1, max_unpacked)?;
-    Ok(labels.into_iter().map(u32::from).collect())
+/// Reads labels, as [`read_images`] does images.
+pub(super) fn read_labels(source: Source<'_>) -> Result<Labels> {
+    let (_, labels) = read_array(source, LABELS, 1)?;
+    Ok(Labels::of_numbers(labels.into_iter().map(i64::from)))
 }
 
 /// Reads a file with the given magic number and as many sizes.
-fn parse(
-    mut source: impl BufRead,
-    magic: u32,
-    n_sizes: usize,
-    max_unpacked: u64,
-) -> Result<(Vec<usize>, Vec<u8>)> {
-    let gzipped = source.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    if gzipped {
-        parse_plain(GzDecoder::new(source), magic, n_sizes, max_unpacked)
-    } else {
-        parse_plain(source, magic, n_sizes, u64::MAX)
-    }
-}
-
-fn parse_plain(
-    mut source: impl Read,
-    magic: u32,
-    n_sizes: usize,
-    max_bytes: u64,
-) -> Result<(Vec<usize>, Vec<u8>)> {
+fn read_array(source: Source<'_>, magic: u32, n_sizes: usize) -> Result<(Vec<usize>, Vec<u8>)> {
+    let max_bytes = source.limit();
+    let mut source = source.unlimited();
     let found = read_u32(&mut source)?;
     if found != magic {
         bail!("not an IDX file of this kind: it starts with {found:#010x}, not {magic:#010x}");

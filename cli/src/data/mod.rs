@@ -1,157 +1,236 @@
-//! Data sets: features with labels, from a folder of IDX files, from NPY, CSV, SVMlight or safetensors
-//! files, or the sample that is part of the program.
+//! Data sets: features with labels, from a folder of IDX files, from NPY, NPZ, CSV, SVMlight or safetensors
+//! files, or the sample that is part of the program. What a file is, and what its columns are, is found in
+//! it, noted for the user to see, and overruled by options.
 
+mod array;
+mod columns;
 mod csv;
-pub mod idx;
+mod detect;
+mod header;
+mod idx;
+mod labels;
+mod names;
 pub mod npy;
+mod npz;
+mod number;
+mod options;
+mod records;
 mod safetensors;
 mod sample;
 mod scaling;
+mod source;
 mod svmlight;
 
-pub use csv::{LabelColumn, parse_csv, read_csv};
-pub use safetensors::parse_safetensors;
+pub use labels::{Classes, Label, Labels};
+pub use options::{Format, Header, IndexBase, LabelColumn, ReadOptions, Schema, Split, separator};
 pub use sample::sample;
 pub use scaling::Scaling;
-pub use svmlight::parse_svmlight;
 
 use anyhow::{Context, Result, bail};
-use npy::Npy;
-use softmargin::{Batch, Error, MatrixView};
+use array::{Array, BadValue};
+use softmargin::{Batch, Error, LinearModel, MatrixView, NonFinite};
+use source::Source;
 use std::{ops::Range, path::Path};
 
 /// Samples.
 #[derive(Debug)]
 pub struct Dataset {
+    /// Of the file, for messages.
+    name: String,
     features: Features,
     scaling: Option<Scaling>,
     max_memory: u64,
+    schema: Schema,
     /// N.
     pub n_samples: usize,
     /// D.
     pub n_features: usize,
-    /// One class a sample, if they are known.
-    pub labels: Option<Vec<u32>>,
+    /// One label a sample, if they are known.
+    pub labels: Option<Labels>,
+    /// One weight a sample, if the data has weights.
+    pub weights: Option<Vec<f32>>,
     /// The height and width of the samples, if they are images.
     pub image_shape: Option<(usize, usize)>,
+    /// What was found out about the file, for the user to see.
+    pub notes: Vec<String>,
 }
 
 /// N × D values, row-major.
 #[derive(Debug)]
 enum Features {
     Memory(Vec<f32>),
-    File(Npy),
-}
-
-/// Which part of a folder of IDX files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Split {
-    /// `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`.
-    Train,
-    /// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`.
-    Test,
-}
-
-/// How data is to be read.
-#[derive(Clone, Debug, Default)]
-pub struct ReadOptions {
-    /// Which column of a CSV file has the labels.
-    pub label_column: LabelColumn,
-    /// The features that a model has, which sparse data may not reach.
-    pub n_features: Option<usize>,
-    /// The bytes that a gzipped or sparse file may unpack to.
-    pub max_unpacked: u64,
-    /// The bytes of features that are converted in memory; more are converted again whenever they are used.
-    pub max_memory: u64,
+    File(Array),
 }
 
 /// Bytes of features converted at a time.
 const CHUNK_BYTES: usize = 32 << 20;
 
+/// Whether a folder or file has data of its own for a split.
+pub fn has_split(path: &Path, split: Split) -> bool {
+    if path.is_dir() {
+        return idx::has_split(path, split);
+    }
+    path.is_file() && npz::has_split(path, split)
+}
+
 impl Dataset {
-    /// Features in memory.
-    pub fn new(
-        features: Vec<f32>,
-        n_samples: usize,
-        n_features: usize,
-        labels: Option<Vec<u32>>,
-    ) -> Self {
-        let features = Features::Memory(features);
-        let (scaling, max_memory, image_shape) = (None, u64::MAX, None);
-        Self { features, scaling, max_memory, n_samples, n_features, labels, image_shape }
+    /// Features in memory, row by row.
+    pub fn new(features: Vec<f32>, n_samples: usize, n_features: usize) -> Self {
+        Self::with(Features::Memory(features), n_samples, n_features)
     }
 
-    /// Reads a folder of IDX files, or a file, by its suffix: `.npy`, `.safetensors`, `.svm`, `.libsvm` or
-    /// `.svmlight`, or else CSV. The labels of an NPY file are in another one.
-    pub fn read(
-        path: &Path,
-        labels: Option<&Path>,
-        split: Split,
-        options: &ReadOptions,
-    ) -> Result<Self> {
-        let context = || format!("{}", path.display());
-        let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
-        let mut dataset = match suffix.to_ascii_lowercase().as_str() {
-            _ if path.is_dir() => idx::read_folder(path, split, options.max_unpacked)?,
-            "npy" => Self::of_npy(Npy::open(path).with_context(context)?, options),
-            "safetensors" => {
-                let bytes = std::fs::read(path).with_context(context)?;
-                parse_safetensors(&bytes).with_context(context)?
-            }
-            "svm" | "libsvm" | "svmlight" => {
-                svmlight::read_svmlight(path, options).with_context(context)?
-            }
-            _ => read_csv(path, &options.label_column).with_context(context)?,
+    fn with(features: Features, n_samples: usize, n_features: usize) -> Self {
+        Self {
+            name: String::new(),
+            features,
+            scaling: None,
+            max_memory: u64::MAX,
+            schema: Schema::of_features(n_features),
+            n_samples,
+            n_features,
+            labels: None,
+            weights: None,
+            image_shape: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Features as they lie in a file; converted at once unless they are too many.
+    fn of_array(array: Array, options: &ReadOptions<'_>) -> Result<Self> {
+        let (n_samples, n_features) = array.sizes();
+        let at_hand = array.values().is_some();
+        let image_shape = array.image_shape();
+        let mut data = Self::with(Features::File(array), n_samples, n_features);
+        data.max_memory = options.max_memory;
+        data.image_shape = image_shape;
+        if !at_hand {
+            data.load_if_small()?;
+        }
+        Ok(data)
+    }
+
+    /// Reads a folder of IDX files, or a file, or standard input for `-`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the file, with its name and the line or row; and if it is not as `options` say.
+    pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Self> {
+        if path.is_dir() {
+            no_columns(options).with_context(|| path.display().to_string())?;
+            let mut data = idx::read_folder(path, options)?;
+            data.finish(path.display().to_string(), options)?;
+            return Ok(data);
+        }
+        if path == Path::new("-") && options.labels == Some(path) {
+            bail!("the data and its labels cannot both come from standard input");
+        }
+        let name = name(path);
+        let source = Source::open(path, options.max_unpacked).with_context(|| name.clone())?;
+        Self::read_source(source, path, options)
+    }
+
+    /// Reads what is in memory, as if it came from a pipe of this name.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(bytes: &[u8], path: &Path, options: &ReadOptions<'_>) -> Result<Self> {
+        Self::read_source(Source::new(bytes, options.max_unpacked)?, path, options)
+    }
+
+    fn read_source(source: Source<'_>, path: &Path, options: &ReadOptions<'_>) -> Result<Self> {
+        let name = name(path);
+        let context = || name.clone();
+        let mut data = Self::read_format(source, path, options).with_context(context)?;
+        data.finish(name.clone(), options)?;
+        Ok(data)
+    }
+
+    fn read_format(source: Source<'_>, path: &Path, options: &ReadOptions<'_>) -> Result<Self> {
+        let format = match options.format {
+            Format::Auto => detect::detect(source.head(), path)?,
+            format => format,
         };
-        if let Some(path) = labels {
-            let context = || format!("{}", path.display());
-            let labels = npy::read_labels(path).with_context(context)?;
-            if labels.len() != dataset.n_samples {
-                let n = dataset.n_samples;
+        if format != Format::Csv {
+            no_columns(options)?;
+        }
+        match format {
+            Format::Auto | Format::Csv => csv::read(source, options),
+            Format::Svmlight => svmlight::read(source, options),
+            Format::Npy => {
+                let bytes = source.bytes()?;
+                let layout = npy::layout(&bytes)?;
+                Self::of_array(Array::new(bytes, layout)?, options)
+            }
+            Format::Npz => npz::read(source, options),
+            Format::Safetensors => safetensors::read(source, options),
+            Format::Idx => idx::read_images(source),
+        }
+    }
+
+    /// Adds the labels of a file of their own, and checks that all fits.
+    fn finish(&mut self, name: String, options: &ReadOptions<'_>) -> Result<()> {
+        if let Some(path) = options.labels {
+            let context = || path.display().to_string();
+            let (mut labels, notes) =
+                read_labels(path, self.n_samples, options).with_context(context)?;
+            labels.name_file(&context());
+            if labels.len() != self.n_samples {
+                let n = self.n_samples;
                 return Err(anyhow::anyhow!("{} labels for {n} samples", labels.len()))
                     .with_context(context);
             }
-            dataset.labels = Some(labels);
+            if self.labels.is_some() {
+                self.notes.push(format!("labels: those of {}, not those in the data", context()));
+            }
+            self.notes.extend(notes);
+            self.labels = Some(labels);
+        } else if let Some(labels) = &mut self.labels {
+            labels.name_file_once(&name);
+            if labels.len() != self.n_samples {
+                bail!("{name}: {} labels for {} samples", labels.len(), self.n_samples);
+            }
         }
-        Ok(dataset)
+        if let Some([label]) = self.labels.as_ref().map(Labels::distinct) {
+            self.notes.push(format!("labels: all samples have the label {label}"));
+        }
+        self.name = name;
+        if self.n_samples == 0 {
+            bail!("{}: there are no samples", self.name);
+        }
+        if let Some(schema) = options.schema {
+            self.check_features(schema.n_features).with_context(|| self.name.clone())?;
+            self.schema = schema.clone();
+        }
+        Ok(())
     }
 
-    fn of_npy(file: Npy, options: &ReadOptions) -> Self {
-        let (n_samples, n_features) = (file.rows(), file.cols());
-        let at_hand = file.values().is_some();
-        let features = Features::File(file);
-        let (scaling, max_memory, labels) = (None, options.max_memory, None);
-        let mut dataset = Self {
-            features,
-            scaling,
-            max_memory,
-            n_samples,
-            n_features,
-            labels,
-            image_shape: None,
-        };
-        if !at_hand {
-            dataset.load_if_small();
-        }
-        dataset
+    /// How the features lie in the file.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
     }
 
-    fn load_if_small(&mut self) {
+    /// The name of the file; empty if there is none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn load_if_small(&mut self) -> Result<()> {
         let bytes = self.n_samples as u64 * self.n_features as u64 * size_of::<f32>() as u64;
-        if bytes <= self.max_memory {
-            self.load();
-        }
+        if bytes <= self.max_memory { self.load() } else { Ok(()) }
     }
 
     /// From now on the features are those that `scaling` makes of them.
-    pub fn scale(&mut self, scaling: Scaling) {
+    ///
+    /// # Errors
+    /// If a value of the file is not finite, or not in `f32`.
+    pub fn scale(&mut self, scaling: Scaling) -> Result<()> {
         match &mut self.features {
             Features::Memory(values) => scaling.apply(values),
             Features::File(_) => {
                 self.scaling = Some(scaling);
-                self.load_if_small();
+                self.load_if_small()?;
             }
         }
+        Ok(())
     }
 
     /// The features, if they are at hand: not where a file is to be converted.
@@ -165,7 +244,12 @@ impl Dataset {
     }
 
     /// Calls `f` with all samples, in their order: at once if they are at hand, else so many as are converted
-    /// at a time.
+    /// at a time. Rows in errors of `f` count from the first row that it was given; in the error that is
+    /// returned, from the first of all.
+    ///
+    /// # Errors
+    /// Those of `f`; and if a value of the file is not finite, or not in `f32`, which
+    /// [`explain`](Self::explain) turns into a message.
     pub fn for_each_chunk(
         &self,
         mut f: impl FnMut(Range<usize>, MatrixView<'_, f32>) -> Result<(), Error>,
@@ -174,72 +258,114 @@ impl Dataset {
         let file = match (&self.features, self.view()) {
             (_, Some(view)) => return f(0..n, view),
             (Features::File(file), None) => file,
-            (Features::Memory(_), None) => unreachable!("values in memory are at hand"),
+            (Features::Memory(values), None) => {
+                // Of another length than N × D.
+                return f(0..n, MatrixView::new(values, n, d)?);
+            }
         };
         let rows = (CHUNK_BYTES / size_of::<f32>() / d).max(1);
         for start in (0..n).step_by(rows) {
             let range = start..n.min(start + rows);
-            let mut values = file.read_rows(range.clone());
+            let mut values = file.read_rows(range.clone()).map_err(|bad| Error::NonFinite {
+                row: bad.row,
+                cause: NonFinite::Feature { feature: bad.column, value: bad.value },
+            })?;
             if let Some(scaling) = &self.scaling {
                 scaling.apply(&mut values);
             }
-            f(range.clone(), MatrixView::new(&values, range.len(), d)?)?;
+            let chunk = MatrixView::new(&values, range.len(), d)?;
+            f(range.clone(), chunk).map_err(|error| in_all_rows(error, start))?;
         }
         Ok(())
     }
 
+    /// An error of an evaluation of this data as a message: with the name of the file, and what is wrong
+    /// with a value.
+    pub fn explain(&self, error: Error) -> anyhow::Error {
+        let error = match error {
+            Error::NonFinite { row, cause: NonFinite::Feature { feature, value } } => {
+                BadValue { row, column: feature, value }.error()
+            }
+            Error::NonFinite { cause: NonFinite::Score | NonFinite::Loss, .. } => error.into(),
+            other => return other.into(),
+        };
+        if self.name.is_empty() { error } else { error.context(self.name.clone()) }
+    }
+
     /// Brings all features into memory.
-    pub fn load(&mut self) {
+    ///
+    /// # Errors
+    /// If a value of the file is not finite, or not in `f32`.
+    pub fn load(&mut self) -> Result<()> {
         if self.view().is_some() {
-            return;
+            return Ok(());
         }
         if let Features::File(file) = &self.features {
-            let mut values = file.read_rows(0..self.n_samples);
+            let values = file.read_rows(0..self.n_samples).map_err(BadValue::error);
+            let mut values = match self.name.as_str() {
+                "" => values?,
+                name => values.with_context(|| name.to_owned())?,
+            };
             if let Some(scaling) = self.scaling.take() {
                 scaling.apply(&mut values);
             }
             self.features = Features::Memory(values);
         }
+        Ok(())
     }
 
-    /// As [`for_each_chunk`](Self::for_each_chunk), with labels.
+    /// As [`for_each_chunk`](Self::for_each_chunk), with the classes of all samples.
+    ///
+    /// # Errors
+    /// As [`for_each_chunk`](Self::for_each_chunk).
     pub fn for_each_batch(
         &self,
-        labels: &[u32],
+        classes: &[u32],
         mut f: impl FnMut(&Batch<'_, f32>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.for_each_chunk(|rows, chunk| f(&Batch::new(chunk, &labels[rows])?))
+        self.for_each_chunk(|rows, chunk| f(&Batch::new(chunk, &classes[rows])?))
     }
 
     /// At most so many of the samples, spread evenly, in memory.
+    ///
+    /// # Errors
+    /// If a value of the file is not finite, or not in `f32`.
     pub fn sample(&self, most: usize) -> Result<Self> {
         let (n, d) = (self.n_samples, self.n_features);
-        let labels = self.labels()?;
         let step = n.div_ceil(most).max(1);
         let rows: Vec<usize> = (0..n).step_by(step).collect();
         let mut features = Vec::with_capacity(rows.len() * d);
-        self.for_each_chunk(|range, chunk| {
-            for row in rows.iter().filter(|row| range.contains(row)) {
+        let pass = self.for_each_chunk(|range, chunk| {
+            // The first row at or after the start of the chunk.
+            for row in (range.start.next_multiple_of(step)..range.end).step_by(step) {
                 features.extend_from_slice(chunk.row(row - range.start).unwrap_or_default());
             }
             Ok(())
-        })?;
-        let labels = rows.iter().map(|row| labels[*row]).collect();
-        Ok(Self::new(features, rows.len(), d, Some(labels)))
+        });
+        pass.map_err(|error| self.explain(error))?;
+        let mut sample = Self::new(features, rows.len(), d);
+        sample.name.clone_from(&self.name);
+        sample.labels = self.labels.as_ref().map(|labels| labels.select(&rows));
+        sample.weights =
+            self.weights.as_ref().map(|weights| rows.iter().map(|row| weights[*row]).collect());
+        Ok(sample)
     }
 
     /// The labels.
-    pub fn labels(&self) -> Result<&[u32]> {
-        self.labels.as_deref().context("the data has no labels")
-    }
-
-    /// One more than the largest label.
-    pub fn n_classes(&self) -> Result<usize> {
-        let largest = self.labels()?.iter().max().context("there are no samples")?;
-        Ok(*largest as usize + 1)
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn labels(&self) -> Result<&Labels> {
+        self.labels.as_ref().with_context(|| match &*self.name {
+            "" => "the data has no labels".to_owned(),
+            name => format!("{name}: the data has no labels"),
+        })
     }
 
     /// Checks that a model for `n_features` features can be applied.
+    ///
+    /// # Errors
+    /// If it cannot.
     pub fn check_features(&self, n_features: usize) -> Result<()> {
         if self.n_features != n_features {
             bail!("the model has {n_features} features, the data {}", self.n_features);
@@ -247,19 +373,132 @@ impl Dataset {
         Ok(())
     }
 
-    /// The label that `model` predicts for each sample.
-    pub fn predictions(&self, model: &softmargin::LinearModel<f32>) -> Result<Vec<u32>> {
+    /// The class that `model` predicts for each sample.
+    ///
+    /// # Errors
+    /// If a score is not finite.
+    pub fn predictions(&self, model: &LinearModel<f32>) -> Result<Vec<u32>> {
         let mut predictions = Vec::with_capacity(self.n_samples);
-        self.for_each_chunk(|_, chunk| {
+        let pass = self.for_each_chunk(|_, chunk| {
             predictions.extend(model.predict(chunk)?);
             Ok(())
-        })?;
+        });
+        pass.map_err(|error| self.explain(error))?;
         Ok(predictions)
     }
+}
 
-    /// The share of samples for which `predictions` has the label.
-    pub fn accuracy(&self, predictions: &[u32]) -> Result<f64> {
-        let right = predictions.iter().zip(self.labels()?).filter(|(p, label)| p == label).count();
-        Ok(right as f64 / self.n_samples as f64)
+/// Checks that no columns are asked for, of data that has none.
+fn no_columns(options: &ReadOptions<'_>) -> Result<()> {
+    for (given, option) in [
+        (options.label_column.is_some(), "--label-column"),
+        (options.weight_column.is_some(), "--weight-column"),
+        (!options.ignore_columns.is_empty(), "--ignore-columns"),
+    ] {
+        if given {
+            bail!("{option} is for CSV files, and this is none");
+        }
+    }
+    Ok(())
+}
+
+fn name(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// An error of a chunk that begins at row `start`, with the row counted from the first of all.
+fn in_all_rows(error: Error, start: usize) -> Error {
+    match error {
+        Error::NonFinite { row, cause } => Error::NonFinite { row: row + start, cause },
+        Error::Label { row, label, classes } => Error::Label { row: row + start, label, classes },
+        Error::SampleWeight { row, value } => Error::SampleWeight { row: row + start, value },
+        other => other,
+    }
+}
+
+/// Reads a file of labels: NPY, IDX, or text with one label a line.
+fn read_labels(
+    path: &Path,
+    n_samples: usize,
+    options: &ReadOptions<'_>,
+) -> Result<(Labels, Vec<String>)> {
+    let source = Source::open(path, options.max_unpacked)?;
+    labels_of(source, path, n_samples, options)
+}
+
+/// Reads labels from memory, as those of `n_samples` samples.
+///
+/// # Errors
+/// Whatever is wrong with them.
+pub fn parse_labels(
+    bytes: &[u8],
+    path: &Path,
+    n_samples: usize,
+    options: &ReadOptions<'_>,
+) -> Result<Labels> {
+    let source = Source::new(bytes, options.max_unpacked)?;
+    labels_of(source, path, n_samples, options).map(|(labels, _)| labels)
+}
+
+fn labels_of(
+    source: Source<'_>,
+    path: &Path,
+    n_samples: usize,
+    options: &ReadOptions<'_>,
+) -> Result<(Labels, Vec<String>)> {
+    match detect::detect(source.head(), path)? {
+        Format::Npy => {
+            let bytes = source.bytes()?;
+            Ok((npy::layout(&bytes)?.labels(&bytes)?, Vec::new()))
+        }
+        Format::Idx => Ok((idx::read_labels(source)?, Vec::new())),
+        Format::Csv | Format::Svmlight | Format::Auto => {
+            csv::read_labels(source, options, n_samples)
+        }
+        Format::Npz | Format::Safetensors => {
+            bail!("labels of their own are NPY, IDX or text with one a line")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that are converted chunk by chunk.
+    fn streamed(n: usize, d: usize) -> Dataset {
+        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({n}, {d}), }}\n");
+        let length = (header.len() as u16).to_le_bytes();
+        let values: Vec<u8> = (0..n * d).map(|i| (i / d) as u8).collect();
+        let file = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &values].concat();
+        let options =
+            ReadOptions { max_memory: 0, max_unpacked: u64::MAX, ..ReadOptions::default() };
+        Dataset::parse(&file, Path::new("bytes.npy"), &options).unwrap()
+    }
+
+    #[test]
+    fn rows_in_errors_count_from_the_first_of_all() {
+        let data = streamed(5, CHUNK_BYTES / 8);
+        let mut ranges = Vec::new();
+        let all = data.for_each_chunk(|rows, chunk| {
+            assert_eq!(chunk.row(0).unwrap()[7], rows.start as f32);
+            ranges.push(rows.clone());
+            let cause = NonFinite::Feature { feature: 3, value: f64::NAN };
+            if rows.start == 2 { Err(Error::NonFinite { row: 1, cause }) } else { Ok(()) }
+        });
+        assert_eq!(ranges, [0..2, 2..4]);
+        let message = format!("{:#}", data.explain(all.unwrap_err()));
+        assert_eq!(message, "bytes.npy: row 3, feature 3: NaN is not finite");
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_all_chunks() {
+        let mut data = streamed(5, CHUNK_BYTES / 8);
+        data.labels = Some(Labels::of_numbers([0, 1, 2, 3, 4]));
+        let sample = data.sample(3).unwrap();
+        let view = sample.view().unwrap();
+        let firsts: Vec<f32> = (0..3).map(|row| view.row(row).unwrap()[0]).collect();
+        assert_eq!(firsts, [0.0, 2.0, 4.0]);
+        assert_eq!(sample.labels().unwrap().codes(), [0, 2, 4]);
     }
 }

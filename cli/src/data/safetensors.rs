@@ -1,51 +1,58 @@
 //! Features and labels as tensors of a safetensors file, as embeddings are often kept.
 
-use super::Dataset;
-use ::safetensors::{Dtype, SafeTensors};
+use super::{
+    Dataset,
+    array::{Array, Element, Layout},
+    names,
+    options::ReadOptions,
+    source::Source,
+};
+use ::safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use anyhow::{Context, Result, bail};
 
-/// Reads the tensors `features` (N × D, F32 or F64) and, if it is there, `labels` (N, of integers).
-pub fn parse_safetensors(bytes: &[u8]) -> Result<Dataset> {
-    let tensors = SafeTensors::deserialize(bytes)?;
-    let features = tensors
-        .tensor("features")
-        .with_context(|| format!("no tensor \"features\"; there are {:?}", tensors.names()))?;
-    let &[n, d] = features.shape() else {
-        bail!("the tensor \"features\" has {} dimensions, not 2", features.shape().len());
+/// Reads the tensors `features` (N × …) and, if it is there, `labels` (N), or those of other usual names.
+pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Dataset> {
+    let bytes = source.bytes()?;
+    let tensors = SafeTensors::deserialize(&bytes)?;
+    let mut all = tensors.names();
+    all.sort_unstable();
+    let (features, labels) = names::find(&all, options.split)?;
+    let layout = |name: &str| {
+        let context = || format!("the tensor {name:?}");
+        layout(&tensors.tensor(name)?, &bytes).with_context(context)
     };
-    if n == 0 || d == 0 {
-        bail!("the tensor \"features\" has no values: its shape is [{n}, {d}]");
-    }
-    let data = features.data();
-    let values = match features.dtype() {
-        Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        Dtype::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-        other => bail!("the tensor \"features\" is {other:?}, not F32 or F64"),
-    };
-    let labels = match tensors.tensor("labels") {
-        Err(_) => None,
-        Ok(labels) if labels.shape() != [n] => {
-            bail!("the tensor \"labels\" has the shape {:?}, not [{n}]", labels.shape())
-        }
-        Ok(labels) => {
-            let (bytes, signed) = match labels.dtype() {
-                Dtype::U8 => (1, false),
-                Dtype::U16 => (2, false),
-                Dtype::U32 => (4, false),
-                Dtype::U64 => (8, false),
-                Dtype::I16 => (2, true),
-                Dtype::I32 => (4, true),
-                Dtype::I64 => (8, true),
-                other => bail!("the tensor \"labels\" is {other:?}, not of integers"),
-            };
-            let label = |(row, bytes): (usize, &[u8])| {
-                let negative = signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-                let value = bytes.iter().rev().fold(0_u64, |v, b| v << 8 | u64::from(*b));
-                let label = u32::try_from(value).ok().filter(|_| !negative);
-                label.with_context(|| format!("row {row}: its label is none of 0, 1, 2, …"))
-            };
-            Some(labels.data().chunks_exact(bytes).enumerate().map(label).collect::<Result<_>>()?)
+    let labels = match labels {
+        None => None,
+        Some(name) => {
+            let labels = layout(name)?.labels(&bytes);
+            Some(labels.with_context(|| format!("the tensor {name:?}"))?)
         }
     };
-    Ok(Dataset::new(values, n, d, labels))
+    let context = format!("the tensor {features:?}");
+    let layout = layout(features)?;
+    let array = Array::new(bytes, layout).with_context(|| context.clone())?;
+    let mut data = Dataset::of_array(array, options).with_context(|| context)?;
+    data.labels = labels;
+    Ok(data)
+}
+
+/// How a tensor lies in the file.
+fn layout(tensor: &TensorView<'_>, file: &[u8]) -> Result<Layout> {
+    let integer = |bytes, signed| Element::Integer { bytes, signed };
+    let element = match tensor.dtype() {
+        Dtype::BOOL => Element::Bool,
+        Dtype::U8 => integer(1, false),
+        Dtype::U16 => integer(2, false),
+        Dtype::U32 => integer(4, false),
+        Dtype::U64 => integer(8, false),
+        Dtype::I8 => integer(1, true),
+        Dtype::I16 => integer(2, true),
+        Dtype::I32 => integer(4, true),
+        Dtype::I64 => integer(8, true),
+        Dtype::F32 => Element::F32,
+        Dtype::F64 => Element::F64,
+        other => bail!("its elements are {other:?}, which is not supported; save it as F32"),
+    };
+    let start = tensor.data().as_ptr().addr().saturating_sub(file.as_ptr().addr());
+    Ok(Layout { element, shape: tensor.shape().to_vec(), columns: false, start })
 }

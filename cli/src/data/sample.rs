@@ -15,6 +15,5 @@ pub fn sample(split: Split) -> Result<Dataset> {
             include_bytes!("../../../data/t10k-labels-idx1-ubyte.gz"),
         ),
     };
-    let images = idx::parse_images(images, u64::MAX)?;
-    idx::dataset(images, Some(idx::parse_labels(labels, u64::MAX)?))
+    idx::parse(images, Some(labels), u64::MAX)
 }

@@ -1,36 +1,50 @@
-//! Features brought to a common scale, x′ = (x − m) f, and a model of x′ turned into one of x.
+//! Features brought to a common scale, x′ = (x − shift) scale, and a model of x′ turned into one of x.
 
 use super::Dataset;
 use anyhow::Result;
-use softmargin::LinearModel;
+use serde::{Deserialize, Serialize};
+use softmargin::{Error, LinearModel, NonFinite};
 
-/// An offset and a factor for each feature.
-#[derive(Clone, Debug)]
+/// A shift and a scale for each feature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
-    offsets: Vec<f64>,
-    factors: Vec<f64>,
+    shift: Vec<f64>,
+    scale: Vec<f64>,
 }
 
 impl Scaling {
     /// Every feature times the same number.
     pub fn by(factor: f64, n_features: usize) -> Self {
-        Self { offsets: vec![0.0; n_features], factors: vec![factor; n_features] }
+        Self { shift: vec![0.0; n_features], scale: vec![factor; n_features] }
     }
 
-    /// To mean 0 and variance 1 over the samples. Features that never change are left at 0.
+    /// To mean 0 and variance 1 over the samples. Features that never change, or by no more than the
+    /// round-off of `f32`, have scale 0 and add nothing.
+    ///
+    /// # Errors
+    /// If a value is not finite.
     pub fn standardize(data: &Dataset) -> Result<Self> {
         let (n, d) = (data.n_samples as f64, data.n_features);
         let mut means = vec![0.0; d];
-        data.for_each_chunk(|_, chunk| {
+        let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); d];
+        let pass = data.for_each_chunk(|_, chunk| {
             for i in 0..chunk.rows() {
                 let row = chunk.row(i).unwrap_or_default();
-                means.iter_mut().zip(row).for_each(|(mean, x)| *mean += f64::from(*x) / n);
+                for ((mean, range), x) in means.iter_mut().zip(&mut ranges).zip(row) {
+                    *mean += f64::from(*x) / n;
+                    *range = (range.0.min(*x), range.1.max(*x));
+                }
+                if let Some(feature) = row.iter().position(|x| !x.is_finite()) {
+                    let cause = NonFinite::Feature { feature, value: row[feature].into() };
+                    return Err(Error::NonFinite { row: i, cause });
+                }
             }
             Ok(())
-        })?;
+        });
+        pass.map_err(|error| data.explain(error))?;
         // In a second pass, as the squares of large numbers leave nothing of their differences.
         let mut variances = vec![0.0; d];
-        data.for_each_chunk(|_, chunk| {
+        let pass = data.for_each_chunk(|_, chunk| {
             for i in 0..chunk.rows() {
                 let row = chunk.row(i).unwrap_or_default().iter().zip(&means);
                 for (variance, (x, mean)) in variances.iter_mut().zip(row) {
@@ -38,33 +52,158 @@ impl Scaling {
                 }
             }
             Ok(())
-        })?;
-        let factor = |variance: f64| if variance > 0.0 { variance.sqrt().recip() } else { 1.0 };
-        Ok(Self { offsets: means, factors: variances.into_iter().map(factor).collect() })
+        });
+        pass.map_err(|error| data.explain(error))?;
+        let scale = |(variance, range): (f64, &(f32, f32))| {
+            if is_constant(*range) || variance <= 0.0 { 0.0 } else { variance.sqrt().recip() }
+        };
+        let scale = variances.into_iter().zip(&ranges).map(scale).collect();
+        Ok(Self { shift: means, scale })
+    }
+
+    /// D.
+    pub fn n_features(&self) -> usize {
+        self.shift.len()
+    }
+
+    /// What is subtracted from each feature.
+    pub fn shift(&self) -> &[f64] {
+        &self.shift
+    }
+
+    /// What each feature is multiplied by then.
+    pub fn scale(&self) -> &[f64] {
+        &self.scale
     }
 
     /// Scales rows in place.
-    pub(super) fn apply(&self, rows: &mut [f32]) {
-        for row in rows.chunks_exact_mut(self.offsets.len()) {
-            for ((x, offset), factor) in row.iter_mut().zip(&self.offsets).zip(&self.factors) {
-                *x = ((f64::from(*x) - offset) * factor) as f32;
+    pub fn apply(&self, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(self.shift.len()) {
+            for ((x, shift), scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
+                *x = ((f64::from(*x) - shift) * scale) as f32;
             }
         }
     }
 
-    /// Turns a model of scaled features into one of the features as they were, with the same scores.
-    pub fn fold_into(&self, model: &mut LinearModel<f32>) {
-        let d = model.n_features();
-        for class in 0..model.n_classes() {
-            let mut shift = 0.0;
+    /// A model of the features as they were, with the scores that `model` has of scaled ones; and a bound,
+    /// for features within a deviation of their mean, of how far its scores are off, as its weights are
+    /// rounded to `f32` and its scores summed in it. Where features lie far from 0, as measured by how much
+    /// they vary, that is too much, and the scaling is to be kept beside the model instead.
+    pub fn fold(&self, model: &LinearModel<f32>) -> (LinearModel<f32>, f64) {
+        let (c, d) = (model.n_classes(), model.n_features());
+        let mut folded = model.clone();
+        let mut worst = 0.0_f64;
+        for class in 0..c {
+            // What the rounding of weights changes, and what is summed.
+            let (mut bias, mut error, mut size) = (f64::from(model.bias()[class]), 0.0, 0.0);
             for l in 0..d {
-                let weight = &mut model.weights_mut()[class * d + l];
-                let folded = f64::from(*weight) * self.factors[l];
-                shift += folded * self.offsets[l];
-                *weight = folded as f32;
+                let exact = f64::from(model.weights()[class * d + l]) * self.scale[l];
+                let weight = exact as f32;
+                folded.weights_mut()[class * d + l] = weight;
+                let weight = f64::from(weight);
+                // With the weight as it is rounded, so that its error counts from the mean, not from 0.
+                bias -= weight * self.shift[l];
+                if self.scale[l] != 0.0 {
+                    let deviation = self.scale[l].abs().recip();
+                    error += (weight - exact).abs() * deviation;
+                    size += weight.abs() * (self.shift[l].abs() + deviation);
+                }
             }
-            let bias = &mut model.bias_mut()[class];
-            *bias = (f64::from(*bias) - shift) as f32;
+            folded.bias_mut()[class] = bias as f32;
+            error += (bias - f64::from(bias as f32)).abs();
+            error += f64::from(f32::EPSILON) / 2.0 * (size + bias.abs());
+            // An overflow is no number to compare with.
+            worst = if error.is_finite() { worst.max(error) } else { f64::INFINITY };
+        }
+        (folded, worst)
+    }
+}
+
+/// Whether the smallest and the largest value differ by no more than two units in the last place.
+fn is_constant((min, max): (f32, f32)) -> bool {
+    let largest = min.abs().max(max.abs());
+    let unit = f64::from(largest) - f64::from(largest.next_down());
+    f64::from(max) - f64::from(min) <= 2.0 * unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(rows: &[&[f32]]) -> Dataset {
+        Dataset::new(rows.concat(), rows.len(), rows[0].len())
+    }
+
+    fn standardize(values: impl IntoIterator<Item = f32>) -> (f64, f64) {
+        let values: Vec<f32> = values.into_iter().collect();
+        let n = values.len();
+        let scaling = Scaling::standardize(&Dataset::new(values, n, 1)).unwrap();
+        (scaling.shift[0], scaling.scale[0])
+    }
+
+    #[test]
+    fn constants_add_nothing() {
+        for value in [14.62_f32, 0.1, -1e30, 1e-30, 0.0, f32::MAX, 16777216.0] {
+            let (shift, scale) = standardize([value; 1000]);
+            assert!((shift / f64::from(value) - 1.0).abs() < 1e-12 || value == 0.0);
+            assert_eq!(scale, 0.0, "{value}");
+            // 0.1 + 0.2 beside 0.3.
+            let noisy = (0..1000).map(|i| if i % 2 == 0 { value } else { value.next_down() });
+            assert_eq!(standardize(noisy).1, 0.0, "{value} and the next");
+        }
+    }
+
+    #[test]
+    fn what_varies_has_variance_one() {
+        for (offset, step) in [(0.0, 1.0), (1e6, 1.0), (1e7, 1.0), (0.0, 1e-30), (1e-3, 1e-6)] {
+            let values: Vec<f32> = (0..100).map(|i| offset + step * (i % 10) as f32).collect();
+            let exact = values.iter().map(|v| f64::from(*v));
+            let mean = exact.clone().sum::<f64>() / 100.0;
+            let variance = exact.map(|v| (v - mean).powi(2)).sum::<f64>() / 100.0;
+            let (shift, scale) = standardize(values);
+            assert!((shift - mean).abs() <= 1e-12 * mean.abs().max(f64::from(step)));
+            assert!((scale * variance.sqrt() - 1.0).abs() < 1e-9, "{offset} {step}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_is_named() {
+        let error = Scaling::standardize(&data(&[&[1.0, 2.0], &[1.0, f32::NAN], &[2.0, 3.0]]));
+        assert_eq!(error.unwrap_err().to_string(), "row 1, feature 1: NaN is not finite");
+    }
+
+    /// Scores of the folded model, in `f32`, against those of the scaled features, in `f64`.
+    #[test]
+    fn a_folded_model_scores_alike_within_the_bound() {
+        for (offset, deviation) in [(0.0, 1.0), (5.0, 2.0), (1e3, 1.0), (1e6, 1.0), (1e6, 1e3)] {
+            let rows: Vec<f32> =
+                (0..300).map(|i| offset + deviation * ((i * 7 % 31) as f32 / 15.0 - 1.0)).collect();
+            let data = Dataset::new(rows.clone(), 100, 3);
+            let scaling = Scaling::standardize(&data).unwrap();
+            let parameters = [0.7, -1.1, 0.4, 1.3, 0.2, -0.9, 0.1, -0.2].to_vec();
+            let model = LinearModel::from_parameters(2, 3, parameters).unwrap();
+            let (folded, bound) = scaling.fold(&model);
+            let mut worst = 0.0_f64;
+            for row in rows.chunks_exact(3) {
+                for class in 0..2 {
+                    let weights = &model.weights()[3 * class..][..3];
+                    let exact = (0..3)
+                        .map(|l| {
+                            f64::from(weights[l])
+                                * (f64::from(row[l]) - scaling.shift[l])
+                                * scaling.scale[l]
+                        })
+                        .sum::<f64>()
+                        + f64::from(model.bias()[class]);
+                    let weights = &folded.weights()[3 * class..][..3];
+                    let score = (0..3).fold(0.0_f32, |sum, l| sum + weights[l] * row[l])
+                        + folded.bias()[class];
+                    worst = worst.max((f64::from(score) - exact).abs());
+                }
+            }
+            assert!(worst <= 4.0 * bound, "{offset} {deviation}: {worst} beyond {bound}");
+            let kept = offset / deviation < 1e4;
+            assert_eq!(bound < 1e-2, kept, "{offset} {deviation}: {bound}");
         }
     }
 }

@@ -1,0 +1,421 @@
+//! Arrays of NumPy and tensors of safetensors as they lie in a file: elements of one type, in one order,
+//! from which rows of features or labels are made. The values are converted when they are read, so that a
+//! file may be larger than there is memory; those of `f32` may stay where they are.
+
+use super::{
+    labels::{Labels, Numbers, Texts},
+    number::unfit,
+    source::Bytes,
+};
+use anyhow::{Context, Result, bail};
+use std::ops::Range;
+
+/// The type of an element, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Element {
+    Bool,
+    Integer {
+        bytes: usize,
+        signed: bool,
+    },
+    F32,
+    F64,
+    /// Code points of 32 bits, so many.
+    Utf32(usize),
+    /// Bytes, so many.
+    Ascii(usize),
+}
+
+impl Element {
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Bool => 1,
+            Self::Integer { bytes, .. } | Self::Ascii(bytes) => bytes,
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::Utf32(length) => 4 * length,
+        }
+    }
+}
+
+/// How an array lies in bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) element: Element,
+    pub(super) shape: Vec<usize>,
+    /// Whether the first index varies fastest, as in Fortran.
+    pub(super) columns: bool,
+    /// Where the first element begins.
+    pub(super) start: usize,
+}
+
+/// A value that is no feature.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BadValue {
+    pub(super) row: usize,
+    pub(super) column: usize,
+    /// As it is in the file.
+    pub(super) value: f64,
+}
+
+impl BadValue {
+    pub(super) fn error(self) -> anyhow::Error {
+        let Self { row, column, value } = self;
+        anyhow::anyhow!("row {row}, feature {column}: {value:?} {}", unfit(value))
+    }
+}
+
+impl Layout {
+    /// The bytes that its elements take up, unless they are more than there can be.
+    pub(super) fn n_bytes(&self) -> Option<usize> {
+        self.shape.iter().try_fold(self.element.bytes(), |product, size| product.checked_mul(*size))
+    }
+
+    /// N and D of features: all that follows the first index is a row, as of images.
+    pub(super) fn sizes(&self) -> Result<(usize, usize)> {
+        if matches!(self.element, Element::Utf32(_) | Element::Ascii(_)) {
+            bail!("its elements are text, and no features");
+        }
+        let [rows, ref rest @ ..] = *self.shape else {
+            bail!("it holds a single number");
+        };
+        let cols = rest.iter().product();
+        if rows == 0 || cols == 0 {
+            bail!("there are no values: its shape is {:?}", self.shape);
+        }
+        Ok((rows, cols))
+    }
+
+    /// The values of some rows, row by row.
+    ///
+    /// # Errors
+    /// The first value that is not finite, or not in `f32`.
+    pub(super) fn read_rows(&self, bytes: &[u8], rows: Range<usize>) -> Result<Vec<f32>, BadValue> {
+        match self.element {
+            Element::Bool => self.gather(bytes, rows, |[b]: [u8; 1]| f64::from(u8::from(b != 0))),
+            Element::F32 => self.gather(bytes, rows, |b: [u8; 4]| f32::from_le_bytes(b).into()),
+            Element::F64 => self.gather(bytes, rows, f64::from_le_bytes),
+            Element::Integer { bytes: 1, signed: false } => {
+                self.gather(bytes, rows, |[b]: [u8; 1]| b.into())
+            }
+            Element::Integer { bytes: 1, .. } => {
+                self.gather(bytes, rows, |b: [u8; 1]| i8::from_le_bytes(b).into())
+            }
+            Element::Integer { bytes: 2, signed: false } => {
+                self.gather(bytes, rows, |b: [u8; 2]| u16::from_le_bytes(b).into())
+            }
+            Element::Integer { bytes: 2, .. } => {
+                self.gather(bytes, rows, |b: [u8; 2]| i16::from_le_bytes(b).into())
+            }
+            Element::Integer { bytes: 4, signed: false } => {
+                self.gather(bytes, rows, |b: [u8; 4]| u32::from_le_bytes(b).into())
+            }
+            Element::Integer { bytes: 4, .. } => {
+                self.gather(bytes, rows, |b: [u8; 4]| i32::from_le_bytes(b).into())
+            }
+            Element::Integer { signed: false, .. } => {
+                self.gather(bytes, rows, |b: [u8; 8]| u64::from_le_bytes(b) as f64)
+            }
+            Element::Integer { .. } => {
+                self.gather(bytes, rows, |b: [u8; 8]| i64::from_le_bytes(b) as f64)
+            }
+            Element::Utf32(_) | Element::Ascii(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn gather<const B: usize>(
+        &self,
+        bytes: &[u8],
+        rows: Range<usize>,
+        decode: impl Fn([u8; B]) -> f64,
+    ) -> Result<Vec<f32>, BadValue> {
+        let n = self.shape.first().copied().unwrap_or(1);
+        let cols: usize = self.shape.iter().skip(1).product();
+        let elements = bytes[self.start..].as_chunks::<B>().0;
+        let values: Vec<f32> = if self.columns {
+            let mut values = vec![0.0; rows.len() * cols];
+            // So many rows at a time that the lines of the cache that are written are written in full.
+            let blocks = values.chunks_mut((ROWS_AT_A_TIME * cols).max(1));
+            for (start, block) in rows.clone().step_by(ROWS_AT_A_TIME).zip(blocks) {
+                for stored in 0..cols {
+                    let col = self.row_major(stored);
+                    let column = &elements[stored * n + start..];
+                    for (row, element) in block.chunks_exact_mut(cols).zip(column) {
+                        row[col] = decode(*element) as f32;
+                    }
+                }
+            }
+            values
+        } else {
+            let elements = &elements[rows.start * cols..rows.end * cols];
+            elements.iter().map(|element| decode(*element) as f32).collect()
+        };
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(i) => {
+                let (row, column) = (rows.start + i / cols, i % cols);
+                let stored = |c: &usize| !self.columns || self.row_major(*c) == column;
+                let at = match self.columns {
+                    false => row * cols + column,
+                    true => (0..cols).find(stored).unwrap_or(column) * n + row,
+                };
+                Err(BadValue { row, column, value: decode(elements[at]) })
+            }
+        }
+    }
+
+    /// The column, in row-major order, of what is the column of this number in the order of Fortran.
+    fn row_major(&self, mut stored: usize) -> usize {
+        let sizes = self.shape.get(1..).unwrap_or_default();
+        let mut column = 0;
+        let mut stride: usize = sizes.iter().product();
+        for size in sizes {
+            stride /= size;
+            column += stored % size * stride;
+            stored /= size;
+        }
+        column
+    }
+
+    /// One label a sample: whole numbers of any type, truth values or text, in one dimension or one column.
+    pub(super) fn labels(&self, bytes: &[u8]) -> Result<Labels> {
+        let &([n] | [n, 1]) = &*self.shape else {
+            bail!("labels have one dimension, but its shape is {:?}", self.shape);
+        };
+        let size = self.element.bytes();
+        // Of no bytes there are no chunks.
+        let data = &bytes[self.start..][..n * size];
+        if size == 0 && n > 0 {
+            bail!("row 0: the label is missing (\"\")");
+        }
+        let elements = data.chunks_exact(size.max(1)).enumerate().map(|(row, e)| (row as u64, e));
+        let mut numbers = Numbers::default();
+        let mut texts = Texts::default();
+        match self.element {
+            Element::Bool => {
+                for (row, element) in elements {
+                    texts.push(if element == [0] { "False" } else { "True" }, row)?;
+                }
+                return Ok(texts.finish()?.0);
+            }
+            Element::Utf32(_) => {
+                for (row, element) in elements {
+                    let points = element.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b));
+                    let text: Option<String> =
+                        points.take_while(|point| *point != 0).map(char::from_u32).collect();
+                    let text = text.with_context(|| format!("row {row}: the label is no text"))?;
+                    texts.push(text.trim(), row)?;
+                }
+                return Ok(texts.finish()?.0);
+            }
+            Element::Ascii(_) => {
+                for (row, element) in elements {
+                    let end = element.iter().rposition(|byte| *byte != 0).map_or(0, |end| end + 1);
+                    let text = str::from_utf8(&element[..end]);
+                    let text = text.with_context(|| format!("row {row}: the label is no text"))?;
+                    texts.push(text.trim(), row)?;
+                }
+                return Ok(texts.finish()?.0);
+            }
+            Element::F32 => {
+                for (row, element) in elements {
+                    let value = f32::from_le_bytes(element.try_into()?);
+                    numbers.push_float(value.into(), row)?;
+                }
+            }
+            Element::F64 => {
+                for (row, element) in elements {
+                    numbers.push_float(f64::from_le_bytes(element.try_into()?), row)?;
+                }
+            }
+            Element::Integer { signed, .. } => {
+                for (row, element) in elements {
+                    let negative = signed && element.last().is_some_and(|byte| byte & 0x80 != 0);
+                    let mut wide = [if negative { 0xff } else { 0 }; 8];
+                    wide[..size].copy_from_slice(element);
+                    let number = if signed || size < 8 {
+                        i64::from_le_bytes(wide)
+                    } else {
+                        let number = u64::from_le_bytes(wide);
+                        i64::try_from(number).with_context(|| {
+                            format!("row {row}: the label {number} is too large")
+                        })?
+                    };
+                    numbers.push(number, row);
+                }
+            }
+        }
+        Ok(numbers.finish())
+    }
+}
+
+/// Rows that are brought from columns at a time.
+const ROWS_AT_A_TIME: usize = 64;
+
+/// Features that lie in a file.
+#[derive(Debug)]
+pub(super) struct Array {
+    bytes: Bytes,
+    layout: Layout,
+    rows: usize,
+    cols: usize,
+}
+
+impl Array {
+    /// `layout` must fit within `bytes`.
+    pub(super) fn new(bytes: Bytes, layout: Layout) -> Result<Self> {
+        let (rows, cols) = layout.sizes()?;
+        let end = layout.n_bytes().and_then(|n| n.checked_add(layout.start));
+        if end.is_none_or(|end| end > bytes.len()) {
+            bail!("truncated");
+        }
+        Ok(Self { bytes, layout, rows, cols })
+    }
+
+    /// N and D.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
+    /// Height and width, if the samples are images of bytes.
+    pub(super) fn image_shape(&self) -> Option<(usize, usize)> {
+        match (self.layout.element, &*self.layout.shape) {
+            (
+                Element::Integer { bytes: 1, signed: false },
+                &([_, height, width] | [_, height, width, 1] | [_, 1, height, width]),
+            ) => Some((height, width)),
+            _ => None,
+        }
+    }
+
+    /// All values, if they are at hand: of `f32`, row by row, where one may begin.
+    pub(super) fn values(&self) -> Option<&[f32]> {
+        let in_order = !self.layout.columns || self.cols == 1;
+        if self.layout.element != Element::F32 || !in_order {
+            return None;
+        }
+        let bytes = self.layout.n_bytes()?;
+        bytemuck::try_cast_slice(&self.bytes[self.layout.start..][..bytes]).ok()
+    }
+
+    /// The values of some rows.
+    pub(super) fn read_rows(&self, rows: Range<usize>) -> Result<Vec<f32>, BadValue> {
+        self.layout.read_rows(&self.bytes, rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::labels::Label, *};
+
+    fn layout(element: Element, shape: &[usize]) -> Layout {
+        Layout { element, shape: shape.to_vec(), columns: false, start: 0 }
+    }
+
+    const I16: Element = Element::Integer { bytes: 2, signed: true };
+
+    #[test]
+    fn rows_of_every_type() {
+        let expect = |element, bytes: &[u8], expected: [f32; 2]| {
+            let got = layout(element, &[1, 2]).read_rows(bytes, 0..1).unwrap();
+            assert_eq!(got, expected, "{element:?}");
+        };
+        let integer = |bytes, signed| Element::Integer { bytes, signed };
+        expect(Element::Bool, &[0, 1], [0.0, 1.0]);
+        expect(integer(1, false), &[255, 3], [255.0, 3.0]);
+        expect(integer(1, true), &[255, 3], [-1.0, 3.0]);
+        expect(integer(2, false), &[255, 255, 3, 0], [65535.0, 3.0]);
+        expect(I16, &[255, 255, 3, 0], [-1.0, 3.0]);
+        let both = |a: [u8; 4], b: [u8; 4]| [a, b].concat();
+        expect(integer(4, true), &both((-7_i32).to_le_bytes(), [9, 0, 0, 0]), [-7.0, 9.0]);
+        expect(integer(4, false), &both([255; 4], [9, 0, 0, 0]), [4294967300.0, 9.0]);
+        let both = |a: [u8; 8], b: [u8; 8]| [a, b].concat();
+        expect(integer(8, true), &both((-7_i64).to_le_bytes(), 9_i64.to_le_bytes()), [-7.0, 9.0]);
+        expect(
+            integer(8, false),
+            &both([255; 8], 9_u64.to_le_bytes()),
+            [18446744073709552000.0, 9.0],
+        );
+        expect(Element::F64, &both(0.5_f64.to_le_bytes(), (-2.0_f64).to_le_bytes()), [0.5, -2.0]);
+    }
+
+    /// Element (i, j, k) is 100 i + 10 j + k, in the order of Fortran.
+    #[test]
+    fn columns_become_rows() {
+        let (n, a, b) = (130, 3, 4);
+        let mut bytes = Vec::new();
+        for k in 0..b {
+            for j in 0..a {
+                for i in 0..n {
+                    bytes.extend(((100 * i + 10 * j + k) as i16).to_le_bytes());
+                }
+            }
+        }
+        let layout = Layout { columns: true, ..layout(I16, &[n, a, b]) };
+        for rows in [0..n, 5..6, 60..130, 7..7] {
+            let values = layout.read_rows(&bytes, rows.clone()).unwrap();
+            let expected: Vec<f32> = rows
+                .flat_map(|i| {
+                    (0..a).flat_map(move |j| (0..b).map(move |k| (100 * i + 10 * j + k) as f32))
+                })
+                .collect();
+            assert_eq!(values, expected);
+        }
+    }
+
+    #[test]
+    fn values_that_are_no_features() {
+        for (value, word) in [
+            (1e39, "1e39 is too large for f32"),
+            (f64::NAN, "NaN is not finite"),
+            (f64::NEG_INFINITY, "-inf is not finite"),
+        ] {
+            for columns in [false, true] {
+                let mut values = [0.5; 12];
+                // Row 2 and column 1 of 4 × 3.
+                values[if columns { 6 } else { 7 }] = value;
+                let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                let layout = Layout { columns, ..layout(Element::F64, &[4, 3]) };
+                let bad = layout.read_rows(&bytes, 1..4).unwrap_err();
+                assert_eq!(bad.error().to_string(), format!("row 2, feature 1: {word}"));
+            }
+        }
+    }
+
+    #[test]
+    fn labels_of_every_type() {
+        let distinct = |element, shape: &[usize], bytes: &[u8]| {
+            layout(element, shape).labels(bytes).map(|labels| labels.distinct().to_vec())
+        };
+        let numbers =
+            |numbers: &[i64]| numbers.iter().copied().map(Label::Number).collect::<Vec<_>>();
+        let names =
+            |names: &[&str]| names.iter().map(|n| Label::Name(n.to_string())).collect::<Vec<_>>();
+        assert_eq!(distinct(I16, &[2], &[1, 0, 255, 255]).unwrap(), numbers(&[-1, 1]));
+        assert_eq!(distinct(I16, &[2, 1], &[1, 0, 255, 255]).unwrap(), numbers(&[-1, 1]));
+        assert_eq!(distinct(Element::Bool, &[3], &[1, 0, 1]).unwrap(), names(&["False", "True"]));
+        assert_eq!(
+            distinct(Element::Ascii(3), &[2], b"cat\0\0\0").unwrap_err().to_string(),
+            "row 1: the label is missing (\"\")"
+        );
+        assert_eq!(distinct(Element::Ascii(3), &[2], b"catox\0").unwrap(), names(&["cat", "ox"]));
+        let utf32: Vec<u8> = "é\0ab".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+        assert_eq!(distinct(Element::Utf32(2), &[2], &utf32).unwrap(), names(&["ab", "é"]));
+        let floats =
+            |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
+        assert_eq!(distinct(Element::F32, &[2], &floats(&[2.0, -1.0])).unwrap(), numbers(&[-1, 2]));
+        for (value, word) in [
+            (0.5, "0.5 is no class"),
+            (f32::NAN, "missing"),
+            (f32::INFINITY, "inf is no class"),
+            (1e30, "is no class"),
+        ] {
+            let error =
+                distinct(Element::F32, &[2], &floats(&[2.0, value])).unwrap_err().to_string();
+            assert!(error.starts_with("row 1: ") && error.contains(word), "{error}");
+        }
+        let u64 = Element::Integer { bytes: 8, signed: false };
+        assert!(distinct(u64, &[1], &[255; 8]).unwrap_err().to_string().contains("too large"));
+        assert!(distinct(I16, &[1, 2], &[1, 0, 2, 0]).unwrap_err().to_string().contains("[1, 2]"));
+    }
+}

@@ -1,0 +1,211 @@
+//! Where bytes come from: a file, a pipe or standard input, plain or gzipped, which the first bytes tell.
+//! What could grow without end, as unpacked or piped data can, is cut off at a limit; a plain file is
+//! mapped into memory where a reader wants all of it.
+
+use anyhow::{Result, bail};
+use flate2::bufread::MultiGzDecoder;
+use memmap2::Mmap;
+use std::{
+    fs::File,
+    io::{self, BufReader, Cursor, Read},
+    ops::Deref,
+    path::Path,
+};
+
+/// The bytes of a file.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    Map(Mmap),
+    Memory(Vec<u8>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Map(map) => map,
+            Self::Memory(bytes) => bytes,
+        }
+    }
+}
+
+/// Bytes that are looked at from the start to tell what they are.
+const HEAD: usize = 64 << 10;
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// Data to be read, unpacked already.
+pub(super) struct Source<'a> {
+    head: Vec<u8>,
+    rest: Box<dyn Read + 'a>,
+    /// If it is a regular file that is not gzipped.
+    plain: Option<File>,
+    /// The bytes that may be read.
+    limit: u64,
+}
+
+impl Source<'static> {
+    /// Opens a file, or standard input for `-`. If it is gzipped or no regular file, it may have
+    /// `max_unpacked` bytes.
+    pub(super) fn open(path: &Path, max_unpacked: u64) -> Result<Self> {
+        if path == Path::new("-") {
+            return Self::new(io::stdin().lock(), max_unpacked);
+        }
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            bail!("it is a folder");
+        }
+        // Some files of the system say that they are empty, and are not.
+        let regular = metadata.is_file() && metadata.len() > 0;
+        let plain = if regular { Some(file.try_clone()?) } else { None };
+        let mut source = Self::with_plain(file, max_unpacked, plain)?;
+        if source.plain.is_some() {
+            source.limit = u64::MAX;
+        }
+        Ok(source)
+    }
+}
+
+impl<'a> Source<'a> {
+    /// Reads from anything, `max_unpacked` bytes at most.
+    pub(super) fn new(reader: impl Read + 'a, max_unpacked: u64) -> Result<Self> {
+        Self::with_plain(reader, max_unpacked, None)
+    }
+
+    fn with_plain(mut reader: impl Read + 'a, limit: u64, plain: Option<File>) -> Result<Self> {
+        let head = read_head(&mut reader)?;
+        if !head.starts_with(GZIP) {
+            return Ok(Self { head, rest: Box::new(reader), plain, limit });
+        }
+        let packed = BufReader::with_capacity(HEAD, Cursor::new(head).chain(reader));
+        let mut unpacked = MultiGzDecoder::new(packed);
+        let head = read_head(&mut unpacked)?;
+        Ok(Self { head, rest: Box::new(unpacked), plain: None, limit })
+    }
+
+    /// The first bytes.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The bytes that it may have.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// All bytes as they come, or an error at the limit.
+    pub(super) fn stream(self) -> impl Read + 'a {
+        let Self { head, rest, limit, .. } = self;
+        Limited { source: Cursor::new(head).chain(rest), left: limit, limit }
+    }
+
+    /// All bytes as they come, for a reader that knows how many there are to be.
+    pub(super) fn unlimited(self) -> impl Read + 'a {
+        Cursor::new(self.head).chain(self.rest)
+    }
+
+    /// All bytes but the mark of UTF-8.
+    pub(super) fn text(mut self) -> impl Read + 'a {
+        if self.head.starts_with(BOM) {
+            self.head.drain(..BOM.len());
+        }
+        self.stream()
+    }
+
+    /// All bytes at once.
+    pub(super) fn bytes(self) -> Result<Bytes> {
+        if let Some(file) = &self.plain {
+            // SAFETY: the file must not shrink while it is mapped, as of every program that maps files; what
+            // is in it may be anything.
+            return Ok(Bytes::Map(unsafe { Mmap::map(file)? }));
+        }
+        let mut bytes = Vec::new();
+        self.stream().read_to_end(&mut bytes)?;
+        Ok(Bytes::Memory(bytes))
+    }
+}
+
+/// The mark of UTF-8.
+pub(super) const BOM: &[u8] = "\u{feff}".as_bytes();
+
+fn read_head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    reader.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// What fails where more than a number of bytes comes.
+struct Limited<R> {
+    source: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 && !buffer.is_empty() {
+            return match self.source.read(&mut [0])? {
+                0 => Ok(0),
+                _ => Err(io::Error::other(format!(
+                    "there are more than {} bytes of unpacked or piped data (--max-unpacked raises \
+                     the limit)",
+                    self.limit
+                ))),
+            };
+        }
+        let read = self.source.read(&mut buffer[..most])?;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(packed: &[u8], limit: u64) -> Result<Vec<u8>> {
+        Ok(Source::new(packed, limit)?.bytes()?.to_vec())
+    }
+
+    #[test]
+    fn members_are_joined_and_what_is_none_is_an_error() {
+        let [a, b] = [vec![b'a'; 100_000], vec![b'b'; 70_000]];
+        let two = [gzip(&a), gzip(&b)].concat();
+        assert_eq!(read(&two, 170_000).unwrap(), [a, b].concat());
+        assert!(read(&two[..two.len() - 1], u64::MAX).is_err());
+        assert!(read(&two[..two.len() - 9], u64::MAX).is_err());
+        for garbage in [&b"x"[..], b"\x1f", b"\x1f\x8b\x08", &[7; 100]] {
+            assert!(read(&[&two, garbage].concat(), u64::MAX).is_err(), "{garbage:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_what_may_be_read() {
+        assert_eq!(read(b"12345", 5).unwrap(), b"12345");
+        for packed in [b"123456".to_vec(), gzip(b"123456")] {
+            let error = read(&packed, 5).unwrap_err().to_string();
+            assert!(error.contains("more than 5 bytes") && error.contains("--max-unpacked"));
+        }
+        // Without an end.
+        assert!(Source::new(io::repeat(b'1'), 1 << 20).unwrap().bytes().is_err());
+    }
+
+    #[test]
+    fn the_mark_of_utf8_is_no_text() {
+        let mut text = String::new();
+        let source = Source::new("\u{feff}a,b".as_bytes(), 100).unwrap();
+        source.text().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "a,b");
+    }
+}
