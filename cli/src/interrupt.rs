@@ -1,10 +1,18 @@
-//! Ctrl-C: the first one asks for an orderly end, the second one does not wait for it.
+//! Ctrl-C, and the signals by which a batch system ends a job: the first one asks for an orderly end, the second one
+//! does not wait for it.
 
 use anyhow::Result;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+};
 use std::{
     error::Error,
     fmt,
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 /// That the user stopped a run, whose result so far is safe.
@@ -24,13 +32,38 @@ impl fmt::Display for Interrupted {
 
 impl Error for Interrupted {}
 
-/// From now on Ctrl-C does not end the program, but what is returned here says that it was pressed.
+/// From now on Ctrl-C, SIGTERM and SIGHUP do not end the program, but what is returned here says that one of them
+/// came.
 pub(crate) fn watch() -> Result<impl Fn() -> bool> {
-    static PRESSED: AtomicBool = AtomicBool::new(false);
-    ctrlc::set_handler(|| {
-        if PRESSED.swap(true, SeqCst) {
-            std::process::exit(Interrupted::EXIT_CODE.into());
-        }
-    })?;
-    Ok(|| PRESSED.load(SeqCst))
+    static CAME: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let first = CAME.get().is_none();
+    let came = CAME.get_or_init(Arc::default);
+    for signal in signals().into_iter().filter(|_| first) {
+        // In this order: the second signal finds the flag that the first one set.
+        flag::register_conditional_shutdown(
+            signal,
+            Interrupted::EXIT_CODE.into(),
+            Arc::clone(came),
+        )?;
+        flag::register(signal, Arc::clone(came))?;
+    }
+    Ok(|| came.load(SeqCst))
+}
+
+fn signals() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    #[cfg(unix)]
+    if !is_ignored(signal_hook::consts::SIGHUP) {
+        signals.push(signal_hook::consts::SIGHUP);
+    }
+    signals
+}
+
+/// Whether the program was started with this signal ignored, as `nohup` does: then it is to stay so.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

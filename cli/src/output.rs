@@ -1,8 +1,10 @@
-//! Files that are either as they were or whole: written beside, synchronised, renamed.
+//! Files that are either as they were or whole. A new file has no name while it is written, so that a run that is
+//! killed leaves nothing behind, and takes its place in one step when it is complete.
 
 use anyhow::{Context, Result};
 use std::{
-    io::Write,
+    fs::{File, Metadata},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
@@ -11,16 +13,19 @@ use tempfile::NamedTempFile;
 /// written is found out before and not after it.
 pub(crate) struct Output {
     target: PathBuf,
-    beside: NamedTempFile,
+    folder: PathBuf,
+    file: BufWriter<File>,
+    /// The name of the file so far, where the system has no files without one.
+    named: Option<tempfile::TempPath>,
 }
 
 impl Output {
-    /// Makes a temporary file beside `target`. It goes away if nothing is ever put into it.
+    /// Opens a file without a name in the folder of `target`. It goes away unless it is [put in
+    /// place](Self::commit).
     pub(crate) fn create(target: &Path) -> Result<Self> {
         let context = || format!("cannot write {}", target.display());
         // What is to be replaced is behind a symbolic link, not the link.
-        let link = target.is_symlink().then(|| target.canonicalize().ok()).flatten();
-        let target = link.as_deref().unwrap_or(target);
+        let target = follow_links(target).with_context(context)?;
         match target.metadata() {
             Ok(there) if there.is_dir() => {
                 return Err(anyhow::anyhow!("it is a folder")).with_context(context);
@@ -35,52 +40,139 @@ impl Output {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let beside = tempfile::Builder::new()
-            .prefix(".softmargin-")
-            .permissions_of_new_files()
-            .tempfile_in(folder)
-            .map_err(|error| anyhow::anyhow!(reason(&error)))
-            .with_context(context)?;
-        Ok(Self { target: target.to_owned(), beside })
+        let folder = folder.to_owned();
+        let opened = match unnamed(&folder) {
+            Some(file) => Ok((file, None)),
+            None => beside(&folder).map(|file| {
+                let (file, path) = file.into_parts();
+                (file, Some(path))
+            }),
+        };
+        let (file, named) =
+            opened.map_err(|error| anyhow::anyhow!(reason(&error))).with_context(context)?;
+        Ok(Self { target, folder, file: BufWriter::with_capacity(1 << 20, file), named })
     }
 
     /// Writes the whole of the file and puts it in its place.
     pub(crate) fn write(mut self, contents: &[u8]) -> Result<()> {
-        let context = || format!("cannot write {}", self.target.display());
-        // To the file itself, as an error would name the temporary file otherwise.
-        self.beside.as_file_mut().write_all(contents).with_context(context)?;
-        self.beside.as_file().sync_all().with_context(context)?;
-        let target = self.target.clone();
-        self.beside
-            .persist(&target)
-            .map_err(|error| error.error)
-            .with_context(|| format!("cannot write {}", target.display()))?;
-        Ok(())
+        let written = self.write_all(contents);
+        written.with_context(|| self.cannot_write())?;
+        self.commit()
     }
+
+    /// What a message says before the reason.
+    pub(crate) fn cannot_write(&self) -> String {
+        format!("cannot write {}", self.target.display())
+    }
+
+    /// Puts what was written in its place.
+    pub(crate) fn commit(self) -> Result<()> {
+        let Self { target, folder, file, named } = self;
+        let put = || -> io::Result<()> {
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            if let Ok(earlier) = target.metadata() {
+                keep_owner_and_permissions(&file, &earlier)?;
+            }
+            file.sync_all()?;
+            match named {
+                Some(path) => path.persist(&target).map_err(|error| error.error)?,
+                None => name(&file, &folder, &target)?,
+            }
+            // The entry of the folder, too, is to survive a loss of power; not every system can do that.
+            let _ = File::open(&folder).and_then(|folder| folder.sync_all());
+            Ok(())
+        };
+        put().with_context(|| format!("cannot write {}", target.display()))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Symbolic links that may follow each other, as many as Linux allows.
+const MAX_LINKS: usize = 40;
+
+/// Where a path leads, also if nothing is there yet.
+fn follow_links(path: &Path) -> Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(next) = path.read_link() else { return Ok(path) };
+        path = path.parent().map_or_else(|| next.clone(), |folder| folder.join(&next));
+    }
+    anyhow::bail!("too many symbolic links")
+}
+
+/// A file without a name, where the system has such.
+#[cfg(target_os = "linux")]
+fn unnamed(folder: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    // The umask takes away what it takes away from every new file.
+    open(folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unnamed(_: &Path) -> Option<File> {
+    None
+}
+
+/// Gives a file without a name the one of `target`. A name that exists cannot be given, so that there is another
+/// one in between.
+#[cfg(target_os = "linux")]
+fn name(file: &File, folder: &Path, target: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    use std::os::fd::AsRawFd;
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |path: &Path| Ok(linkat(CWD, &*unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?);
+    let beside = tempfile::Builder::new().prefix(PREFIX).make_in(folder, link)?;
+    beside.into_temp_path().persist(target).map_err(|error| error.error)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn name(_: &File, _: &Path, _: &Path) -> io::Result<()> {
+    unreachable!("every file has a name here")
+}
+
+const PREFIX: &str = ".softmargin-";
+
+/// A file with a name of its own.
+fn beside(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // `tempfile` makes files that only their owner may read; a model is no secret.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+/// A file that is replaced stays as accessible as it was, and its owner's where that may be given away.
+fn keep_owner_and_permissions(file: &File, earlier: &Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let mine = file.metadata()?;
+        if (mine.uid(), mine.gid()) != (earlier.uid(), earlier.gid()) {
+            let _ = fchown(file, Some(earlier.uid()), Some(earlier.gid()));
+        }
+    }
+    file.set_permissions(earlier.permissions())
 }
 
 /// An error of the system without the name of the temporary file.
-fn reason(error: &std::io::Error) -> String {
+fn reason(error: &io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "the folder does not exist".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::NotFound => "the folder does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         kind => kind.to_string(),
-    }
-}
-
-/// `tempfile` makes files that only their owner may read; a model is no secret.
-trait PermissionsOfNewFiles {
-    fn permissions_of_new_files(&mut self) -> &mut Self;
-}
-
-impl PermissionsOfNewFiles for tempfile::Builder<'_, '_> {
-    fn permissions_of_new_files(&mut self) -> &mut Self {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // The umask takes away what it takes away from every new file.
-            self.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        self
     }
 }

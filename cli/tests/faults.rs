@@ -63,24 +63,67 @@ fn killed_at_any_moment() {
     assert!(old > 0 && new > 0, "not all over the run: {old} and {new}");
 }
 
+/// Ctrl-C, and the signals by which batch systems and closed terminals end a job.
 #[test]
 fn interrupted_it_saves_the_best_model() {
-    let folder = folder();
-    let model = folder.path().join("model.safetensors");
-    let out = text(&model);
-    let endless = ["train", "--solver", "sgd", "--epochs", "100000000", "--json", "--out", &out];
-    let child = spawn(&endless);
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let folder = folder();
+        let model = folder.path().join("model.safetensors");
+        let out = text(&model);
+        let endless =
+            ["train", "--solver", "sgd", "--epochs", "100000000", "--json", "--out", &out];
+        let child = spawn(&endless);
+        sleep(Duration::from_secs(1));
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+        let output = child.wait_with_output().expect("ended");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{signal}: {stderr}");
+        assert!(
+            stderr.lines().last().is_some_and(|line| line.starts_with("interrupted")),
+            "{stderr}"
+        );
+        let result: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(result["stop_reason"], "interrupted");
+        assert_eq!(result["converged"], false);
+        assert!(result["train_accuracy"].as_f64() > Some(0.5), "{result}");
+        assert!(is_whole(&model));
+    }
+}
+
+/// `nohup` says that a closed terminal is not to end the program.
+#[test]
+fn nohup_is_respected() {
+    let mut command = Command::new("nohup");
+    command.args([PROGRAM, "train", "--solver", "sgd", "--epochs", "100000000"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nohup");
     sleep(Duration::from_secs(1));
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
-    let output = child.wait_with_output().expect("ended");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.lines().last().is_some_and(|line| line.starts_with("interrupted")), "{stderr}");
-    let result: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(result["stop_reason"], "interrupted");
-    assert!(result["train_accuracy"].as_f64() > Some(0.5), "{result}");
-    assert!(is_whole(&model));
+    let send = |signal: &str| {
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+        sleep(Duration::from_millis(500));
+    };
+    send("-HUP");
+    assert!(child.try_wait().expect("a child").is_none(), "SIGHUP ended it");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
+
+/// Whatever ends a run, no file is left beside the model; not even by an abort, which no program survives.
+#[test]
+fn nothing_is_left_behind() {
+    for signal in ["-ABRT", "-KILL"] {
+        let folder = folder();
+        let out = text(&folder.path().join("model"));
+        let mut child =
+            spawn(&["train", "--solver", "sgd", "--epochs", "100000000", "--out", &out]);
+        sleep(Duration::from_millis(700));
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+        assert!(!child.wait().expect("ended").success());
+        let left: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();
+        assert!(left.is_empty(), "{signal}: {left:?}");
+    }
 }
 
 /// Runs a shell script as root of a name space of its own, in which it may mount file systems; `$0` is the
@@ -149,13 +192,87 @@ fn a_link_stays_a_link() {
     assert!(is_whole(Path::new(&target)));
 }
 
+/// A link to what is not there yet is followed, too.
+#[test]
+fn a_dangling_link_is_followed() {
+    let folder = folder();
+    let target = folder.path().join("not yet there");
+    let link = folder.path().join("link");
+    // By its name alone, as links mostly are.
+    std::os::unix::fs::symlink("not yet there", &link).expect("a link");
+    softmargin(&["train", "--max-iter", "1", "--out", &text(&link)]).assert().success();
+    assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+    assert!(is_whole(&target));
+    let round = folder.path().join("round");
+    std::os::unix::fs::symlink("round", &round).expect("a link");
+    let round = text(&round);
+    fails(1, &["train", "--max-iter", "1", "--out", &round], &["cannot write", &round]);
+}
+
+#[test]
+fn permissions_stay() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    let out = write(&folder, "model", "earlier");
+    let mode = |path: &str| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    for bits in [0o640, 0o600, 0o664] {
+        fs::set_permissions(&out, fs::Permissions::from_mode(bits)).expect("set");
+        softmargin(&["train", "--max-iter", "1", "--out", &out]).assert().success();
+        assert_eq!(mode(&out), bits, "{bits:o}");
+    }
+    // A new file is as accessible as any.
+    let (new, plain) = (text(&folder.path().join("new")), write(&folder, "plain", ""));
+    softmargin(&["train", "--max-iter", "1", "--out", &new]).assert().success();
+    assert_eq!(mode(&new), mode(&plain));
+}
+
 #[test]
 fn full_standard_output() {
-    for command in [&["train", "--max-iter", "1"][..], &["train", "--max-iter", "1", "--json"]] {
+    let folder = folder();
+    let model = text(&folder.path().join("model"));
+    softmargin(&["train", "--max-iter", "1", "--out", &model]).assert().success();
+    for command in [
+        &["train", "--max-iter", "1"][..],
+        &["train", "--max-iter", "1", "--json"],
+        &["evaluate", "--model", &model],
+        &["predict", "--model", &model],
+        &["predict", "--model", &model, "--proba", "--json"],
+        &["info", &model],
+    ] {
         let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
         let output = Command::new(PROGRAM).args(command).stdout(full).output().expect("ended");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains("error: No space left on device"), "{stderr}");
+        let message = "error: cannot write to standard output: No space left on device";
+        assert!(stderr.contains(message), "{command:?}: {stderr}");
+    }
+}
+
+/// What is said there is worth less than the result: `train 2>&1 | head -1`, and a full disk for the log.
+#[test]
+fn standard_error_that_cannot_be_written() {
+    let folder = folder();
+    let data = write(&folder, "data.csv", "a,label\n1,0\n2,1\n3,1\n");
+    let model = folder.path().join("model");
+    let out = text(&model);
+    let train = ["train", "--data", &data, "--solver", "sgd", "--out", &out];
+    let predict = ["predict", "--data", &data, "--model", &out];
+    let full = || Stdio::from(fs::File::options().write(true).open("/dev/full").expect("full"));
+    let closed = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for stderr in [full as fn() -> Stdio, closed] {
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(PROGRAM);
+            let output = command.args(arguments).stdout(Stdio::piped()).stderr(stderr()).spawn();
+            output.expect("started").wait_with_output().expect("ended")
+        };
+        assert_eq!(run(&train).status.code(), Some(0));
+        assert!(is_whole(&model));
+        assert!(run(&predict).stdout.starts_with(b"label\n"));
+        assert_eq!(run(&["info", "/no/such/model"]).status.code(), Some(1));
+        fs::remove_file(&model).expect("removed");
     }
 }
