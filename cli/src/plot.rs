@@ -1,6 +1,6 @@
 //! Pictures.
 
-use crate::{commands::bench::Report, units};
+use crate::{commands::bench::Report, metrics, units};
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -171,13 +171,13 @@ fn draw_curves(history: &[(f64, Progress)], unit: &str, svg: &mut String) -> Dra
 }
 
 /// How many samples of each class, a row, are taken for each class, a column.
-pub(crate) fn confusion(counts: &[Vec<usize>], names: &[String]) -> Result<String> {
+pub(crate) fn confusion(counts: &[&[f64]], names: &[String]) -> Result<String> {
     let mut svg = String::new();
     draw_confusion(counts, names, &mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
     Ok(svg)
 }
 
-fn draw_confusion(counts: &[Vec<usize>], names: &[String], svg: &mut String) -> Drawn {
+fn draw_confusion(counts: &[&[f64]], names: &[String], svg: &mut String) -> Drawn {
     let n = names.len() as i32;
     let cell = (560 / n.max(1)).clamp(18, 56);
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(1) as i32;
@@ -194,7 +194,7 @@ fn draw_confusion(counts: &[Vec<usize>], names: &[String], svg: &mut String) -> 
     root.draw(&Text::new("label", (8, top), down))?;
     for (i, row) in counts.iter().enumerate() {
         let (y, middle) = (top + i as i32 * cell, cell / 2);
-        let total = row.iter().sum::<usize>().max(1) as f64;
+        let total = row.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         let style = text(&INK, HPos::Right, VPos::Center);
         root.draw(&Text::new(names[i].clone(), (left - 8, y + middle), style))?;
         let style = font.clone().color(&INK).transform(FontTransform::Rotate270);
@@ -202,15 +202,15 @@ fn draw_confusion(counts: &[Vec<usize>], names: &[String], svg: &mut String) -> 
         root.draw(&Text::new(names[i].clone(), (left + i as i32 * cell + middle, top - 8), style))?;
         for (j, count) in row.iter().enumerate() {
             let x = left + j as i32 * cell;
-            let share = *count as f64 / total;
+            let share = *count / total;
             let shade = |end: u8| (255.0 + (f64::from(end) - 255.0) * share.sqrt()) as u8;
             let RGBColor(r, g, b) = if i == j { CROSS_ENTROPY } else { HINGE };
             let fill = RGBColor(shade(r), shade(g), shade(b)).filled();
             root.draw(&Rectangle::new([(x, y), (x + cell - 1, y + cell - 1)], fill))?;
-            if *count > 0 {
+            if *count > 0.0 {
                 let ink = if share > 0.45 { WHITE } else { INK };
                 let style = text(&ink, HPos::Center, VPos::Center);
-                root.draw(&Text::new(count.to_string(), (x + middle, y + middle), style))?;
+                root.draw(&Text::new(metrics::number(*count), (x + middle, y + middle), style))?;
             }
         }
     }
@@ -219,13 +219,13 @@ fn draw_confusion(counts: &[Vec<usize>], names: &[String], svg: &mut String) -> 
 }
 
 /// The share of each class's samples that is predicted.
-pub(crate) fn accuracies(counts: &[Vec<usize>], names: &[String]) -> Result<String> {
+pub(crate) fn accuracies(counts: &[&[f64]], names: &[String]) -> Result<String> {
     let mut svg = String::new();
     draw_accuracies(counts, names, &mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
     Ok(svg)
 }
 
-fn draw_accuracies(counts: &[Vec<usize>], names: &[String], svg: &mut String) -> Drawn {
+fn draw_accuracies(counts: &[&[f64]], names: &[String], svg: &mut String) -> Drawn {
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(1) as i32;
     let (left, width, line) = (36 + 8 * longest, 460, 26);
     let size = ((left + width + 90) as u32, (names.len() as i32 * line + 50) as u32);
@@ -235,15 +235,15 @@ fn draw_accuracies(counts: &[Vec<usize>], names: &[String], svg: &mut String) ->
     let head = ("sans-serif", 15).into_font().color(&INK);
     root.draw(&Text::new("accuracy of each class", (left, 8), head))?;
     for (i, row) in counts.iter().enumerate() {
-        let (total, y) = (row.iter().sum::<usize>(), 38 + i as i32 * line);
+        let (total, y) = (row.iter().sum::<f64>(), 38 + i as i32 * line);
         let style = text.pos(Pos::new(HPos::Right, VPos::Center));
         root.draw(&Text::new(names[i].clone(), (left - 8, y + 9), style))?;
         root.draw(&Rectangle::new([(left, y), (left + width, y + 18)], FAINT.mix(0.4).filled()))?;
         let style = text.pos(Pos::new(HPos::Left, VPos::Center));
-        let label = if total == 0 {
+        let label = if total == 0.0 {
             "no samples".to_owned()
         } else {
-            let share = row[i] as f64 / total as f64;
+            let share = row[i] / total;
             let end = left + (f64::from(width) * share) as i32;
             root.draw(&Rectangle::new([(left, y), (end, y + 18)], CROSS_ENTROPY.filled()))?;
             units::percent(share)

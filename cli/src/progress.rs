@@ -1,20 +1,68 @@
-//! How far a fit is: a bar on a terminal, a few plain lines elsewhere. Both go to standard error, so that
-//! standard output is the result alone.
+//! How far a run is: a bar on a terminal, as wide as it, a few plain lines elsewhere. Both go to standard error, so
+//! that standard output is the result alone.
 
 use crate::units;
 use indicatif::{ProgressBar, ProgressStyle};
 use softmargin::train::Progress;
 use std::{
     cell::Cell,
-    io::{IsTerminal, stderr},
+    fmt,
+    io::{IsTerminal, Write, stderr},
     time::{Duration, Instant},
 };
+
+/// Writes a line to standard error. Where that fails, as in a pipe that nobody reads any more, the work goes on: its
+/// result is worth more than the line.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(stderr(), "{line}");
+}
 
 /// Plain lines in all, about.
 const LINES: usize = 10;
 
+/// A bar for `total` steps, if there is a terminal to show it on. It clears itself away when it is dropped.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(total: usize, prefix: &'static str) -> Option<Self> {
+        stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total as u64);
+            bar.set_prefix(prefix);
+            let bar = Self(bar);
+            bar.fit();
+            bar.0.enable_steady_tick(Duration::from_millis(100));
+            bar
+        })
+    }
+
+    /// Leaves out what a narrow terminal has no room for; the message is cut off where the line ends.
+    fn fit(&self) {
+        let width = console::Term::stderr().size().1;
+        let template = match width {
+            0..60 => "{spinner} {pos}/{len} {wide_msg}",
+            60..100 => "{spinner} {pos}/{len} {prefix} {wide_msg} {eta} left",
+            _ => "{spinner} {bar:30} {pos}/{len} {prefix}  {wide_msg}  {eta} left",
+        };
+        let style = ProgressStyle::with_template(template).expect("a valid template");
+        self.0.set_style(style.progress_chars("━╸ "));
+    }
+
+    fn set(&self, done: usize, message: String) {
+        self.fit();
+        self.0.set_position(done as u64);
+        self.0.set_message(message);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Reports the iterations or epochs of a fit.
 pub(crate) struct Reporter {
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     unit: &'static str,
     total: usize,
     start: Instant,
@@ -24,19 +72,10 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// For `total` iterations or epochs, whichever `unit` is.
     pub(crate) fn new(total: usize, unit: &'static str) -> Self {
-        let bar = stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(total as u64);
-            let style = ProgressStyle::with_template(
-                "{spinner} {bar:30} {pos}/{len} {prefix}  {msg}  {eta} left",
-            );
-            bar.set_style(style.expect("a valid template").progress_chars("━╸ "));
-            bar.set_prefix(unit);
-            bar
-        });
-        Self { bar, unit, total, start: Instant::now(), last: None }
+        Self { bar: Bar::new(total, unit), unit, total, start: Instant::now(), last: None }
     }
 
-    /// Tells of an iteration or epoch, once.
+    /// Reports an iteration or epoch, once.
     pub(crate) fn report(&mut self, progress: &Progress) {
         if self.last.replace(progress.iteration) == Some(progress.iteration) {
             return;
@@ -49,49 +88,33 @@ impl Reporter {
             units::count(rate)
         );
         match &self.bar {
-            Some(bar) => {
-                bar.set_position(progress.iteration as u64);
-                bar.set_message(message);
-            }
+            Some(bar) => bar.set(progress.iteration, message),
             None if progress.iteration.is_multiple_of(self.total.div_ceil(LINES).max(1)) => {
-                eprintln!("{} {}/{}  {message}", self.unit, progress.iteration, self.total);
+                say(format_args!("{} {}/{}  {message}", self.unit, progress.iteration, self.total));
             }
             None => {}
         }
     }
 
-    /// Tells something else.
+    /// Says something else.
     pub(crate) fn note(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
-        }
-    }
-
-    pub(crate) fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
+            Some(bar) => bar.0.println(line),
+            None => say(line),
         }
     }
 }
 
 /// Steps of work that take a while each: a line that changes on a terminal, a line each elsewhere.
 pub(crate) struct Steps {
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     done: Cell<usize>,
     total: usize,
 }
 
 impl Steps {
     pub(crate) fn new(total: usize) -> Self {
-        let bar = stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(total as u64);
-            let style = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len}  {msg}");
-            bar.set_style(style.expect("a valid template").progress_chars("━╸ "));
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        });
-        Self { bar, done: Cell::new(0), total }
+        Self { bar: Bar::new(total, ""), done: Cell::new(0), total }
     }
 
     /// Begins the next step.
@@ -99,17 +122,46 @@ impl Steps {
         let done = self.done.get();
         self.done.set(done + 1);
         match &self.bar {
-            Some(bar) => {
-                bar.set_position(done as u64);
-                bar.set_message(name.to_owned());
-            }
-            None => eprintln!("{}/{}  {name}", done + 1, self.total),
+            Some(bar) => bar.set(done, name.to_owned()),
+            None => say(format_args!("{}/{}  {name}", done + 1, self.total)),
         }
     }
+}
 
-    pub(crate) fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
+/// Rows of data that are done, where that takes a while.
+pub(crate) struct Rows {
+    bar: Option<Bar>,
+    total: usize,
+    start: Instant,
+    said: Instant,
+}
+
+/// Less is not worth a word.
+const QUIET: Duration = Duration::from_secs(2);
+
+impl Rows {
+    pub(crate) fn new(total: usize) -> Self {
+        let start = Instant::now();
+        Self { bar: None, total, start, said: start }
+    }
+
+    /// Says how many of the rows are done.
+    pub(crate) fn done(&mut self, done: usize) {
+        if self.start.elapsed() < QUIET {
+            return;
+        }
+        if self.bar.is_none() {
+            self.bar = Bar::new(self.total, "rows");
+        }
+        let rate = done as f64 / self.start.elapsed().as_secs_f64();
+        let message = format!("{} rows/s", units::count(rate));
+        match &self.bar {
+            Some(bar) => bar.set(done, message),
+            None if self.said.elapsed() >= 5 * QUIET => {
+                self.said = Instant::now();
+                say(format_args!("row {done}/{}  {message}", self.total));
+            }
+            None => {}
         }
     }
 }

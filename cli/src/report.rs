@@ -1,6 +1,6 @@
 //! What a fit looks like: a page with pictures, in a folder of its own, that needs no network.
 
-use crate::{output::Output, plot};
+use crate::{metrics::Metrics, output::Output, plot};
 use anyhow::{Context, Result};
 use softmargin::{LinearModel, train::Progress};
 use std::{
@@ -9,11 +9,41 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Makes the folder, if it is not there yet.
-pub(crate) fn create_folder(folder: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    Ok(folder.to_owned())
+/// The folder of a report, which goes away again if it was not there before and nothing is written into it.
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Those that were made for it, from the innermost on.
+    made: Vec<PathBuf>,
+}
+
+impl Folder {
+    /// Makes the folder, if it is not there yet.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let missing = path.ancestors().take_while(|folder| {
+            !folder.as_os_str().is_empty() && folder.symlink_metadata().is_err()
+        });
+        let made = missing.map(Path::to_owned).collect();
+        fs::create_dir_all(path)
+            .with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), made })
+    }
+}
+
+impl std::ops::Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Only those that are empty can be removed.
+        for folder in &self.made {
+            let _ = fs::remove_dir(folder);
+        }
+    }
 }
 
 /// All that is shown.
@@ -26,10 +56,9 @@ pub(crate) struct Report<'a> {
     /// Of what the history has one entry each.
     pub(crate) unit: &'static str,
     pub(crate) model: &'a LinearModel<f32>,
-    pub(crate) labels: &'a [u32],
-    pub(crate) predictions: &'a [u32],
-    /// Whether they are of test data.
-    pub(crate) on_test: bool,
+    pub(crate) metrics: &'a Metrics,
+    /// Of which samples they are: `test` or `training`.
+    pub(crate) measured: &'static str,
     pub(crate) class_names: &'a [String],
     /// Height and width, if the features are pixels.
     pub(crate) image_shape: Option<(usize, usize)>,
@@ -39,44 +68,34 @@ pub(crate) struct Report<'a> {
 const MAX_CLASSES: usize = 40;
 
 impl Report<'_> {
-    /// Writes `index.html` and the pictures on it.
+    /// Writes `index.html` and the pictures on it. Pictures of an earlier report that this one has not are removed.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        let (counts, names) = (self.confusion(), self.names());
-        let write = |name: &str, bytes: &[u8]| Output::create(&folder.join(name))?.write(bytes);
-        write("loss.svg", plot::curves(self.history, self.unit)?.as_bytes())?;
-        let few = names.len() <= MAX_CLASSES;
-        if few {
-            write("confusion.svg", plot::confusion(&counts, &names)?.as_bytes())?;
-            write("accuracy.svg", plot::accuracies(&counts, &names)?.as_bytes())?;
+        let names = self.class_names;
+        let mut written = Vec::new();
+        let mut write = |name: String, bytes: &[u8]| -> Result<()> {
+            Output::create(&folder.join(&name))?.write(bytes)?;
+            written.push(name);
+            Ok(())
+        };
+        write("loss.svg".into(), plot::curves(self.history, self.unit)?.as_bytes())?;
+        let confusion = self.metrics.confusion().filter(|_| names.len() <= MAX_CLASSES);
+        if let Some(confusion) = &confusion {
+            write("confusion.svg".into(), plot::confusion(confusion, names)?.as_bytes())?;
+            write("accuracy.svg".into(), plot::accuracies(confusion, names)?.as_bytes())?;
         }
+        let few = confusion.is_some();
         let templates = self.image_shape.filter(|_| few);
         if let Some((height, width)) = templates {
             for class in 0..names.len() {
                 let weights = &self.model.weights()[class * height * width..][..height * width];
-                write(&format!("template_{class}.png"), &template(weights, height, width)?)?;
+                write(format!("template_{class}.png"), &template(weights, height, width)?)?;
             }
         }
-        write("index.html", self.page(&names, few, templates.is_some()).as_bytes())
+        write("index.html".into(), self.page(few, templates.is_some()).as_bytes())?;
+        remove_stale(folder, &written)
     }
 
-    fn names(&self) -> Vec<String> {
-        match self.class_names {
-            [] => (0..self.model.n_classes()).map(|class| class.to_string()).collect(),
-            names => names.to_vec(),
-        }
-    }
-
-    /// How many samples of each class (a row) are taken for each class (a column).
-    fn confusion(&self) -> Vec<Vec<usize>> {
-        let c = self.model.n_classes();
-        let mut counts = vec![vec![0; c]; c];
-        for (label, prediction) in self.labels.iter().zip(self.predictions) {
-            counts[*label as usize][*prediction as usize] += 1;
-        }
-        counts
-    }
-
-    fn page(&self, names: &[String], few: bool, templates: bool) -> String {
+    fn page(&self, few: bool, templates: bool) -> String {
         let mut page = String::new();
         let title = escape(&self.title);
         let _ = write!(page, "{HEAD}<title>{title}</title>\n<h1>{title}</h1>\n<table>\n");
@@ -85,17 +104,17 @@ impl Report<'_> {
         }
         page += "</table>\n<h2>The fit</h2>\n<img src=\"loss.svg\" alt=\"The loss and the norm of its gradient\">\n";
         if few {
-            let data = if self.on_test { "test" } else { "training" };
             let _ = write!(
                 page,
-                "<h2>On the {data} data</h2>\n<img src=\"confusion.svg\" alt=\"The confusion matrix\">\n\
-                 <img src=\"accuracy.svg\" alt=\"The accuracy of each class\">\n"
+                "<h2>On the {} data</h2>\n<img src=\"confusion.svg\" alt=\"The confusion matrix\">\n\
+                 <img src=\"accuracy.svg\" alt=\"The accuracy of each class\">\n",
+                self.measured
             );
         }
         if templates {
             page += "<h2>The weights of each class</h2>\n\
                      <p>Pixels that speak for the class are red, those that speak against it blue.</p>\n<div>\n";
-            for (class, name) in names.iter().enumerate() {
+            for (class, name) in self.class_names.iter().enumerate() {
                 let name = escape(name);
                 let _ = writeln!(
                     page,
@@ -107,6 +126,24 @@ impl Report<'_> {
         }
         page
     }
+}
+
+/// Removes pictures with the names of a report's that were not written now.
+fn remove_stale(folder: &Path, written: &[String]) -> Result<()> {
+    let of_a_report = |name: &str| {
+        let class = name.strip_prefix("template_").and_then(|rest| rest.strip_suffix(".png"));
+        ["confusion.svg", "accuracy.svg"].contains(&name)
+            || class.is_some_and(|class| class.parse::<u32>().is_ok())
+    };
+    let context = || format!("cannot clear {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(context)? {
+        let name = entry.with_context(context)?.file_name();
+        let Some(name) = name.to_str().filter(|name| of_a_report(name)) else { continue };
+        if !written.iter().any(|written| written == name) {
+            fs::remove_file(folder.join(name)).with_context(context)?;
+        }
+    }
+    Ok(())
 }
 
 const HEAD: &str = "\
