@@ -1,8 +1,10 @@
 //! Parses the arguments, runs a command, and turns a failure into one line and an exit code: 2 for bad
 //! arguments (from `clap`), 1 for bad data, files or results, 130 after Ctrl-C.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "as in the library")]
+
 use clap::Parser;
-use softmargin_cli::{commands::Cli, interrupt::Interrupted};
+use softmargin_cli::{commands::Cli, interrupt::Interrupted, progress::say};
 use std::{io, process::ExitCode};
 
 fn main() -> ExitCode {
@@ -11,11 +13,11 @@ fn main() -> ExitCode {
         // Whoever read our output has had enough of it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => {
-            eprintln!("{error}");
+            say(&error);
             ExitCode::from(Interrupted::EXIT_CODE)
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,122 +1,197 @@
-//! Models as safetensors files with the keys of PyTorch's `nn.Linear`: `weight` (C × D) and `bias` (C),
-//! both F32; and how they came about, as metadata.
+//! Models as safetensors files with the keys of PyTorch's `nn.Linear`: `weight` (C × D) and `bias` (C); and, as
+//! metadata, what they were trained for and on.
 
 use crate::{
-    data::{Classes, Schema},
+    data::{self, Classes, Format, Schema},
     output::Output,
 };
-use anyhow::{Context, Result, bail};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use softmargin::LinearModel;
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-    path::Path,
-};
+use anyhow::{Context, Result};
+use safetensors::{Dtype, SafeTensors};
+use serde::{Serialize, de::DeserializeOwned};
+use softmargin::{LinearModel, Loss};
+use std::{collections::HashMap, path::Path};
 
-/// What a file says of a model beside its parameters, by name.
-pub type Metadata = HashMap<String, String>;
+/// W and b. In `f64` where `f32` would lose digits that the scores need, as those of features far from zero do.
+#[derive(Clone, Debug)]
+pub enum Parameters {
+    /// Nearly always.
+    F32(LinearModel<f32>),
+    /// Of features far from zero, or from elsewhere.
+    F64(LinearModel<f64>),
+}
+
+/// Does the same with a model of either type.
+#[macro_export]
+macro_rules! with_model {
+    ($parameters:expr, $model:ident => $work:expr) => {
+        match $parameters {
+            $crate::model_file::Parameters::F32($model) => $work,
+            $crate::model_file::Parameters::F64($model) => $work,
+        }
+    };
+}
+
+impl Parameters {
+    /// C.
+    pub fn n_classes(&self) -> usize {
+        with_model!(self, model => model.n_classes())
+    }
+
+    /// D.
+    pub fn n_features(&self) -> usize {
+        with_model!(self, model => model.n_features())
+    }
+}
 
 /// A model from a file.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct ModelFile {
     /// W and b.
-    pub model: LinearModel<f32>,
-    /// What else the file says: of the loss, λ, the names of the classes, …
-    pub metadata: Metadata,
+    pub parameters: Parameters,
+    /// What else the file says.
+    pub about: About,
 }
 
-impl Loaded {
-    /// The classes of the model.
-    pub(crate) fn classes(&self) -> Result<Classes> {
-        let n = self.model.n_classes();
-        match self.metadata.get("classes") {
-            Some(json) => {
-                let classes: Classes = serde_json::from_str(json).context("its classes")?;
-                if classes.n() != n {
-                    bail!("it names {} classes, but has {n}", classes.n());
-                }
-                Ok(classes)
+/// What a model was trained for and on, as far as its file says.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The loss.
+    pub loss: Option<Loss>,
+    /// λ.
+    pub l2: Option<f64>,
+    /// λ ΣW², of the weights that were trained: those of scaled features are others than the ones in the file.
+    pub l2_penalty: Option<f64>,
+    /// The classes, in the order of the rows of W.
+    pub classes: Option<Classes>,
+    /// What the features were in the file that was trained on.
+    pub schema: Option<Schema>,
+    /// The version of the program that wrote it.
+    pub version: Option<String>,
+}
+
+impl About {
+    fn metadata(&self) -> Result<HashMap<String, String>> {
+        let mut metadata = HashMap::new();
+        let mut insert = |key: &str, value: String| metadata.insert(key.to_owned(), value);
+        match self.loss {
+            Some(Loss::Hinge { margin }) => {
+                insert("loss", "hinge".to_owned());
+                insert("margin", margin.to_string());
             }
-            None => Ok(Classes::numbered(n)),
+            Some(Loss::CrossEntropy) => drop(insert("loss", "cross_entropy".to_owned())),
+            _ => {}
         }
+        if let Some(l2) = self.l2 {
+            insert("l2", l2.to_string());
+        }
+        if let Some(penalty) = self.l2_penalty {
+            insert("l2_penalty", penalty.to_string());
+        }
+        insert("softmargin_version", env!("CARGO_PKG_VERSION").to_owned());
+        if let Some(classes) = &self.classes {
+            insert("labels", to_json(&classes.labels())?);
+            insert("class_names", to_json(&classes.names())?);
+        }
+        if let Some(schema) = &self.schema {
+            insert("schema", to_json(schema)?);
+        }
+        Ok(metadata)
     }
 
-    /// What the model was trained on.
-    pub(crate) fn schema(&self) -> Result<Schema> {
-        let d = self.model.n_features();
-        match self.metadata.get("schema") {
-            Some(json) => {
-                let schema: Schema = serde_json::from_str(json).context("its schema")?;
-                if schema.n_features != d {
-                    bail!("its schema has {} features, but the model {d}", schema.n_features);
-                }
-                Ok(schema)
-            }
-            None => Ok(Schema::of_features(d)),
-        }
+    /// The classes of a model of `n`: 0, 1, 2, … where the file does not say.
+    pub(crate) fn classes_or_numbered(&self, n: usize) -> Classes {
+        self.classes.clone().unwrap_or_else(|| Classes::numbered(n))
+    }
+
+    fn parse(metadata: &HashMap<String, String>) -> Result<Self> {
+        let number = |key: &str| -> Result<Option<f64>> {
+            let parse = |text: &String| {
+                let value = text.parse().ok().filter(|value: &f64| *value >= 0.0);
+                value.with_context(|| format!("its {key} is {text:?}"))
+            };
+            metadata.get(key).map(parse).transpose()
+        };
+        let margin = number("margin")?;
+        let loss = match metadata.get("loss").map(String::as_str) {
+            None => None,
+            Some("cross_entropy") => Some(Loss::CrossEntropy),
+            Some("hinge") => Some(Loss::Hinge { margin: margin.unwrap_or(1.0) }),
+            Some(other) => anyhow::bail!("its loss is {other:?}, which this version does not know"),
+        };
+        Ok(Self {
+            loss,
+            l2: number("l2")?,
+            l2_penalty: number("l2_penalty")?,
+            classes: Classes::of_parts(
+                from_json(metadata, "labels")?,
+                from_json(metadata, "class_names")?,
+            )?,
+            schema: from_json(metadata, "schema")?,
+            version: metadata.get("softmargin_version").cloned(),
+        })
     }
 }
 
-/// Writes a model where `output` says.
-pub(crate) fn save(model: &LinearModel<f32>, metadata: &Metadata, output: Output) -> Result<()> {
-    let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    let (c, d) = (model.n_classes(), model.n_features());
-    let (weight, bias) = (bytes(model.weights()), bytes(model.bias()));
-    let tensors = [
-        ("weight", TensorView::new(Dtype::F32, vec![c, d], &weight)?),
-        ("bias", TensorView::new(Dtype::F32, vec![c], &bias)?),
-    ];
-    let mut metadata = metadata.clone();
-    metadata.insert("softmargin_version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    metadata.insert("n_features".to_owned(), d.to_string());
-    metadata.insert("n_classes".to_owned(), c.to_string());
-    output.write(&sorted(safetensors::serialize(tensors, Some(metadata))?)?)
+fn to_json(value: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string(value)?)
 }
 
-/// The same file with the keys of its header in order: the same model is to be the same file every time.
-fn sorted(mut file: Vec<u8>) -> Result<Vec<u8>> {
-    let (length, rest) = file.split_at_mut(8);
-    let length = u64::from_le_bytes(length.try_into()?) as usize;
-    let header: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
-        serde_json::from_slice(&rest[..length])?;
-    // As long as before, but for the spaces at its end.
-    let mut header = serde_json::to_vec(&header)?;
-    header.resize(length, b' ');
-    rest[..length].copy_from_slice(&header);
-    Ok(file)
-}
-
-/// Reads a model.
-pub fn load(path: &Path) -> Result<Loaded> {
-    let context = || format!("cannot read the model {}", path.display());
-    let bytes = fs::read(path).with_context(context)?;
-    parse(&bytes).with_context(context)
-}
-
-/// Reads a model from the bytes of a safetensors file.
-pub fn parse(bytes: &[u8]) -> Result<Loaded> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let metadata = header.metadata().clone().unwrap_or_default();
-    let tensors = SafeTensors::deserialize(bytes)?;
-    let tensor = |key: &str| tensors.tensor(key).with_context(|| format!("no tensor {key:?}"));
-    let (weight, bias) = (tensor("weight")?, tensor("bias")?);
-    for (key, tensor) in [("weight", &weight), ("bias", &bias)] {
-        if tensor.dtype() != Dtype::F32 {
-            bail!("the tensor {key:?} is {:?}, not F32", tensor.dtype());
-        }
-    }
-    let &[c, d] = weight.shape() else {
-        bail!("the tensor \"weight\" has {} dimensions, not 2", weight.shape().len());
+fn from_json<T: DeserializeOwned>(
+    metadata: &HashMap<String, String>,
+    key: &str,
+) -> Result<Option<T>> {
+    let parse = |text: &String| {
+        serde_json::from_str(text).with_context(|| format!("its {key:?} cannot be read"))
     };
-    if bias.shape() != [c] {
-        bail!("the tensor \"bias\" has the shape {:?}, not [{c}]", bias.shape());
+    metadata.get(key).map(parse).transpose()
+}
+
+impl ModelFile {
+    /// Writes the model where `output` says.
+    pub(crate) fn save(&self, output: Output) -> Result<()> {
+        let metadata = self.about.metadata()?;
+        output.write(&with_model!(&self.parameters, model => model.to_safetensors(&metadata)?))
     }
-    if c == 0 || d == 0 {
-        bail!("the tensor \"weight\" has no values: there are {c} classes and {d} features");
+
+    /// Reads a model.
+    ///
+    /// # Errors
+    /// What is wrong with the file, which the message names.
+    pub fn load(path: &Path) -> Result<Self> {
+        let context = || format!("cannot read the model {}", path.display());
+        data::read_file(path, Format::Safetensors)
+            .and_then(|bytes| Self::parse(&bytes))
+            .with_context(context)
     }
-    let values = [weight.data(), bias.data()].concat();
-    let values = values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    let model = LinearModel::from_parameters(c, d, values.collect())?;
-    Ok(Loaded { model, metadata })
+
+    /// Reads a model from the bytes of a safetensors file.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let wide = SafeTensors::deserialize(bytes)?
+            .tensors()
+            .iter()
+            .any(|(key, tensor)| key.ends_with("weight") && tensor.dtype() == Dtype::F64);
+        let (parameters, metadata) = if wide {
+            let (model, metadata) = LinearModel::from_safetensors(bytes)?;
+            (Parameters::F64(model), metadata)
+        } else {
+            let (model, metadata) = LinearModel::from_safetensors(bytes)?;
+            (Parameters::F32(model), metadata)
+        };
+        let about = About::parse(&metadata)?;
+        if let Some(classes) = &about.classes
+            && classes.n() != parameters.n_classes()
+        {
+            anyhow::bail!("it names {} classes, but has {}", classes.n(), parameters.n_classes());
+        }
+        if let Some(schema) = &about.schema
+            && schema.n_features != parameters.n_features()
+        {
+            let d = parameters.n_features();
+            anyhow::bail!("its schema has {} features, but its weights {d}", schema.n_features);
+        }
+        Ok(Self { parameters, about })
+    }
 }

@@ -194,7 +194,7 @@ impl Bench {
                 });
             }
         }
-        steps.finish();
+        drop(steps);
         Ok(report)
     }
 

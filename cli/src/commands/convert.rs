@@ -1,15 +1,17 @@
 //! `softmargin convert`.
 
 use super::print_json;
-use crate::{data::npy, model_file, output::Output};
+use crate::{
+    data::{self, Format, npy},
+    model_file::{About, ModelFile, Parameters},
+    output::Output,
+    with_model,
+};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use softmargin::LinearModel;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -19,11 +21,12 @@ Examples:
 pub(super) struct Convert {
     /// What to write; the other is read
     #[arg(long, value_enum)]
-    to: Format,
+    to: Target,
     /// The model, as `train --out` writes it
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// W, C × D, as NPY: what scikit-learn calls coef_
+    /// W, C × D, as NPY: what scikit-learn calls coef_. A single row, as scikit-learn has for two classes, becomes the
+    /// model of two classes with the same probabilities. Numbers that need float64 stay so in the model
     #[arg(long, value_name = "FILE")]
     weight: PathBuf,
     /// b, C, as NPY: what scikit-learn calls intercept_
@@ -35,49 +38,96 @@ pub(super) struct Convert {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+enum Target {
     Npy,
     Safetensors,
 }
 
 impl Convert {
     pub(super) fn run(self) -> Result<()> {
+        self.check_paths()?;
         let (model, written) = match self.to {
-            Format::Npy => (self.to_npy()?, vec![&self.weight, &self.bias]),
-            Format::Safetensors => (self.to_model()?, vec![&self.model]),
+            Target::Npy => (self.to_npy()?, vec![&self.weight, &self.bias]),
+            Target::Safetensors => (self.to_model()?, vec![&self.model]),
         };
         if self.json {
             let (classes, features) = (model.n_classes(), model.n_features());
+            let written: Vec<String> =
+                written.iter().map(|path| path.display().to_string()).collect();
             print_json(&json!({ "classes": classes, "features": features, "written": written }))?;
         }
         Ok(())
     }
 
-    fn to_npy(&self) -> Result<LinearModel<f32>> {
-        let model = model_file::load(&self.model)?.model;
+    fn to_npy(&self) -> Result<Parameters> {
+        let parameters = ModelFile::load(&self.model)?.parameters;
         let (weight, bias) = (Output::create(&self.weight)?, Output::create(&self.bias)?);
-        let shape = [model.n_classes(), model.n_features()];
-        weight.write(&npy::serialize(&shape, model.weights())?)?;
-        bias.write(&npy::serialize(&shape[..1], model.bias())?)?;
-        Ok(model)
+        let shape = [parameters.n_classes(), parameters.n_features()];
+        with_model!(&parameters, model => {
+            weight.write(&npy::serialize(&shape, model.weights())?)?;
+            bias.write(&npy::serialize(&shape[..1], model.bias())?)?;
+        });
+        Ok(parameters)
     }
 
-    fn to_model(&self) -> Result<LinearModel<f32>> {
+    fn to_model(&self) -> Result<Parameters> {
         let (shape, weights) = read(&self.weight)?;
         let (bias_shape, bias) = read(&self.bias)?;
+        let place = self.weight.display();
         let &[c, d] = &*shape else {
-            bail!("{}: W has two dimensions, but its shape is {shape:?}", self.weight.display());
+            bail!("{place}: W has two dimensions, but its shape is {shape:?}");
         };
+        if c == 0 || d == 0 {
+            bail!("{place}: W has no values: its shape is {shape:?}");
+        }
         if *bias_shape != [c] {
             bail!("{}: b has the shape [{c}], but there it is {bias_shape:?}", self.bias.display());
         }
-        let model = LinearModel::from_parameters(c, d, [weights, bias].concat())?;
-        model_file::save(&model, &model_file::Metadata::default(), Output::create(&self.model)?)?;
-        Ok(model)
+        let (c, values) = match c {
+            1 => (2, two_classes(&weights, bias[0])),
+            _ => (c, [weights, bias].concat()),
+        };
+        let parameters = parameters(c, d, values)?;
+        let file = ModelFile { parameters, about: About::default() };
+        file.save(Output::create(&self.model)?)?;
+        Ok(file.parameters)
+    }
+
+    /// Checks that no file is written over another one of the same command.
+    fn check_paths(&self) -> Result<()> {
+        let paths = [&self.model, &self.weight, &self.bias];
+        let places = paths.map(|path| path.canonicalize().or_else(|_| std::path::absolute(path)));
+        let places: Vec<PathBuf> = places.into_iter().collect::<Result<_, _>>()?;
+        for (i, place) in places.iter().enumerate() {
+            if places[..i].contains(place) {
+                bail!("{} is given for two files", paths[i].display());
+            }
+        }
+        Ok(())
     }
 }
 
-fn read(path: &Path) -> Result<(Vec<usize>, Vec<f32>)> {
-    let context = || format!("{}", path.display());
-    npy::parse_values(&fs::read(path).with_context(context)?).with_context(context)
+/// The parameters of two classes with the probabilities of a model whose single row decides between them, as
+/// scikit-learn and LIBLINEAR have it: their scores are apart by the score of that row.
+fn two_classes(weights: &[f64], bias: f64) -> Vec<f64> {
+    let half = |sign: f64| weights.iter().map(move |w| sign * 0.5 * w);
+    half(-1.0).chain(half(1.0)).chain([-0.5 * bias, 0.5 * bias]).collect()
+}
+
+/// A model in `f32` if that has all digits, and otherwise in `f64`: of features far from 0, scores need them.
+fn parameters(c: usize, d: usize, values: Vec<f64>) -> Result<Parameters> {
+    let narrow: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+    let exact = narrow.iter().zip(&values).all(|(narrow, wide)| f64::from(*narrow) == *wide);
+    Ok(if exact {
+        Parameters::F32(LinearModel::from_parameters(c, d, narrow)?)
+    } else {
+        Parameters::F64(LinearModel::from_parameters(c, d, values)?)
+    })
+}
+
+fn read(path: &Path) -> Result<(Vec<usize>, Vec<f64>)> {
+    let context = || path.display().to_string();
+    data::read_file(path, Format::Npy)
+        .and_then(|bytes| npy::parse_values(&bytes))
+        .with_context(context)
 }

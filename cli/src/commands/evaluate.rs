@@ -1,18 +1,20 @@
 //! `softmargin evaluate`.
 
-use super::{ComputeArgs, DataArgs, ObjectiveArgs, accuracy, print_json, print_table};
-use crate::{data::Split, model_file, units};
+use super::{ComputeArgs, DataArgs, ObjectiveArgs, print_json, print_table};
+use crate::{apply::Applied, data::Split, model_file::ModelFile, units};
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use softmargin::{Batch, Evaluator, LinearModel, Partial};
+use softmargin::{LinearModel, Scalar};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The loss, its margin and λ are those of the model, unless arguments say otherwise.
+
 Examples:
   softmargin evaluate --model model.safetensors
-  softmargin evaluate --model model.safetensors --data test.csv --loss hinge --margin 1 --json")]
+  softmargin evaluate --model model.safetensors --data test.csv --json")]
 pub(super) struct Evaluate {
     /// The model, as `train --out` writes it
     #[arg(long)]
@@ -26,48 +28,46 @@ pub(super) struct Evaluate {
     objective: ObjectiveArgs,
     #[command(flatten)]
     compute: ComputeArgs,
-    /// Print one JSON object instead of a table
+    /// Print one JSON object instead of tables
     #[arg(long)]
     json: bool,
 }
 
 impl Evaluate {
     pub(super) fn run(self) -> Result<()> {
-        let loaded = model_file::load(&self.model)?;
-        let data = self.data.read(self.split, Some(&loaded.schema()?))?;
-        data.check_features(loaded.model.n_features())?;
-        let labels = loaded.classes()?.encode(data.labels()?)?;
-        let (model, labels) = (loaded.model, &*labels);
-        let (loss, accuracy) = self.compute.install(|_| {
-            let mut evaluator =
-                Evaluator::new(self.objective.objective()).with_isa(self.compute.isa());
-            let explain = |error| data.explain(error);
-            let loss = match data.view() {
-                Some(features) => {
-                    evaluator.loss(&model, &Batch::new(features, labels)?).map_err(explain)?
-                }
-                None => {
-                    let (c, d) = (model.n_classes(), model.n_features());
-                    let (mut partial, mut gradient) =
-                        (Partial::new(c, d), LinearModel::zeros(c, d));
-                    data.for_each_batch(labels, |batch| {
-                        evaluator.accumulate(&model, batch, &mut partial)
-                    })
-                    .map_err(explain)?;
-                    evaluator.finish(&model, &partial, &mut gradient)?
-                }
-            };
-            Ok((loss, accuracy(labels, &data.predictions(&model)?)))
+        let ModelFile { parameters, about } = ModelFile::load(&self.model)?;
+        let classes = about.classes_or_numbered(parameters.n_classes());
+        let data = self.data.read_for_model(self.split, &about, parameters.n_features())?;
+        let labels = classes.encode(data.labels()?)?;
+        let objective = self.objective.objective(Some(&about));
+        let (loss, metrics) = self.compute.install(|_| {
+            let applied = Applied { parameters: &parameters, isa: self.compute.isa() };
+            Ok((applied.loss(&data, &labels, objective)?, applied.measure(&data, &labels, None)?))
         })?;
+        // The weights of scaled features, whose squares were penalised, are not those in the file.
+        let penalty = match (self.objective.l2, about.l2_penalty) {
+            (None, Some(penalty)) => penalty,
+            _ => objective.l2() * crate::with_model!(&parameters, model => square_sum(model)),
+        };
         if self.json {
-            let object =
-                json!({ "objective": loss, "accuracy": accuracy, "samples": data.n_samples });
-            return print_json(&object);
+            return print_json(&json!({
+                "objective": loss + penalty,
+                "loss": loss,
+                "accuracy": metrics.accuracy(),
+                "samples": data.n_samples,
+                "metrics": metrics.json(|class| json!(classes.label(class))),
+            }));
         }
         print_table(&[
             ("samples", data.n_samples.to_string()),
             ("loss", format!("{loss:.6}")),
-            ("accuracy", units::percent(accuracy)),
-        ])
+            ("objective, with λ ΣW²", format!("{:.6}", loss + penalty)),
+            ("accuracy", units::percent(metrics.accuracy())),
+        ])?;
+        super::print_text(&format!("\n{}", metrics.text(|class| classes.name(class).to_owned())))
     }
+}
+
+fn square_sum<T: Scalar>(model: &LinearModel<T>) -> f64 {
+    model.weights().iter().map(|w| w.to_f64().powi(2)).sum()
 }

@@ -1,24 +1,34 @@
 //! The commands and their arguments.
 
 pub(crate) mod bench;
+mod cells;
+mod classes;
 mod completions;
 mod convert;
 mod evaluate;
 mod gradcheck;
+mod info;
+mod objective;
 mod predict;
 mod train;
 
-use crate::data::{
-    self, Classes, Dataset, Format, Header, IndexBase, LabelColumn, Labels, ReadOptions, Schema,
-    Split, sample,
+use cells::{Columns, cells};
+use objective::ObjectiveArgs;
+
+use crate::{
+    data::{
+        self, Dataset, Format, Header, IndexBase, LabelColumn, ReadOptions, Schema, Split, sample,
+    },
+    model_file::About,
+    progress::say,
 };
-use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
-use softmargin::{Isa, Objective};
+use softmargin::Isa;
 use std::{
     io::{Write, stdout},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Multiclass linear classifiers (hinge SVM and softmax cross-entropy), trained at the speed of the CPU.
@@ -48,6 +58,8 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// Predict labels, or probabilities, as CSV
     Predict(predict::Predict),
+    /// Show what a model file says of its model
+    Info(info::Info),
     /// Turn a model into NPY files, or NPY files into a model
     Convert(convert::Convert),
     /// Compare the gradient with central differences, on your own data
@@ -68,56 +80,12 @@ impl Cli {
             Command::Train(command) => command.run(),
             Command::Evaluate(command) => command.run(),
             Command::Predict(command) => command.run(),
+            Command::Info(command) => command.run(),
             Command::Gradcheck(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Bench(command) => command.run(),
             Command::Completions(command) => command.run(),
         }
-    }
-}
-
-/// What is minimised.
-#[derive(Debug, Args)]
-struct ObjectiveArgs {
-    /// The loss of a sample
-    #[arg(long, value_enum, default_value_t = LossName::CrossEntropy)]
-    loss: LossName,
-    /// The margin Δ of the hinge loss
-    #[arg(long, default_value_t = 1.0, value_parser = non_negative, allow_negative_numbers = true)]
-    margin: f64,
-    /// The coefficient λ of the sum of squared weights
-    #[arg(long, default_value_t = 1e-4, value_parser = non_negative, allow_negative_numbers = true)]
-    l2: f64,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LossName {
-    CrossEntropy,
-    Hinge,
-}
-
-impl ObjectiveArgs {
-    fn objective(&self) -> Objective {
-        match self.loss {
-            LossName::CrossEntropy => Objective::cross_entropy(),
-            LossName::Hinge => Objective::hinge(self.margin),
-        }
-        .with_l2(self.l2)
-    }
-
-    /// For the model file.
-    fn metadata(&self) -> crate::model_file::Metadata {
-        let mut metadata = crate::model_file::Metadata::new();
-        match self.loss {
-            LossName::CrossEntropy => {
-                metadata.insert("loss".to_owned(), "cross_entropy".to_owned())
-            }
-            LossName::Hinge => {
-                metadata.insert("margin".to_owned(), self.margin.to_string());
-                metadata.insert("loss".to_owned(), "hinge".to_owned())
-            }
-        };
-        metadata
     }
 }
 
@@ -142,9 +110,9 @@ struct DataArgs {
     /// CSV: the column of the sample weights, a name, or a number from 0
     #[arg(long, value_name = "COLUMN")]
     weight_column: Option<LabelColumn>,
-    /// CSV: columns to leave out, names or numbers from 0
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
-    ignore_columns: Vec<LabelColumn>,
+    /// CSV: columns to leave out, names or numbers from 0; as CSV, with quotes where a name has a comma
+    #[arg(long, value_name = "COLUMN,…")]
+    ignore_columns: Option<Columns>,
     /// CSV: whether the first line names the columns. By default it does if its cells are no numbers where the
     /// next lines have some, and none is merely missing or mistyped
     #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Header::Auto)]
@@ -170,7 +138,7 @@ struct DataArgs {
 }
 
 impl DataArgs {
-    /// How to read data of a model, if there is one yet.
+    /// How to read data for a model with this schema, if there is one yet.
     fn options<'a>(&'a self, split: Split, schema: Option<&'a Schema>) -> ReadOptions<'a> {
         ReadOptions {
             format: self.format,
@@ -178,7 +146,7 @@ impl DataArgs {
             split,
             label_column: self.label_column.clone(),
             weight_column: self.weight_column.clone(),
-            ignore_columns: &self.ignore_columns,
+            ignore_columns: self.ignore_columns.as_ref().map_or(&[], |Columns(columns)| columns),
             header: self.header,
             separator: self.separator,
             index_base: self.index_base,
@@ -188,41 +156,58 @@ impl DataArgs {
         }
     }
 
-    /// Reads the data, and says what was found out about it.
-    fn read(&self, split: Split, schema: Option<&Schema>) -> Result<Dataset> {
-        let Some(path) = &self.data else { return sample(split) };
-        let data = Dataset::read(path, &self.options(split, schema))?;
-        print_notes(&data);
+    /// Reads data to train on.
+    fn read(&self, split: Split) -> Result<Dataset> {
+        match &self.data {
+            Some(path) => read(path, &self.options(split, None)),
+            None => sample(split),
+        }
+    }
+
+    /// Reads data for a model, as that which the model was trained on.
+    fn read_for_model(&self, split: Split, about: &About, n_features: usize) -> Result<Dataset> {
+        let unknown = Schema::of_features(n_features);
+        let schema = about.schema.as_ref().unwrap_or(&unknown);
+        let data = match &self.data {
+            Some(path) => read(path, &self.options(split, Some(schema)))?,
+            None => sample(split)?,
+        };
+        data.check_features(n_features)?;
         Ok(data)
     }
 
-    /// The classes of the labels, by these names if there are any.
-    fn classes(&self, names: &[String], labels: &Labels) -> Result<Classes> {
-        match names {
-            [] => Classes::of(labels, self.max_classes),
-            names => Classes::named(names, labels, self.max_classes),
+    /// Reads data to test on, as `trained`: from `path`, or from where that came from, if it is there.
+    fn read_test(
+        &self,
+        path: Option<&Path>,
+        labels: Option<&Path>,
+        trained: &Dataset,
+    ) -> Result<Option<Dataset>> {
+        let options = self.options(Split::Test, Some(trained.schema()));
+        let options = ReadOptions { labels, ..options };
+        match (path, &self.data) {
+            (Some(path), _) => read(path, &options).map(Some),
+            (None, None) => sample(Split::Test).map(Some),
+            (None, Some(own)) if data::has_split(own, Split::Test) => read(own, &options).map(Some),
+            (None, Some(_)) => Ok(None),
         }
     }
 }
 
-/// The share of samples whose prediction is right.
-fn accuracy(classes: &[u32], predictions: &[u32]) -> f64 {
-    let right = classes.iter().zip(predictions).filter(|(class, prediction)| class == prediction);
-    right.count() as f64 / classes.len() as f64
-}
-
-/// What was found out about data, on standard error.
-fn print_notes(data: &Dataset) {
+/// Reads data, and says what was found out about it.
+fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Dataset> {
+    let data = Dataset::read(path, options)?;
     for note in &data.notes {
-        eprintln!("{}: {note}", data.name());
+        say(format_args!("{}: {note}", data.name()));
     }
+    Ok(data)
 }
 
 /// What computes.
 #[derive(Debug, Args)]
 struct ComputeArgs {
     /// Threads; all processors by default
-    #[arg(long, value_parser = positive)]
+    #[arg(long, value_parser = threads)]
     threads: Option<usize>,
     /// The instruction set: portable, avx2 or avx512; the best of this machine by default
     #[arg(long)]
@@ -260,17 +245,39 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
+/// More threads than any machine has are a slip of the keyboard, and would take gigabytes.
+const MAX_THREADS: usize = 1024;
+
+fn threads(text: &str) -> Result<usize, String> {
+    match positive(text)? {
+        threads if threads > MAX_THREADS => Err(format!("must be at most {MAX_THREADS}")),
+        threads => Ok(threads),
+    }
+}
+
+/// Says what the user should know, where the result is not disturbed.
+fn warn(message: &str) {
+    say(format_args!("warning: {message}"));
+}
+
+const STDOUT: &str = "cannot write to standard output";
+
+/// Prints text that has its own line ends.
+fn print_text(text: &str) -> Result<()> {
+    stdout().write_all(text.as_bytes()).context(STDOUT)
+}
+
 /// Prints one JSON object on one line.
 fn print_json(object: &impl Serialize) -> Result<()> {
-    Ok(writeln!(stdout(), "{}", serde_json::to_string(object)?)?)
+    writeln!(stdout(), "{}", serde_json::to_string(object)?).context(STDOUT)
 }
 
 /// Prints rows of names and values with the values below each other.
 fn print_table(rows: &[(&str, String)]) -> Result<()> {
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut out = stdout().lock();
     for (name, value) in rows {
-        writeln!(out, "{name:<width$}  {value}")?;
+        writeln!(out, "{name:<width$}  {value}").context(STDOUT)?;
     }
     Ok(())
 }

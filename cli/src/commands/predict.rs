@@ -1,16 +1,20 @@
 //! `softmargin predict`.
 
-use super::{ComputeArgs, DataArgs};
+use super::{ComputeArgs, DataArgs, STDOUT, warn};
 use crate::{
-    data::{Classes, Label, Split},
-    model_file,
+    apply::Applied,
+    data::{Classes, Dataset, Split},
+    model_file::ModelFile,
     output::Output,
+    progress::Rows,
 };
 use anyhow::Result;
 use clap::Args;
-use serde::Serialize;
+use rayon::prelude::*;
+use serde_json::json;
+use softmargin::Loss;
 use std::{
-    io::{Write, stdout},
+    io::{self, BufWriter, Write, stdout},
     path::PathBuf,
 };
 
@@ -43,64 +47,141 @@ pub(super) struct Predict {
 
 impl Predict {
     pub(super) fn run(self) -> Result<()> {
-        let loaded = model_file::load(&self.model)?;
-        let (classes, schema) = (loaded.classes()?, loaded.schema()?);
-        let model = loaded.model;
-        let data = self.data.read(self.split, Some(&schema))?;
-        data.check_features(model.n_features())?;
+        let ModelFile { parameters, about } = ModelFile::load(&self.model)?;
+        let classes = about.classes_or_numbered(parameters.n_classes());
+        let data = self.data.read_for_model(self.split, &about, parameters.n_features())?;
+        if self.proba && matches!(about.loss, Some(Loss::Hinge { .. })) {
+            warn(
+                "the model was trained with the hinge loss, whose scores are no logarithms of probabilities: \
+                 their softmax adds up to 1, but says little of how likely a class is",
+            );
+        }
         let output = self.out.as_deref().map(Output::create).transpose()?;
-
-        let predicted = self.compute.install(|_| {
-            if !self.proba {
-                let of = |class: u32| classes.label(class as usize).clone();
-                return Ok(Predicted::Labels(
-                    data.predictions(&model)?.into_iter().map(of).collect(),
-                ));
+        self.compute.install(|_| {
+            let applied = Applied { parameters: &parameters, isa: self.compute.isa() };
+            match output {
+                Some(mut output) => {
+                    self.write(&applied, &data, &classes, &mut output)
+                        .map_err(|error| name_target(error, &output.cannot_write()))?;
+                    output.commit()
+                }
+                None => {
+                    // A row that cannot be predicted is found before anything is printed.
+                    applied.predict(&data, |_, _| Ok(()))?;
+                    let mut out = BufWriter::with_capacity(1 << 20, stdout());
+                    self.write(&applied, &data, &classes, &mut out)
+                        .and_then(|()| Ok(out.flush()?))
+                        .map_err(|error| name_target(error, STDOUT))
+                }
             }
-            let mut rows = Vec::with_capacity(data.n_samples);
-            data.for_each_chunk(|_, chunk| {
-                let probabilities = model.predict_proba(chunk)?;
-                rows.extend(probabilities.chunks_exact(model.n_classes()).map(<[f32]>::to_vec));
-                Ok(())
-            })
-            .map_err(|error| data.explain(error))?;
-            Ok(Predicted::Probabilities(rows))
-        })?;
-        let text = if self.json {
-            serde_json::to_string(&predicted)? + "\n"
+        })
+    }
+
+    fn write(
+        &self,
+        applied: &Applied<'_>,
+        data: &Dataset,
+        classes: &Classes,
+        out: &mut (dyn Write + Send),
+    ) -> Result<()> {
+        let mut rows = Rows::new(data.n_samples);
+        if self.proba {
+            let text = if self.json { Text::JSON_ROWS } else { Text::CSV };
+            if !self.json {
+                let names = (0..classes.n()).map(|class| format!("class_{}", classes.name(class)));
+                out.write_all(&csv_line(names)?)?;
+            }
+            out.write_all(if self.json { b"{\"probabilities\":[" } else { b"" })?;
+            let mut first = true;
+            // Rows are written while the next ones are turned into text.
+            let mut ready: Vec<Vec<u8>> = Vec::new();
+            applied.predict_proba(data, |range, probabilities| {
+                let (next, written) = rayon::join(
+                    || text.rows(probabilities, classes.n(), &mut first),
+                    || ready.iter().try_for_each(|part| out.write_all(part)),
+                );
+                ready = next;
+                rows.done(range.end);
+                Ok(written?)
+            })?;
+            ready.iter().try_for_each(|part| out.write_all(part))?;
         } else {
-            predicted.csv(&classes)
-        };
-        match output {
-            Some(output) => output.write(text.as_bytes()),
-            None => Ok(stdout().write_all(text.as_bytes())?),
+            let cells = (0..classes.n()).map(|class| self.cell(classes, class));
+            let cells = cells.collect::<Result<Vec<_>>>()?;
+            out.write_all(if self.json { b"{\"labels\":[" } else { b"label\n" })?;
+            let mut first = true;
+            applied.predict(data, |range, predicted| {
+                for class in predicted {
+                    if self.json && !std::mem::take(&mut first) {
+                        out.write_all(b",")?;
+                    }
+                    out.write_all(&cells[*class as usize])?;
+                }
+                rows.done(range.end);
+                Ok(())
+            })?;
+        }
+        out.write_all(if self.json { b"]}\n" } else { b"" })?;
+        Ok(())
+    }
+
+    /// How the label of a class is written.
+    fn cell(&self, classes: &Classes, class: usize) -> Result<Vec<u8>> {
+        let label = classes.label(class);
+        if self.json {
+            Ok(json!(label).to_string().into_bytes())
+        } else {
+            csv_line([label.to_string()])
         }
     }
 }
 
-/// What there is to say of the samples, one after the other.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Predicted {
-    Labels(Vec<Label>),
-    /// Of every class.
-    Probabilities(Vec<Vec<f32>>),
+/// Says where it was that nothing could be written. What is wrong with the data says where it is itself.
+fn name_target(error: anyhow::Error, cannot_write: &str) -> anyhow::Error {
+    if error.is::<io::Error>() { error.context(cannot_write.to_owned()) } else { error }
 }
 
-impl Predicted {
-    fn csv(&self, classes: &Classes) -> String {
-        fn line<T: ToString>(cells: impl Iterator<Item = T>) -> String {
-            cells.map(|cell| cell.to_string()).collect::<Vec<_>>().join(",") + "\n"
-        }
-        match self {
-            Self::Labels(labels) => {
-                labels.iter().fold("label\n".to_owned(), |csv, label| csv + &format!("{label}\n"))
+fn csv_line(cells: impl IntoIterator<Item = String>) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(cells.into_iter().map(String::into_bytes))?;
+    Ok(writer.into_inner()?)
+}
+
+/// What stands around the numbers of a row.
+struct Text {
+    between_rows: &'static [u8],
+    before: &'static [u8],
+    after: &'static [u8],
+}
+
+impl Text {
+    const CSV: Self = Self { between_rows: b"", before: b"", after: b"\n" };
+    const JSON_ROWS: Self = Self { between_rows: b",", before: b"[", after: b"]" };
+
+    /// Rows of `width` numbers as text, in parts. Half a billion numbers take longer to write down than to compute:
+    /// all threads do it, and with the fewest digits that tell the number.
+    fn rows(&self, values: &[f32], width: usize, first: &mut bool) -> Vec<Vec<u8>> {
+        let is_first = std::mem::take(first);
+        let rows_a_part = (1 << 16) / width + 1;
+        let part = |(i, values): (usize, &[f32])| {
+            let mut text = Vec::with_capacity(values.len() * 14);
+            let mut buffer = zmij::Buffer::new();
+            for (j, row) in values.chunks_exact(width).enumerate() {
+                if !(is_first && i == 0 && j == 0) {
+                    text.extend_from_slice(self.between_rows);
+                }
+                text.extend_from_slice(self.before);
+                for (k, value) in row.iter().enumerate() {
+                    if k > 0 {
+                        text.push(b',');
+                    }
+                    // Probabilities are finite.
+                    text.extend_from_slice(buffer.format_finite(*value).as_bytes());
+                }
+                text.extend_from_slice(self.after);
             }
-            Self::Probabilities(rows) => {
-                let header =
-                    line((0..classes.n()).map(|class| format!("class_{}", classes.name(class))));
-                header + &rows.iter().map(|row| line(row.iter())).collect::<String>()
-            }
-        }
+            text
+        };
+        values.par_chunks(rows_a_part * width).enumerate().map(part).collect()
     }
 }

@@ -91,49 +91,72 @@ impl Layout {
     /// # Errors
     /// The first value that is not finite, or not in `f32`.
     pub(super) fn read_rows(&self, bytes: &[u8], rows: Range<usize>) -> Result<Vec<f32>, BadValue> {
+        self.read_as(bytes, rows, |value| value as f32)
+    }
+
+    /// All values, row by row, with the digits that they have.
+    ///
+    /// # Errors
+    /// As [`read_rows`](Self::read_rows).
+    pub(super) fn read_wide(&self, bytes: &[u8]) -> Result<Vec<f64>, BadValue> {
+        let rows = self.shape.first().copied().unwrap_or(1);
+        self.read_as(bytes, 0..rows, |value| value)
+    }
+
+    fn read_as<T: Copy + Default + Into<f64>>(
+        &self,
+        bytes: &[u8],
+        rows: Range<usize>,
+        cast: impl Fn(f64) -> T + Copy,
+    ) -> Result<Vec<T>, BadValue> {
         match self.element {
-            Element::Bool => self.gather(bytes, rows, |[b]: [u8; 1]| f64::from(u8::from(b != 0))),
-            Element::F32 => self.gather(bytes, rows, |b: [u8; 4]| f32::from_le_bytes(b).into()),
-            Element::F64 => self.gather(bytes, rows, f64::from_le_bytes),
+            Element::Bool => {
+                self.gather(bytes, rows, |[b]: [u8; 1]| f64::from(u8::from(b != 0)), cast)
+            }
+            Element::F32 => {
+                self.gather(bytes, rows, |b: [u8; 4]| f32::from_le_bytes(b).into(), cast)
+            }
+            Element::F64 => self.gather(bytes, rows, f64::from_le_bytes, cast),
             Element::Integer { bytes: 1, signed: false } => {
-                self.gather(bytes, rows, |[b]: [u8; 1]| b.into())
+                self.gather(bytes, rows, |[b]: [u8; 1]| b.into(), cast)
             }
             Element::Integer { bytes: 1, .. } => {
-                self.gather(bytes, rows, |b: [u8; 1]| i8::from_le_bytes(b).into())
+                self.gather(bytes, rows, |b: [u8; 1]| i8::from_le_bytes(b).into(), cast)
             }
             Element::Integer { bytes: 2, signed: false } => {
-                self.gather(bytes, rows, |b: [u8; 2]| u16::from_le_bytes(b).into())
+                self.gather(bytes, rows, |b: [u8; 2]| u16::from_le_bytes(b).into(), cast)
             }
             Element::Integer { bytes: 2, .. } => {
-                self.gather(bytes, rows, |b: [u8; 2]| i16::from_le_bytes(b).into())
+                self.gather(bytes, rows, |b: [u8; 2]| i16::from_le_bytes(b).into(), cast)
             }
             Element::Integer { bytes: 4, signed: false } => {
-                self.gather(bytes, rows, |b: [u8; 4]| u32::from_le_bytes(b).into())
+                self.gather(bytes, rows, |b: [u8; 4]| u32::from_le_bytes(b).into(), cast)
             }
             Element::Integer { bytes: 4, .. } => {
-                self.gather(bytes, rows, |b: [u8; 4]| i32::from_le_bytes(b).into())
+                self.gather(bytes, rows, |b: [u8; 4]| i32::from_le_bytes(b).into(), cast)
             }
             Element::Integer { signed: false, .. } => {
-                self.gather(bytes, rows, |b: [u8; 8]| u64::from_le_bytes(b) as f64)
+                self.gather(bytes, rows, |b: [u8; 8]| u64::from_le_bytes(b) as f64, cast)
             }
             Element::Integer { .. } => {
-                self.gather(bytes, rows, |b: [u8; 8]| i64::from_le_bytes(b) as f64)
+                self.gather(bytes, rows, |b: [u8; 8]| i64::from_le_bytes(b) as f64, cast)
             }
             Element::Utf32(_) | Element::Ascii(_) => Ok(Vec::new()),
         }
     }
 
-    fn gather<const B: usize>(
+    fn gather<const B: usize, T: Copy + Default + Into<f64>>(
         &self,
         bytes: &[u8],
         rows: Range<usize>,
         decode: impl Fn([u8; B]) -> f64,
-    ) -> Result<Vec<f32>, BadValue> {
+        cast: impl Fn(f64) -> T,
+    ) -> Result<Vec<T>, BadValue> {
         let n = self.shape.first().copied().unwrap_or(1);
         let cols: usize = self.shape.iter().skip(1).product();
         let elements = bytes[self.start..].as_chunks::<B>().0;
-        let values: Vec<f32> = if self.columns {
-            let mut values = vec![0.0; rows.len() * cols];
+        let values: Vec<T> = if self.columns {
+            let mut values = vec![T::default(); rows.len() * cols];
             // So many rows at a time that the lines of the cache that are written are written in full.
             let blocks = values.chunks_mut((ROWS_AT_A_TIME * cols).max(1));
             for (start, block) in rows.clone().step_by(ROWS_AT_A_TIME).zip(blocks) {
@@ -141,16 +164,20 @@ impl Layout {
                     let col = self.row_major(stored);
                     let column = &elements[stored * n + start..];
                     for (row, element) in block.chunks_exact_mut(cols).zip(column) {
-                        row[col] = decode(*element) as f32;
+                        row[col] = cast(decode(*element));
                     }
                 }
             }
             values
         } else {
             let elements = &elements[rows.start * cols..rows.end * cols];
-            elements.iter().map(|element| decode(*element) as f32).collect()
+            elements.iter().map(|element| cast(decode(*element))).collect()
         };
-        match values.iter().position(|value| !value.is_finite()) {
+        let unfit = |value: &T| {
+            let wide: f64 = (*value).into();
+            !(wide as f32).is_finite()
+        };
+        match values.iter().position(unfit) {
             None => Ok(values),
             Some(i) => {
                 let (row, column) = (rows.start + i / cols, i % cols);
@@ -237,7 +264,8 @@ impl Layout {
                         i64::from_le_bytes(wide)
                     } else {
                         let number = u64::from_le_bytes(wide);
-                        i64::try_from(number).with_context(|| {
+                        let small = i64::try_from(number).ok();
+                        small.with_context(|| {
                             format!("row {row}: the label {number} is too large")
                         })?
                     };

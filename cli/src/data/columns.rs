@@ -310,6 +310,10 @@ impl Roles<'_> {
         for (column, role) in open.into_iter().zip(roles) {
             self.roles[column] = Some(role);
         }
+        let features = self.roles.iter().enumerate();
+        let features = features.filter(|(_, role)| matches!(role, Some(Role::Feature(_))));
+        let features = self.list(features.map(|(column, _)| column));
+        self.notes.push(format!("columns: by their order, the features are {features}"));
         self.finish(schema.clone())
     }
 

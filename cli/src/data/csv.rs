@@ -6,7 +6,7 @@ use super::{
     columns::{Columns, Role},
     header::{is_header, is_index, is_name, is_numeric},
     labels::{Labels, Texts},
-    number::{self, Unfit, is_missing, is_number, quoted},
+    number::{self, Unfit, has_decimal_comma, is_missing, is_number, quoted},
     options::{Header, LabelColumn, ReadOptions},
     records::{Record, Records},
     source::{BOM, Source},
@@ -291,19 +291,6 @@ fn find_separator(head: &[u8]) -> u8 {
     best.filter(|separator| count(*separator) > (0, 0)).unwrap_or(b',')
 }
 
-/// Whether a cell is a number with a comma for its point.
-fn has_decimal_comma(cell: &str) -> bool {
-    let mut parts = cell.splitn(2, ',');
-    let whole = parts.next().unwrap_or_default().trim_start_matches(['-', '+']);
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    parts.next().is_some_and(|rest| {
-        !rest.is_empty()
-            && digits(whole)
-            && rest.starts_with(|c: char| c.is_ascii_digit())
-            && number::parse(&format!("{whole}.{rest}")).is_ok()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::Label, *};
@@ -355,6 +342,11 @@ mod tests {
         }
         let options = ReadOptions { separator: Some(b':'), ..ReadOptions::default() };
         assert_eq!(features(&parse("1:2:0\n3:4:1\n", &options).unwrap()), [[1.0, 2.0], [3.0, 4.0]]);
+        let error = plain_error("a;b;label\n1,5;2,5;x\n3,5;4,5;y\n");
+        assert!(
+            error.starts_with("line 2, column 1 (\"a\"): \"1,5\" is no number; dec"),
+            "{error}"
+        );
         let error = plain_error("1,5;2,5;0\n3,5;4,5;1\n");
         assert!(error.contains("\"1,5\" is no number; decimals are to have a point"), "{error}");
     }
@@ -481,6 +473,10 @@ mod tests {
             let data = data.unwrap_or_else(|error| panic!("{text:?}: {error:#}"));
             assert_eq!(features(&data), [[1.0, 2.0], [3.0, 4.0]], "{text:?}");
             assert_eq!(data.labels.is_some(), labelled, "{text:?}");
+            let note = data.notes.iter().find(|note| note.starts_with("columns: by their order"));
+            assert!(
+                note.is_some_and(|note| text.starts_with('p') == note.contains("\"p\", \"q\""))
+            );
         }
         // Said again.
         let again = ReadOptions {

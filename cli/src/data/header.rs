@@ -3,7 +3,7 @@
 //! none a wrong one.
 
 use super::{
-    number::{is_missing, is_number, quoted},
+    number::{has_decimal_comma, is_missing, is_number, quoted},
     records::Record,
 };
 use anyhow::{Result, bail};
@@ -23,14 +23,17 @@ pub(super) fn is_header(first: &Record, later: &[Record], known: &[&str]) -> Res
     }
     let numeric: Vec<bool> = columns.clone().map(|column| is_numeric(column, later)).collect();
     let (numbers, words): (Vec<usize>, Vec<usize>) =
-        columns.partition(|column| is_number(first.get(*column)));
+        columns.partition(|column| is_written_number(first.get(*column)));
     let broken = |column: &&usize| numeric[**column];
     // What is said again in the same column is no name of it.
     let recurs = words.iter().any(|column| {
         let cell = first.get(*column);
+        let in_another = |row: &Record| *column < row.len() && row.get(*column) == cell;
+        // Files that were joined have the whole header again.
+        let again = |row: &Record| row.iter().eq(first.iter());
         !is_missing(cell)
             && !numeric[*column]
-            && later.iter().any(|row| *column < row.len() && row.get(*column) == cell)
+            && later.iter().any(|row| in_another(row) && !again(row))
     });
 
     let header = if words.is_empty() {
@@ -47,7 +50,7 @@ pub(super) fn is_header(first: &Record, later: &[Record], known: &[&str]) -> Res
         let named = words.iter().all(|column| is_name(first.get(*column)) || *column == 0 && index);
         let counts = counts_from(first, &numbers, 0) || counts_from(first, &numbers, 1);
         let enough = numbers.len() >= COUNTING || index || words.iter().any(is_known);
-        named && counts && enough && !recurs
+        named && (counts && enough || is_scale(first, &numbers)) && !recurs
     };
     if !header
         && !later.is_empty()
@@ -64,12 +67,17 @@ pub(super) fn is_header(first: &Record, later: &[Record], known: &[&str]) -> Res
     Ok(header)
 }
 
+/// Whether a cell has a number, be it with a comma for its point.
+fn is_written_number(cell: &str) -> bool {
+    is_number(cell) || has_decimal_comma(cell)
+}
+
 /// Whether most of what there is in a column is numbers.
 pub(super) fn is_numeric(column: usize, rows: &[Record]) -> bool {
     let cells = rows.iter().filter(|row| column < row.len()).map(|row| row.get(column));
     let present = cells.filter(|cell| !is_missing(cell));
     let (numbers, words) = present.fold((0, 0), |(numbers, words), cell| {
-        if is_number(cell) { (numbers + 1, words) } else { (numbers, words + 1) }
+        if is_written_number(cell) { (numbers + 1, words) } else { (numbers, words + 1) }
     });
     numbers > words
 }
@@ -82,6 +90,18 @@ pub(super) fn is_name(cell: &str) -> bool {
 
 fn counts_from(first: &Record, columns: &[usize], start: usize) -> bool {
     columns.iter().enumerate().all(|(i, column)| first.get(*column) == (start + i).to_string())
+}
+
+/// Whether the cells are years, wavelengths or other points of a scale: each above the one before by the same step, or
+/// so many of them that no sample would ascend throughout.
+fn is_scale(first: &Record, columns: &[usize]) -> bool {
+    const ASCENDING: usize = 8;
+    let points = columns.iter().map(|column| first.get(*column).parse::<f64>());
+    let Ok(points) = points.collect::<Result<Vec<_>, _>>() else { return false };
+    let steps: Vec<f64> = points.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let ascends = steps.iter().all(|step| *step > 0.0);
+    let even = steps.iter().all(|step| (step - steps[0]).abs() <= 1e-9 * steps[0]);
+    ascends && (points.len() >= ASCENDING || points.len() >= COUNTING && even)
 }
 
 /// Whether a column has whole numbers, each once, as the index that pandas and R write.
@@ -130,6 +150,14 @@ mod tests {
             ("label,1,2,3\n0,2.3,-0.3,1.5\n", true),
             ("0,1,2,species\n2.3,-0.3,1.5,setosa\n", true),
             (",0,1\n0,2.5,1\n1,3.5,0\n", true),
+            ("2019,2020,2021,species\n2.3,-0.3,1.5,setosa\n", true),
+            ("class,400.0,402.5,405.0\na,2.3,-0.3,1.5\n", true),
+            ("1.1,2.7,3,5,5.5,8,9,11,mineral\n2,1,4,3,5,6,8,1,quartz\n", true),
+            ("2019,2021,2020,setosa\n2.3,-0.3,1.5,rose\n", false),
+            ("1.1,2.7,3,setosa\n2.3,-0.3,1.5,rose\n", false),
+            ("2019,2020,2021,setosa\n2.3,-0.3,1.5,setosa\n", false),
+            // Two files that were joined.
+            ("a,b,species\n1,2,setosa\na,b,species\n2,3,rose\n", true),
             ("0,1\n5,1\n", false),
             ("1,2,3\n4,5,0\n", false),
             ("0,1.0,2\n4,5,0\n", false),

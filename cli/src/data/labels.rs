@@ -189,7 +189,7 @@ impl Numbers {
         if value.is_nan() {
             bail!("row {row}: the label is missing (NaN)");
         }
-        let number = whole(value).with_context(|| no_class(&format!("row {row}"), value))?;
+        let number = whole(value).with_context(|| no_class(&format!("row {row}"), value, value))?;
         self.push(number, row);
         Ok(())
     }
@@ -199,8 +199,11 @@ impl Numbers {
     }
 }
 
-fn no_class(place: &str, value: impl fmt::Display) -> String {
-    format!("{place}: {value} is no class: labels are whole numbers or names")
+fn no_class(place: &str, shown: impl fmt::Display, value: f64) -> String {
+    if value.is_finite() && value.fract() == 0.0 {
+        return format!("{place}: {shown} is no class: it is too large a number");
+    }
+    format!("{place}: {shown} is no class: labels are whole numbers or names")
 }
 
 /// A float as a whole number, if it is one exactly.
@@ -278,7 +281,8 @@ impl Texts {
             return Ok((keys.finish(|text| Label::Name(text.to_string()), place), note));
         }
         if let Some((text, code)) = kinds(|written| matches!(written, Written::Fraction)).first() {
-            bail!(no_class(&place.at(keys.first[**code as usize]), quoted(text)));
+            let value = text.parse().unwrap_or(f64::NAN);
+            bail!(no_class(&place.at(keys.first[**code as usize]), quoted(text), value));
         }
         let number = |text: &str| match Written::of(text) {
             Written::Whole(number) => Label::Number(number),
@@ -307,30 +311,10 @@ impl Written {
 }
 
 /// The classes of a model, in order: the label of each, and the name it is shown by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classes {
     labels: Vec<Label>,
     names: Vec<String>,
-}
-
-/// [`Classes`] before they are checked.
-#[derive(Deserialize)]
-struct Unchecked {
-    labels: Vec<Label>,
-    names: Vec<String>,
-}
-
-impl TryFrom<Unchecked> for Classes {
-    type Error = String;
-
-    fn try_from(Unchecked { labels, names }: Unchecked) -> Result<Self, String> {
-        let distinct: HashSet<&Label> = labels.iter().collect();
-        if labels.len() != names.len() || distinct.len() != labels.len() || labels.is_empty() {
-            return Err("not one name and one label for each class".to_owned());
-        }
-        Ok(Self { labels, names })
-    }
 }
 
 impl Classes {
@@ -406,6 +390,30 @@ impl Classes {
         Ok(Self { labels: classes, names: names.to_vec() })
     }
 
+    /// The classes of a model file, which may say what their labels are, what they are called, both or nothing.
+    ///
+    /// # Errors
+    /// If there is not one name for each label, or a label twice.
+    pub fn of_parts(
+        labels: Option<Vec<Label>>,
+        names: Option<Vec<String>>,
+    ) -> Result<Option<Self>> {
+        let (labels, names) = match (labels, names) {
+            (None, None) => return Ok(None),
+            (Some(labels), Some(names)) => (labels, names),
+            (Some(labels), None) => {
+                let names = labels.iter().map(Label::to_string).collect();
+                (labels, names)
+            }
+            (None, Some(names)) => ((0..names.len() as i64).map(Label::Number).collect(), names),
+        };
+        let distinct: HashSet<&Label> = labels.iter().collect();
+        if labels.len() != names.len() || distinct.len() != labels.len() {
+            bail!("there is not one name and one label for each class");
+        }
+        Ok(Some(Self { labels, names }))
+    }
+
     /// The classes 0 to n − 1, of a model that says no more.
     pub fn numbered(n: usize) -> Self {
         let labels: Vec<Label> = (0..n as i64).map(Label::Number).collect();
@@ -434,9 +442,19 @@ impl Classes {
         &self.names[class]
     }
 
+    /// The labels of all classes.
+    pub fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
     /// What all classes are called.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Whether these are the same classes in the same order, whatever they are called.
+    pub fn same_labels(&self, other: &Self) -> bool {
+        self.labels == other.labels
     }
 
     /// The class of each sample. A name by which a class is shown is understood as its label, too.
@@ -600,22 +618,23 @@ mod tests {
     }
 
     #[test]
-    fn classes_in_json() {
+    fn classes_of_the_parts_of_a_file() {
         for classes in [
             Classes::numbered(2),
             Classes::of(&labels(&["x", "y"]), 10).unwrap(),
             Classes::named(&strings(&["no", "yes"]), &labels(&["-1", "1"]), 10).unwrap(),
         ] {
-            let json = serde_json::to_string(&classes).unwrap();
-            assert_eq!(serde_json::from_str::<Classes>(&json).unwrap(), classes, "{json}");
+            let json = serde_json::to_string(classes.labels()).unwrap();
+            let labels: Vec<Label> = serde_json::from_str(&json).unwrap();
+            let names = classes.names().to_vec();
+            assert_eq!(Classes::of_parts(Some(labels), Some(names)).unwrap(), Some(classes));
         }
-        for json in [
-            r#"{"labels":[0,1],"names":["a"]}"#,
-            r#"{"labels":[0,0],"names":["a","b"]}"#,
-            r#"{"labels":[],"names":[]}"#,
-            r#"{"labels":[0.5],"names":["a"]}"#,
-        ] {
-            assert!(serde_json::from_str::<Classes>(json).is_err(), "{json}");
-        }
+        let names = strings(&["a", "b"]);
+        let named = Classes::of_parts(None, Some(names.clone())).unwrap().unwrap();
+        assert_eq!((named.label(1), named.name(1)), (&Label::Number(1), "b"));
+        assert_eq!(Classes::of_parts(None, None).unwrap(), None);
+        let twice = vec![Label::Number(0), Label::Number(0)];
+        assert!(Classes::of_parts(Some(twice), None).is_err());
+        assert!(Classes::of_parts(Some(vec![Label::Number(0)]), Some(names)).is_err());
     }
 }

@@ -28,9 +28,12 @@ pub use scaling::Scaling;
 
 use anyhow::{Context, Result, bail};
 use array::{Array, BadValue};
-use softmargin::{Batch, Error, LinearModel, MatrixView, NonFinite};
+use softmargin::{Error, MatrixView, NonFinite};
 use source::Source;
-use std::{ops::Range, path::Path};
+use std::{
+    ops::{Deref, Range},
+    path::Path,
+};
 
 /// Samples.
 #[derive(Debug)]
@@ -169,7 +172,7 @@ impl Dataset {
     /// Adds the labels of a file of their own, and checks that all fits.
     fn finish(&mut self, name: String, options: &ReadOptions<'_>) -> Result<()> {
         if let Some(path) = options.labels {
-            let context = || path.display().to_string();
+            let context = || self::name(path);
             let (mut labels, notes) =
                 read_labels(path, self.n_samples, options).with_context(context)?;
             labels.name_file(&context());
@@ -314,18 +317,6 @@ impl Dataset {
         Ok(())
     }
 
-    /// As [`for_each_chunk`](Self::for_each_chunk), with the classes of all samples.
-    ///
-    /// # Errors
-    /// As [`for_each_chunk`](Self::for_each_chunk).
-    pub fn for_each_batch(
-        &self,
-        classes: &[u32],
-        mut f: impl FnMut(&Batch<'_, f32>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        self.for_each_chunk(|rows, chunk| f(&Batch::new(chunk, &classes[rows])?))
-    }
-
     /// At most so many of the samples, spread evenly, in memory.
     ///
     /// # Errors
@@ -372,20 +363,6 @@ impl Dataset {
         }
         Ok(())
     }
-
-    /// The class that `model` predicts for each sample.
-    ///
-    /// # Errors
-    /// If a score is not finite.
-    pub fn predictions(&self, model: &LinearModel<f32>) -> Result<Vec<u32>> {
-        let mut predictions = Vec::with_capacity(self.n_samples);
-        let pass = self.for_each_chunk(|_, chunk| {
-            predictions.extend(model.predict(chunk)?);
-            Ok(())
-        });
-        pass.map_err(|error| self.explain(error))?;
-        Ok(predictions)
-    }
 }
 
 /// Checks that no columns are asked for, of data that has none.
@@ -407,13 +384,26 @@ fn name(path: &Path) -> String {
 }
 
 /// An error of a chunk that begins at row `start`, with the row counted from the first of all.
-fn in_all_rows(error: Error, start: usize) -> Error {
+pub(crate) fn in_all_rows(error: Error, start: usize) -> Error {
     match error {
         Error::NonFinite { row, cause } => Error::NonFinite { row: row + start, cause },
         Error::Label { row, label, classes } => Error::Label { row: row + start, label, classes },
         Error::SampleWeight { row, value } => Error::SampleWeight { row: row + start, value },
         other => other,
     }
+}
+
+/// All bytes of a file that must be of a format, which its first bytes tell; of one without an end, that is said
+/// before the rest is read.
+///
+/// # Errors
+/// If it cannot be read, or is of another format.
+pub(crate) fn read_file(path: &Path, format: Format) -> Result<impl Deref<Target = [u8]>> {
+    let source = Source::open(path, u64::MAX)?;
+    if detect::by_magic(source.head()) != Some(format) {
+        bail!("it is no {format:?} file");
+    }
+    source.bytes()
 }
 
 /// Reads a file of labels: NPY, IDX, or text with one label a line.

@@ -37,6 +37,14 @@ pub(super) fn find<'a>(names: &[&'a str], split: Split) -> Result<(&'a str, Opti
     bail!("there are no features ({} or {}); there are {names:?}", FEATURES[0], FEATURES[1])
 }
 
+/// What was found, for the user to see.
+pub(super) fn note(what: &str, features: &str, labels: Option<&str>) -> String {
+    match labels {
+        Some(labels) => format!("features: the {what} {features:?}, labels: {labels:?}"),
+        None => format!("features: the {what} {features:?}, without labels"),
+    }
+}
+
 /// Whether there are features of their own for `split`.
 pub(super) fn has_split(names: &[&str], split: Split) -> bool {
     let own = if split == Split::Train { "_train" } else { "_test" };

@@ -1,6 +1,6 @@
 //! NumPy's NPY files: the header, which says how the array lies in what follows.
 
-use super::array::{Element, Layout};
+use super::array::{BadValue, Element, Layout};
 use anyhow::{Context, Result, bail};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use std::{io::Cursor, ops::Range};
@@ -26,7 +26,7 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout> {
     // The parser takes time without end for brackets within brackets, which records have.
     let count = |bracket: char| text.matches(bracket).count();
     if count('[') > 0 || count('{') > 1 || count('(') > 1 {
-        bail!("its header is not that of a plain array");
+        bail!("its header is not that of a plain array (records and dates are none)");
     }
     if !shape_fits(&text) {
         bail!("its shape overflows");
@@ -54,7 +54,8 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout> {
         ),
     };
     if dtype.endianness() == Endianness::Big {
-        bail!("its elements are {dtype}, big-endian; save it with astype(\"<f4\")");
+        let little = dtype.to_string().replace('>', "<");
+        bail!("its elements are {dtype}, big-endian; save it with astype({little:?})");
     }
     let sizes = header.shape().iter().map(|size| usize::try_from(*size));
     let shape = sizes.collect::<Result<Vec<_>, _>>().context("its shape is too large")?;
@@ -77,8 +78,8 @@ fn shape_fits(header: &str) -> bool {
     sizes.try_fold(16_usize, |product, size| product.checked_mul(size?)).is_some()
 }
 
-/// A file of `f32`.
-pub fn serialize(shape: &[usize], values: &[f32]) -> Result<Vec<u8>> {
+/// A file of `f32` or `f64`.
+pub fn serialize<T: npyz::AutoSerialize + Copy>(shape: &[usize], values: &[T]) -> Result<Vec<u8>> {
     use npyz::WriterBuilder;
     let shape: Vec<u64> = shape.iter().map(|size| *size as u64).collect();
     let mut bytes = Vec::new();
@@ -92,13 +93,12 @@ pub fn serialize(shape: &[usize], values: &[f32]) -> Result<Vec<u8>> {
 /// Reads an array of numbers with its shape, row by row: scikit-learn's coefficients often come in columns.
 ///
 /// # Errors
-/// If it is no array, or if a value is not finite or not in `f32`.
-pub fn parse_values(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f32>)> {
+/// If it is no array, or if a value is not finite or beyond the range of `f32`.
+pub fn parse_values(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>)> {
     let layout = layout(bytes)?;
     if matches!(layout.element, Element::Utf32(_) | Element::Ascii(_)) {
         bail!("its elements are text");
     }
-    let rows = layout.shape.first().copied().unwrap_or(1);
-    let values = layout.read_rows(bytes, 0..rows).map_err(|bad| bad.error())?;
+    let values = layout.read_wide(bytes).map_err(BadValue::error)?;
     Ok((layout.shape, values))
 }

@@ -42,10 +42,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     let array = Array::new(Bytes::Memory(bytes), layout).with_context(context)?;
     let mut data = Dataset::of_array(array, options).with_context(context)?;
     data.labels = labels;
-    data.notes.push(match labels_name {
-        Some(labels) => format!("features: the array {features:?}, labels: {labels:?}"),
-        None => format!("features: the array {features:?}, without labels"),
-    });
+    data.notes.push(names::note("array", features, labels_name));
     Ok(data)
 }
 

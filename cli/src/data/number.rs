@@ -57,6 +57,19 @@ pub(super) fn is_missing(cell: &str) -> bool {
     cell == "None" || MARKERS.iter().any(|marker| cell.eq_ignore_ascii_case(marker))
 }
 
+/// Whether a cell is a number with a comma for its point.
+pub(super) fn has_decimal_comma(cell: &str) -> bool {
+    let mut parts = cell.splitn(2, ',');
+    let whole = parts.next().unwrap_or_default().trim_start_matches(['-', '+']);
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    parts.next().is_some_and(|rest| {
+        !rest.is_empty()
+            && digits(whole)
+            && rest.starts_with(|c: char| c.is_ascii_digit())
+            && parse(&format!("{whole}.{rest}")).is_ok()
+    })
+}
+
 /// A cell in quotes, shortened so that a message stays readable.
 pub(super) fn quoted(cell: &str) -> String {
     const MOST: usize = 40;

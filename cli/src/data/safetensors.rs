@@ -16,12 +16,12 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     let tensors = SafeTensors::deserialize(&bytes)?;
     let mut all = tensors.names();
     all.sort_unstable();
-    let (features, labels) = names::find(&all, options.split)?;
+    let (features, labels_name) = names::find(&all, options.split)?;
     let layout = |name: &str| {
         let context = || format!("the tensor {name:?}");
         layout(&tensors.tensor(name)?, &bytes).with_context(context)
     };
-    let labels = match labels {
+    let labels = match labels_name {
         None => None,
         Some(name) => {
             let labels = layout(name)?.labels(&bytes);
@@ -29,9 +29,11 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
         }
     };
     let context = format!("the tensor {features:?}");
+    let note = names::note("tensor", features, labels_name);
     let layout = layout(features)?;
     let array = Array::new(bytes, layout).with_context(|| context.clone())?;
     let mut data = Dataset::of_array(array, options).with_context(|| context)?;
+    data.notes.push(note);
     data.labels = labels;
     Ok(data)
 }

@@ -1,6 +1,7 @@
 //! Features brought to a common scale, x′ = (x − shift) scale, and a model of x′ turned into one of x.
 
 use super::Dataset;
+use crate::model_file::Parameters;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use softmargin::{Error, LinearModel, NonFinite};
@@ -85,11 +86,35 @@ impl Scaling {
         }
     }
 
+    /// A model of the features as they were, with the scores that `model` has of scaled ones: in `f32`, unless its
+    /// scores were off by too much then.
+    pub fn fold(&self, model: &LinearModel<f32>) -> Parameters {
+        match self.fold_narrow(model) {
+            (folded, worst) if worst <= MAX_SCORE_ERROR => Parameters::F32(folded),
+            _ => Parameters::F64(self.fold_wide(model)),
+        }
+    }
+
+    fn fold_wide(&self, model: &LinearModel<f32>) -> LinearModel<f64> {
+        let (c, d) = (model.n_classes(), model.n_features());
+        let mut folded = LinearModel::zeros(c, d);
+        for class in 0..c {
+            let mut bias = f64::from(model.bias()[class]);
+            for l in 0..d {
+                let weight = f64::from(model.weights()[class * d + l]) * self.scale[l];
+                folded.weights_mut()[class * d + l] = weight;
+                bias -= weight * self.shift[l];
+            }
+            folded.bias_mut()[class] = bias;
+        }
+        folded
+    }
+
     /// A model of the features as they were, with the scores that `model` has of scaled ones; and a bound,
     /// for features within a deviation of their mean, of how far its scores are off, as its weights are
     /// rounded to `f32` and its scores summed in it. Where features lie far from 0, as measured by how much
-    /// they vary, that is too much, and the scaling is to be kept beside the model instead.
-    pub fn fold(&self, model: &LinearModel<f32>) -> (LinearModel<f32>, f64) {
+    /// they vary, that is much.
+    fn fold_narrow(&self, model: &LinearModel<f32>) -> (LinearModel<f32>, f64) {
         let (c, d) = (model.n_classes(), model.n_features());
         let mut folded = model.clone();
         let mut worst = 0.0_f64;
@@ -118,6 +143,9 @@ impl Scaling {
         (folded, worst)
     }
 }
+
+/// What scores may be off by, in the worst case: probabilities are then off by no more than that.
+const MAX_SCORE_ERROR: f64 = 1e-3;
 
 /// Whether the smallest and the largest value differ by no more than two units in the last place.
 fn is_constant((min, max): (f32, f32)) -> bool {
@@ -182,7 +210,7 @@ mod tests {
             let scaling = Scaling::standardize(&data).unwrap();
             let parameters = [0.7, -1.1, 0.4, 1.3, 0.2, -0.9, 0.1, -0.2].to_vec();
             let model = LinearModel::from_parameters(2, 3, parameters).unwrap();
-            let (folded, bound) = scaling.fold(&model);
+            let (folded, bound) = scaling.fold_narrow(&model);
             let mut worst = 0.0_f64;
             for row in rows.chunks_exact(3) {
                 for class in 0..2 {

@@ -22,8 +22,8 @@ struct Entries {
     ends: Vec<usize>,
     /// The line of the first index 0, if there is one.
     zero: Option<u64>,
-    /// The largest index.
-    largest: Option<u32>,
+    /// The largest index, and the line where it is first.
+    largest: Option<(u32, u64)>,
 }
 
 /// Reads samples.
@@ -42,7 +42,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
             bail!("line {line}: {} is no label", quoted(label));
         }
         labels.push(label, line)?;
-        entries.push(words).with_context(|| format!("line {line}"))?;
+        entries.push(words, line).with_context(|| format!("line {line}"))?;
         if entries.zero.is_none() && entries.last().first().is_some_and(|(index, _)| *index == 0) {
             entries.zero = Some(line);
         }
@@ -54,10 +54,20 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
 
     let (base, how) = base(&entries, options)?;
     let found =
-        entries.largest.map_or(0, |largest| (largest as usize + 1).saturating_sub(base as usize));
+        entries.largest.map_or(0, |(index, _)| (index as usize + 1).saturating_sub(base as usize));
     let n_features = options.schema.map_or(found, |schema| schema.n_features);
     if n_features == 0 {
         bail!("there are no features");
+    }
+    // Of a file that counts from 1, all features would be moved by one, and the last one be left out.
+    if let Some((index, line)) = entries.largest
+        && (options.index_base, base, entries.zero) == (IndexBase::Auto, 0, None)
+        && index as usize >= n_features
+    {
+        bail!(
+            "line {line}: there is an index {index}, and none is 0, but the {n_features} features of the model \
+             count from 0{how} (--index-base 0 or --index-base 1 says what they count from)"
+        );
     }
     let (features, beyond) = entries.fill(base, n_features, options.max_unpacked)?;
     let mut data = Dataset::new(features, n_samples, n_features);
@@ -97,7 +107,7 @@ fn base(entries: &Entries, options: &ReadOptions<'_>) -> Result<(u8, &'static st
 
 impl Entries {
     /// Adds the entries of a sample.
-    fn push<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> Result<()> {
+    fn push<'a>(&mut self, words: impl Iterator<Item = &'a str>, line: u64) -> Result<()> {
         let mut last = None;
         for word in words.filter(|word| !word.starts_with("qid:")) {
             let pair = word.split_once(':');
@@ -117,7 +127,9 @@ impl Entries {
                 }
                 _ => last = Some(index),
             }
-            self.largest = self.largest.max(last);
+            if self.largest.is_none_or(|(largest, _)| largest < index) {
+                self.largest = Some((index, line));
+            }
             self.values.push((index, value));
         }
         self.ends.push(self.values.len());
@@ -240,6 +252,16 @@ mod tests {
         // As the model has them, not as the file looks.
         let options = ReadOptions { schema: Some(&zero.schema), ..ReadOptions::default() };
         assert_eq!(features(&parse("1 1:6\n", &options).unwrap()), [[0.0, 6.0]]);
+        // A file that counts from 1, unless it is said otherwise.
+        let error = parse("1 1:5\n2 1:5 2:6\n", &options).unwrap_err().to_string();
+        for word in ["line 2", "index 2", "2 features", "count from 0", "--index-base 1"] {
+            assert!(error.contains(word), "{error}");
+        }
+        for (base, expected) in [(IndexBase::One, [5.0, 6.0]), (IndexBase::Zero, [0.0, 5.0])] {
+            let options = ReadOptions { index_base: base, ..options.clone() };
+            assert_eq!(features(&parse("2 1:5 2:6\n", &options).unwrap()), [expected]);
+        }
+        assert_eq!(features(&parse("1 0:5 2:7\n", &options).unwrap()), [[5.0, 0.0]]);
         let options = ReadOptions { schema: Some(&one.schema), ..ReadOptions::default() };
         let error = parse("1 1:6\n1 0:1 1:6\n", &options).unwrap_err().to_string();
         for word in ["line 2", "index 0", "--index-base 0", "--index-base 1"] {

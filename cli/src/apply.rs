@@ -1,0 +1,188 @@
+//! A model applied to data, some rows after the other, so that the memory it takes does not depend on the number of
+//! samples or classes.
+
+use crate::{
+    data::{Dataset, in_all_rows},
+    metrics::Metrics,
+    model_file::Parameters,
+};
+use anyhow::{Result, bail};
+use softmargin::{Batch, Error, Evaluator, Isa, MatrixView, Objective, Predictor, Scalar};
+use std::ops::Range;
+
+/// What the scores of the rows that are handled at a time, and the rows if they are widened, take up, about.
+const CHUNK_BYTES: usize = 16 << 20;
+
+/// Rows that all threads have some of, however many classes there are.
+const MIN_ROWS: usize = 256;
+
+/// A model that is applied with some instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct Applied<'a> {
+    pub(crate) parameters: &'a Parameters,
+    pub(crate) isa: Isa,
+}
+
+impl Applied<'_> {
+    /// Calls `f` with the classes that are predicted of some rows after the other.
+    pub(crate) fn predict(
+        &self,
+        data: &Dataset,
+        mut f: impl FnMut(Range<usize>, &[u32]) -> Result<()>,
+    ) -> Result<()> {
+        self.for_each_chunk(data, |rows, x| {
+            let classes = match self.parameters {
+                Parameters::F32(model) => Predictor::new(model).with_isa(self.isa).predict(x)?,
+                Parameters::F64(model) => {
+                    let predictor = Predictor::new(model).with_isa(self.isa);
+                    predictor.predict(view(&widened(x), x)?)?
+                }
+            };
+            f(rows, &classes)
+        })
+    }
+
+    /// Calls `f` with the probabilities of all classes of some rows after the other, row by row.
+    pub(crate) fn predict_proba(
+        &self,
+        data: &Dataset,
+        mut f: impl FnMut(Range<usize>, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        self.for_each_chunk(data, |rows, x| {
+            let probabilities = match self.parameters {
+                Parameters::F32(model) => {
+                    Predictor::new(model).with_isa(self.isa).predict_proba(x)?
+                }
+                Parameters::F64(model) => {
+                    let predictor = Predictor::new(model).with_isa(self.isa);
+                    let wide = predictor.predict_proba(view(&widened(x), x)?)?;
+                    wide.into_iter().map(|p| p as f32).collect()
+                }
+            };
+            f(rows, &probabilities)
+        })
+    }
+
+    /// How well the predictions fit the labels, which are classes; of some rows, in ascending order, or of all.
+    pub(crate) fn measure(
+        &self,
+        data: &Dataset,
+        labels: &[u32],
+        rows: Option<&[u32]>,
+    ) -> Result<Metrics> {
+        let mut metrics = Metrics::new(self.parameters.n_classes());
+        let mut chosen = rows.map(|rows| rows.iter().map(|row| *row as usize).peekable());
+        self.predict(data, |range, classes| {
+            for (i, class) in range.zip(classes) {
+                let counts = match &mut chosen {
+                    None => true,
+                    Some(rows) => rows.next_if_eq(&i).is_some(),
+                };
+                if counts {
+                    let weight = data.weights.as_ref().map_or(1.0, |w| f64::from(w[i]));
+                    metrics.add(labels[i], *class, weight);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(metrics)
+    }
+
+    /// The mean loss of the samples, without an L2 term.
+    pub(crate) fn loss(&self, data: &Dataset, labels: &[u32], objective: Objective) -> Result<f64> {
+        let objective = objective.with_l2(0.0);
+        let weights = data.weights.as_deref();
+        let (mut sum, mut total) = (0.0, 0.0);
+        let mut add = |loss: f64, weight: f64| {
+            sum += loss * weight;
+            total += weight;
+        };
+        match self.parameters {
+            Parameters::F32(model) => {
+                let mut evaluator = Evaluator::new(objective).with_isa(self.isa);
+                self.for_each_chunk(data, |rows, x| {
+                    let weights = weights.map(|weights| &weights[rows.clone()]);
+                    if let Some(batch) = weighted(Batch::new(x, &labels[rows])?, weights)? {
+                        add(evaluator.loss(model, &batch)?, batch.total_weight());
+                    }
+                    Ok(())
+                })?;
+            }
+            Parameters::F64(model) => {
+                let mut evaluator = Evaluator::new(objective).with_isa(self.isa);
+                self.for_each_chunk(data, |rows, x| {
+                    let weights = weights.map(|weights| &weights[rows.clone()]);
+                    let weights: Option<Vec<f64>> =
+                        weights.map(|weights| weights.iter().copied().map(f64::from).collect());
+                    let wide = widened(x);
+                    let batch = Batch::new(view(&wide, x)?, &labels[rows])?;
+                    if let Some(batch) = weighted(batch, weights.as_deref())? {
+                        add(evaluator.loss(model, &batch)?, batch.total_weight());
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        if total == 0.0 {
+            bail!("the sample weights of all {} samples sum to 0", data.n_samples);
+        }
+        Ok(sum / total)
+    }
+
+    /// Calls `f` with so many rows at a time that their scores take up little memory.
+    fn for_each_chunk(
+        &self,
+        data: &Dataset,
+        mut f: impl FnMut(Range<usize>, MatrixView<'_, f32>) -> Result<()>,
+    ) -> Result<()> {
+        let (c, d) = (self.parameters.n_classes(), data.n_features);
+        let row_bytes = match self.parameters {
+            Parameters::F32(_) => c * size_of::<f32>(),
+            Parameters::F64(_) => (c + d) * size_of::<f64>(),
+        };
+        let step = (CHUNK_BYTES / row_bytes).max(MIN_ROWS);
+        // An error that is none of the evaluation, as of a full disk.
+        let mut other = None;
+        let pass = data.for_each_chunk(|range, x| {
+            for start in (0..x.rows()).step_by(step) {
+                let end = x.rows().min(start + step);
+                let Some(rows) = x.slice_rows(start..end) else { continue };
+                let result = f(range.start + start..range.start + end, rows);
+                result.map_err(|error| match error.downcast() {
+                    Ok(error) => in_all_rows(error, start),
+                    Err(error) => {
+                        other = Some(error);
+                        Error::NoSamples
+                    }
+                })?;
+            }
+            Ok(())
+        });
+        match other {
+            Some(error) => Err(error),
+            None => pass.map_err(|error| data.explain(error)),
+        }
+    }
+}
+
+/// A batch with weights, or none if no sample of it counts.
+fn weighted<'a, T: Scalar>(
+    batch: Batch<'a, T>,
+    weights: Option<&'a [T]>,
+) -> Result<Option<Batch<'a, T>>> {
+    match weights.map(|weights| batch.with_sample_weights(weights)) {
+        None => Ok(Some(batch)),
+        Some(Err(Error::ZeroSampleWeights { .. })) => Ok(None),
+        Some(batch) => Ok(Some(batch?)),
+    }
+}
+
+fn widened(x: MatrixView<'_, f32>) -> Vec<f64> {
+    let rows = (0..x.rows()).flat_map(|i| x.row(i).unwrap_or_default());
+    rows.map(|x| f64::from(*x)).collect()
+}
+
+/// Widened values as a matrix of the same shape.
+fn view<'a>(wide: &'a [f64], x: MatrixView<'_, f32>) -> Result<MatrixView<'a, f64>, Error> {
+    MatrixView::new(wide, x.rows(), x.cols())
+}

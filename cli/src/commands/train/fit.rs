@@ -1,0 +1,240 @@
+//! Runs the solver that was asked for, over all samples or over those that are not held out.
+
+use super::{Solver, Train};
+use crate::{
+    data::{Classes, Dataset},
+    interrupt,
+    progress::Reporter,
+    units,
+};
+use anyhow::{Context, Result, bail};
+use softmargin::{
+    Batch, Error, Evaluator, LinearModel,
+    train::{self, EarlyStopping, PathPoint, Progress, StopReason, Summary},
+};
+use std::{ops::ControlFlow, time::Instant};
+
+/// What is trained on.
+pub(super) struct Samples<'a> {
+    pub(super) data: &'a mut Dataset,
+    pub(super) classes: &'a Classes,
+    /// The class of each sample.
+    pub(super) labels: &'a [u32],
+    /// What the samples of each class count.
+    pub(super) class_weights: Option<Vec<f32>>,
+}
+
+/// A trained model and how it came about.
+pub(super) struct Fit {
+    pub(super) model: LinearModel<f32>,
+    pub(super) summary: Summary,
+    /// The λ that was used, or chosen.
+    pub(super) l2: f64,
+    /// The fits for all λ that were tried.
+    pub(super) path: Vec<PathPoint<f32>>,
+    /// Where the solver was after so many seconds.
+    pub(super) history: Vec<(f64, Progress)>,
+    pub(super) seconds: f64,
+    /// The rows that were trained on and those that were held out, if any were.
+    pub(super) split: Option<(Vec<u32>, Vec<u32>)>,
+    pub(super) validation_loss: Option<f64>,
+}
+
+impl Samples<'_> {
+    /// All of them, of which the features are in memory.
+    fn batch(&self) -> Result<Batch<'_, f32>> {
+        let features = self.data.view().context("the features are not in memory")?;
+        let mut batch = Batch::new(features, self.labels)?;
+        if let Some(weights) = &self.data.weights {
+            batch = batch.with_sample_weights(weights)?;
+        }
+        self.with_class_weights(batch)
+    }
+
+    fn with_class_weights<'a>(&'a self, batch: Batch<'a, f32>) -> Result<Batch<'a, f32>> {
+        Ok(match &self.class_weights {
+            Some(weights) => batch.with_class_weights(weights)?,
+            None => batch,
+        })
+    }
+
+    /// Calls `f` with some of the samples after the other, but those that count nothing.
+    fn for_each_batch(&self, f: train::Evaluate<'_, f32>) -> Result<(), Error> {
+        self.data.for_each_chunk(|rows, x| {
+            let mut batch = Some(Batch::new(x, &self.labels[rows.clone()])?);
+            if let (Some(weights), Some(all)) = (&self.data.weights, batch) {
+                batch = something(all.with_sample_weights(&weights[rows]))?;
+            }
+            if let (Some(weights), Some(all)) = (&self.class_weights, batch) {
+                batch = something(all.with_class_weights(weights))?;
+            }
+            batch.map_or(Ok(()), |batch| f(&batch))
+        })
+    }
+}
+
+/// A batch, unless its samples count nothing.
+fn something(batch: Result<Batch<'_, f32>, Error>) -> Result<Option<Batch<'_, f32>>, Error> {
+    match batch {
+        Err(Error::ZeroSampleWeights { .. }) => Ok(None),
+        batch => batch.map(Some),
+    }
+}
+
+/// Samples that the curvature is learnt from, where the features are not in memory.
+const MAX_SAMPLE: usize = 20_000;
+
+/// What a solver calls after every step.
+type Report<'a> = &'a mut dyn FnMut(&Progress, &LinearModel<f32>) -> ControlFlow<()>;
+
+impl Train {
+    /// Trains, from `model` on.
+    ///
+    /// # Errors
+    /// If the solver fails: what it leaves is no model then.
+    pub(super) fn fit(&self, samples: Samples<'_>, mut model: LinearModel<f32>) -> Result<Fit> {
+        let (total, unit) = match self.solver {
+            Solver::Lbfgs => (self.max_iter, "iteration"),
+            Solver::Sgd => (self.epochs, "epoch"),
+        };
+        if self.solver == Solver::Sgd || self.validation.is_some() {
+            samples.data.load()?;
+        }
+        let mut reporter = Reporter::new(total, unit);
+        let interrupted = interrupt::watch()?;
+        let start = Instant::now();
+        let mut history: Vec<(f64, Progress)> = Vec::new();
+        let mut report = |progress: &Progress, _: &LinearModel<f32>| {
+            reporter.report(progress);
+            if history.last().is_none_or(|(_, last)| last.iteration != progress.iteration) {
+                history.push((start.elapsed().as_secs_f64(), *progress));
+            }
+            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+
+        let samples = &samples;
+        let (mut l2, mut path) = (self.objective.objective(None).l2(), Vec::new());
+        let mut validation_loss = None;
+        let split = self.split(samples.data)?;
+        let summary = match &split {
+            None => self.minimize(&mut model, samples, None, &mut report)?,
+            Some((training, held_out)) if !self.l2_path.is_empty() => {
+                let batch = samples.batch()?;
+                let (training, held_out) = (batch.select(training)?, batch.select(held_out)?);
+                let mut on_iteration =
+                    |_: f64, progress: &Progress, model: &LinearModel<f32>| report(progress, model);
+                path = self.lbfgs().path(
+                    &self.evaluator(),
+                    &self.l2_path,
+                    &model,
+                    &training,
+                    &held_out,
+                    &mut on_iteration,
+                )?;
+                let best = train::best_of(&path).context("a path of no λ")?;
+                (l2, model) = (best.l2, best.model.clone());
+                validation_loss = Some(best.validation_loss);
+                let last = path.last().map_or(best.summary, |point| point.summary);
+                match last.stop_reason {
+                    // Not all λ were tried.
+                    StopReason::Interrupted => {
+                        Summary { stop_reason: StopReason::Interrupted, ..best.summary }
+                    }
+                    _ => best.summary,
+                }
+            }
+            Some((training, held_out)) => {
+                let held_out = samples.batch()?.select(held_out)?;
+                let evaluator = self.evaluator();
+                let stopping = EarlyStopping::new(&evaluator, held_out, self.patience);
+                let validated = stopping.fit(
+                    &mut model,
+                    |model, check| self.minimize(model, samples, Some(training), check),
+                    &mut report,
+                )?;
+                validation_loss = Some(validated.validation_loss);
+                let best = validated.best;
+                let progress = Progress {
+                    objective: best.objective,
+                    gradient_norm: best.gradient_norm,
+                    ..validated.summary.progress
+                };
+                Summary { progress, ..validated.summary }
+            }
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        for point in &path {
+            reporter.note(&format!(
+                "λ {:<8}  validation accuracy {}  loss {:.6}  {} iterations",
+                point.l2,
+                units::percent(point.validation_accuracy),
+                point.validation_loss,
+                point.summary.progress.iteration
+            ));
+        }
+        drop(reporter);
+        check(&summary, unit)?;
+        Ok(Fit { model, summary, l2, path, history, seconds, split, validation_loss })
+    }
+
+    /// The rows to train on and those to hold out.
+    fn split(&self, data: &Dataset) -> Result<Option<(Vec<u32>, Vec<u32>)>> {
+        let Some(share) = self.validation else { return Ok(None) };
+        let n = u32::try_from(data.n_samples).context("too many samples to hold some out")?;
+        if n < 2 {
+            bail!("--validation: a single sample cannot be divided");
+        }
+        Ok(Some(train::split(n, share, self.seed)))
+    }
+
+    fn evaluator(&self) -> Evaluator<f32> {
+        Evaluator::new(self.objective.objective(None)).with_isa(self.compute.isa())
+    }
+
+    /// Fits `model` to all samples, or to some rows of them.
+    fn minimize(
+        &self,
+        model: &mut LinearModel<f32>,
+        samples: &Samples<'_>,
+        rows: Option<&[u32]>,
+        report: Report<'_>,
+    ) -> Result<Summary> {
+        let mut evaluator = self.evaluator();
+        if samples.data.view().is_none() {
+            let mut few = samples.data.sample(MAX_SAMPLE)?;
+            let labels = samples.classes.encode(few.labels()?)?;
+            let (classes, class_weights) = (samples.classes, samples.class_weights.clone());
+            let few = Samples { data: &mut few, classes, labels: &labels, class_weights };
+            // Samples that count nothing teach nothing.
+            let few = few.batch().ok();
+            let each = |evaluate: train::Evaluate<'_, f32>| samples.for_each_batch(evaluate);
+            let fit = self.lbfgs().fit_chunks(&mut evaluator, model, few.as_ref(), each, report);
+            return fit.map_err(|error| samples.data.explain(error));
+        }
+        let mut batch = samples.batch()?;
+        if let Some(rows) = rows {
+            batch = batch.select(rows)?;
+        }
+        let fit = match self.solver {
+            Solver::Lbfgs => self.lbfgs().fit(&mut evaluator, model, &batch, report),
+            Solver::Sgd => self.sgd().fit(&mut evaluator, model, &batch, report),
+        };
+        fit.map_err(|error| samples.data.explain(error))
+    }
+}
+
+/// A fit that failed has no result.
+fn check(summary: &Summary, unit: &str) -> Result<()> {
+    let (reason, n) = (summary.stop_reason, summary.progress.iteration);
+    match reason {
+        StopReason::Diverged => bail!(
+            "the fit failed: after {n} {unit}s a step led to where the loss is not finite, or above where it \
+             began; smaller features (--standardize), a smaller λ or a lower learning rate may help"
+        ),
+        reason if reason.failed() => bail!(
+            "the fit failed: after {n} {unit}s it was nowhere better than at its start ({reason}); \
+             --standardize, a smaller λ or another learning rate may help"
+        ),
+        _ => Ok(()),
+    }
+}

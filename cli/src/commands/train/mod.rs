@@ -1,0 +1,359 @@
+//! `softmargin train`: its arguments, and what is done with them. `fit` runs the solver, `outcome` tells how it went.
+
+mod fit;
+mod outcome;
+
+use super::{
+    ComputeArgs, DataArgs, ObjectiveArgs,
+    classes::{ClassNames, ClassWeight},
+    non_negative, positive, print_json, print_table, print_text, warn,
+};
+use crate::{
+    apply::Applied,
+    data::{Classes, Dataset, Scaling, Split},
+    interrupt,
+    model_file::{About, ModelFile, Parameters},
+    output::Output,
+    report,
+};
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use fit::Samples;
+use outcome::{Measured, Outcome};
+use softmargin::{
+    LinearModel,
+    train::{Lbfgs, Schedule, Sgd, StopReason},
+};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  softmargin train
+  softmargin train --data /usr/share/datasets/fashion-mnist --out model.safetensors --report report
+  softmargin train --data table.csv --label-column class --loss hinge --solver sgd --epochs 50
+  softmargin train --data embeddings.npy --labels labels.npy --standardize --validation 0.1 \\
+      --l2-path 1,0.1,0.01,0.001,0.0001
+
+Exit status: 0 if the fit converged, or was stopped by a limit (which a warning says, and \"converged\": false in the
+JSON); 1 if it failed, and then nothing is written; 130 after Ctrl-C, SIGTERM or SIGHUP, with the best model saved.")]
+pub(super) struct Train {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Data to test on, of any kind that --data takes. By default the test images (t10k-…) of the folder
+    /// that is trained on, if it has any
+    #[arg(long)]
+    test: Option<PathBuf>,
+    /// The labels of the data to test on, as --labels
+    #[arg(long, value_name = "FILE", requires = "test")]
+    test_labels: Option<PathBuf>,
+    /// Bring every feature to mean 0 and variance 1. The model that is saved takes the features as they are
+    #[arg(long, conflicts_with_all = ["scale", "start"])]
+    standardize: bool,
+    /// Multiply every feature by this: 0.00392157 for pixels from 0 to 255 (those of IDX files are divided
+    /// already). The model that is saved takes the features as they are
+    #[arg(long, value_name = "FACTOR", value_parser = factor, conflicts_with = "start",
+          allow_negative_numbers = true)]
+    scale: Option<f64>,
+    #[command(flatten)]
+    objective: ObjectiveArgs,
+    /// What the samples of each class count: "balanced" (as many in all for each class), or factors by name,
+    /// as CSV. Classes that are not named count 1
+    #[arg(long, value_name = "balanced|NAME=W,…")]
+    class_weight: Option<ClassWeight>,
+    /// L-BFGS goes to the optimum, SGD near it
+    #[arg(long, value_enum, default_value_t = Solver::Lbfgs)]
+    solver: Solver,
+    /// Iterations of L-BFGS, at most
+    #[arg(long, default_value_t = 500)]
+    max_iter: usize,
+    /// L-BFGS stops when no entry of the gradient exceeds this (scikit-learn's tol)
+    #[arg(long, default_value_t = Lbfgs::default().gradient_tolerance, value_parser = non_negative)]
+    gradient_tolerance: f64,
+    /// L-BFGS stops when the loss falls by less, relative to itself (SciPy's ftol)
+    #[arg(long, default_value_t = Lbfgs::default().relative_decrease, value_parser = non_negative)]
+    relative_decrease: f64,
+    /// Epochs of SGD
+    #[arg(long, default_value_t = 20)]
+    epochs: usize,
+    /// Samples a step of SGD
+    #[arg(long, default_value_t = 256, value_parser = positive)]
+    batch_size: usize,
+    /// Length of the first steps of SGD
+    #[arg(long, default_value_t = Sgd::default().learning_rate,
+          value_parser = non_negative, allow_negative_numbers = true)]
+    learning_rate: f64,
+    /// How the steps of SGD become shorter
+    #[arg(long, value_enum, default_value_t = ScheduleName::Cosine)]
+    schedule: ScheduleName,
+    /// What SGD keeps of its last step, less than 1
+    #[arg(long, default_value_t = 0.9, value_parser = momentum)]
+    momentum: f64,
+    /// Nesterov's momentum
+    #[arg(long)]
+    nesterov: bool,
+    /// Directions in which the features vary most, along which SGD takes shorter steps
+    #[arg(long, value_name = "NUMBER", default_value_t = Sgd::default().principal)]
+    principal: usize,
+    /// Answer with the average of the iterates of SGD
+    #[arg(long)]
+    average: bool,
+    /// Where SGD draws the order of the samples from, and --validation its samples
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// A model to start from, instead of zeros
+    #[arg(long, value_name = "FILE")]
+    start: Option<PathBuf>,
+    /// Hold out this share of the samples, and stop when their loss falls no further
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    validation: Option<f64>,
+    /// Iterations or epochs without a lower loss of the held-out samples, after which to stop
+    #[arg(long, default_value_t = 10, requires = "validation", value_parser = positive)]
+    patience: usize,
+    /// Try these λ instead of --l2, from the largest on, and keep the model that predicts most of the held-out
+    /// samples
+    #[arg(long, value_name = "λ,λ,…", value_delimiter = ',', requires = "validation",
+          value_parser = non_negative, conflicts_with = "l2")]
+    l2_path: Vec<f64>,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    /// Write the model here, as safetensors with the keys of PyTorch's nn.Linear
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Names of the classes, for the report and the model file, as CSV: name i is that of label i, or, where labels
+    /// are no numbers from 0 on, of the i-th label in their order. Labels that are among the names are classes in
+    /// the order of the names
+    #[arg(long, value_name = "NAME,NAME,…")]
+    class_names: Option<ClassNames>,
+    /// Write a page with pictures of the fit into this folder
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+    /// Height and width of the images that the features are, for the report; IDX files say it themselves
+    #[arg(long, value_name = "HEIGHTxWIDTH", value_parser = image_shape)]
+    image_shape: Option<(usize, usize)>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Solver {
+    Lbfgs,
+    Sgd,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScheduleName {
+    Constant,
+    Cosine,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
+        _ => Err("must be a number between 0 and 1".to_owned()),
+    }
+}
+
+fn momentum(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
+        _ => Err("must be a number from 0 to 1, and less than 1".to_owned()),
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value != 0.0 && value.is_finite() => Ok(value),
+        _ => Err("must be a finite number, and not 0".to_owned()),
+    }
+}
+
+fn image_shape(text: &str) -> Result<(usize, usize), String> {
+    let sides = text.split_once(['x', '×']).map(|(height, width)| (height.parse(), width.parse()));
+    match sides {
+        Some((Ok(height), Ok(width))) if height > 0 && width > 0 => Ok((height, width)),
+        _ => Err("must be two numbers, as in 28x28".to_owned()),
+    }
+}
+
+impl Train {
+    pub(super) fn run(self) -> Result<()> {
+        if !self.l2_path.is_empty() && self.solver == Solver::Sgd {
+            bail!("--l2-path is for --solver lbfgs");
+        }
+        let mut data = self.data.read(Split::Train)?;
+        let classes = self.classes(&data)?;
+        let labels = classes.encode(data.labels()?)?;
+        let test = self.test_data(&data, &classes)?;
+        let image_shape = self.image_shape_of(&data)?;
+        let class_weights = match &self.class_weight {
+            Some(weights) => Some(weights.weights(&classes, &labels, data.weights.as_deref())?),
+            None => None,
+        };
+        let start = self.start_model(&data, &classes)?;
+        let report = self.report.as_deref().map(report::Folder::create).transpose()?;
+        let output = self.out.as_deref().map(Output::create).transpose()?;
+
+        self.compute.install(|threads| {
+            let scaling = self.scaling(&data)?;
+            if let Some(scaling) = &scaling {
+                data.scale(scaling.clone())?;
+            }
+            let schema = data.schema().clone();
+            let samples =
+                Samples { data: &mut data, classes: &classes, labels: &labels, class_weights };
+            let fit = self.fit(samples, start)?;
+            let penalty = fit.l2 * square_sum(&fit.model);
+            let trained = Parameters::F32(fit.model.clone());
+            let parameters = match &scaling {
+                Some(scaling) => scaling.fold(&fit.model),
+                None => trained.clone(),
+            };
+            let about = About {
+                loss: Some(self.objective.objective(None).loss()),
+                l2: Some(fit.l2),
+                l2_penalty: Some(penalty),
+                classes: Some(classes.clone()),
+                schema: Some(schema),
+                version: None,
+            };
+            let model = ModelFile { parameters, about };
+            // Before anything else can go wrong.
+            if let Some(output) = output {
+                model.save(output)?;
+            }
+
+            let isa = self.compute.isa();
+            let applied = Applied { parameters: &trained, isa };
+            let rows = fit.split.as_ref();
+            let measured = Measured {
+                train: applied.measure(&data, &labels, rows.map(|(training, _)| &**training))?,
+                validation: match rows {
+                    Some((_, held_out)) => Some(applied.measure(&data, &labels, Some(held_out))?),
+                    None => None,
+                },
+                test: match &test {
+                    Some((test, labels)) => {
+                        let applied = Applied { parameters: &model.parameters, isa };
+                        Some(applied.measure(test, labels, None)?)
+                    }
+                    None => None,
+                },
+            };
+            let stop_reason = fit.summary.stop_reason;
+            let outcome =
+                Outcome { train: &self, fit, measured, classes: &classes, data: &data, threads };
+            if let Some(folder) = report {
+                outcome.write_report(&folder, image_shape)?;
+            }
+            if self.json {
+                print_json(&outcome.object())?;
+            } else {
+                print_table(&outcome.rows())?;
+                print_text(&outcome.text())?;
+            }
+            if let Some(warning) = outcome.warning() {
+                warn(&warning);
+            }
+            match stop_reason {
+                StopReason::Interrupted => Err(interrupt::Interrupted.into()),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn classes(&self, data: &Dataset) -> Result<Classes> {
+        let (labels, most) = (data.labels()?, self.data.max_classes);
+        match &self.class_names {
+            Some(ClassNames(names)) => Classes::named(names, labels, most).context("--class-names"),
+            None => Classes::of(labels, most),
+        }
+    }
+
+    /// The data to test on, with the class of each sample.
+    fn test_data(&self, data: &Dataset, classes: &Classes) -> Result<Option<(Dataset, Vec<u32>)>> {
+        let (path, labels) = (self.test.as_deref(), self.test_labels.as_deref());
+        let read = || -> Result<_> {
+            let Some(test) = self.data.read_test(path, labels, data)? else { return Ok(None) };
+            let labels = classes.encode(test.labels()?)?;
+            Ok(Some((test, labels)))
+        };
+        read().context("the test data cannot be used")
+    }
+
+    /// Height and width, of features that are pixels.
+    fn image_shape_of(&self, data: &Dataset) -> Result<Option<(usize, usize)>> {
+        let Some((height, width)) = self.image_shape else { return Ok(data.image_shape) };
+        if height.checked_mul(width) != Some(data.n_features) {
+            bail!("--image-shape {height}x{width} is not that of {} features", data.n_features);
+        }
+        Ok(self.image_shape)
+    }
+
+    fn start_model(&self, data: &Dataset, classes: &Classes) -> Result<LinearModel<f32>> {
+        let (c, d) = (classes.n(), data.n_features);
+        let Some(path) = &self.start else { return Ok(LinearModel::zeros(c, d)) };
+        let ModelFile { parameters, about } = ModelFile::load(path)?;
+        let place = path.display();
+        if (parameters.n_classes(), parameters.n_features()) != (c, d) {
+            let (classes, features) = (parameters.n_classes(), parameters.n_features());
+            bail!("{place} has {classes} classes × {features} features, the data {c} × {d}");
+        }
+        if about.classes.as_ref().is_some_and(|theirs| !theirs.same_labels(classes)) {
+            bail!("{place} is a model of other classes, or in another order");
+        }
+        let columns = about.schema.as_ref().and_then(|schema| schema.columns.as_ref());
+        if columns.is_some()
+            && data.schema().columns.is_some()
+            && columns != data.schema().columns.as_ref()
+        {
+            bail!("{place} is a model of other columns, or in another order");
+        }
+        match parameters {
+            Parameters::F32(model) => Ok(model),
+            // Where a fit begins need not be exact.
+            Parameters::F64(model) => {
+                let narrow = model.parameters().iter().map(|value| *value as f32).collect();
+                Ok(LinearModel::from_parameters(c, d, narrow)?)
+            }
+        }
+    }
+
+    fn scaling(&self, data: &Dataset) -> Result<Option<Scaling>> {
+        match self.scale {
+            Some(factor) => Ok(Some(Scaling::by(factor, data.n_features))),
+            None => self.standardize.then(|| Scaling::standardize(data)).transpose(),
+        }
+    }
+
+    fn lbfgs(&self) -> Lbfgs {
+        Lbfgs {
+            max_iterations: self.max_iter,
+            gradient_tolerance: self.gradient_tolerance,
+            relative_decrease: self.relative_decrease,
+            ..Lbfgs::default()
+        }
+    }
+
+    fn sgd(&self) -> Sgd {
+        Sgd {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            learning_rate: self.learning_rate,
+            schedule: match self.schedule {
+                ScheduleName::Constant => Schedule::Constant,
+                ScheduleName::Cosine => Schedule::Cosine,
+            },
+            momentum: self.momentum,
+            nesterov: self.nesterov,
+            principal: self.principal,
+            average: self.average,
+            seed: self.seed,
+        }
+    }
+}
+
+fn square_sum(model: &LinearModel<f32>) -> f64 {
+    model.weights().iter().map(|w| f64::from(*w).powi(2)).sum()
+}

@@ -1,0 +1,194 @@
+//! What a fit came to: as a table, as JSON, as a page with pictures, and as a warning where it did not converge.
+
+use super::{Solver, Train, fit::Fit};
+use crate::{
+    data::{Classes, Dataset},
+    metrics::Metrics,
+    report::Report,
+    units,
+};
+use anyhow::Result;
+use serde_json::json;
+use softmargin::train::StopReason;
+use std::path::Path;
+
+/// How well the model predicts.
+pub(super) struct Measured {
+    /// The samples that were trained on.
+    pub(super) train: Metrics,
+    /// Those that were held out.
+    pub(super) validation: Option<Metrics>,
+    pub(super) test: Option<Metrics>,
+}
+
+impl Measured {
+    /// Of the samples that say most of data to come, and what they are called.
+    fn best(&self) -> (&'static str, &Metrics) {
+        match (&self.test, &self.validation) {
+            (Some(test), _) => ("test", test),
+            (None, Some(validation)) => ("validation", validation),
+            (None, None) => ("training", &self.train),
+        }
+    }
+}
+
+/// A fit, and what it was of.
+pub(super) struct Outcome<'a> {
+    pub(super) train: &'a Train,
+    pub(super) fit: Fit,
+    pub(super) measured: Measured,
+    pub(super) classes: &'a Classes,
+    pub(super) data: &'a Dataset,
+    pub(super) threads: usize,
+}
+
+impl Outcome<'_> {
+    fn unit(&self) -> &'static str {
+        match self.train.solver {
+            Solver::Lbfgs => "iterations",
+            Solver::Sgd => "epochs",
+        }
+    }
+
+    pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
+        let Self { train, fit, measured, data, .. } = self;
+        let progress = fit.summary.progress;
+        let (n, d, c) = (data.n_samples, data.n_features, self.classes.n());
+        // Two products of two operations for each sample, feature and class.
+        let gflops = 4.0 * progress.samples as f64 * d as f64 * c as f64 / fit.seconds / 1e9;
+        let mut rows = vec![
+            ("data", format!("{n} samples, {d} features, {c} classes")),
+            ("loss", format!("{:.6}", progress.objective)),
+            ("train accuracy", units::percent(measured.train.accuracy())),
+        ];
+        if let Some(metrics) = &measured.validation {
+            rows.push(("validation accuracy", units::percent(metrics.accuracy())));
+        }
+        if let Some(loss) = fit.validation_loss {
+            rows.push(("validation loss", format!("{loss:.6}")));
+        }
+        if let Some(metrics) = &measured.test {
+            rows.push(("test accuracy", units::percent(metrics.accuracy())));
+        }
+        if !fit.path.is_empty() {
+            rows.push(("λ", format!("{}, the best of {}", fit.l2, fit.path.len())));
+        }
+        let converged = if fit.summary.stop_reason.converged() { "" } else { ", not converged" };
+        rows.extend([
+            ("time", units::seconds(fit.seconds)),
+            (
+                self.unit(),
+                format!(
+                    "{}, stopped by {}{converged}",
+                    progress.iteration, fit.summary.stop_reason
+                ),
+            ),
+            ("evaluations", progress.evaluations.to_string()),
+            ("speed", format!("{gflops:.0} GFLOP/s")),
+            ("threads", self.threads.to_string()),
+            ("instruction set", train.compute.isa().to_string()),
+        ]);
+        if let Some(out) = &train.out {
+            rows.push(("model", out.display().to_string()));
+        }
+        if let Some(folder) = &train.report {
+            rows.push(("report", folder.join("index.html").display().to_string()));
+        }
+        rows
+    }
+
+    /// How each class fares.
+    pub(super) fn text(&self) -> String {
+        let (name, metrics) = self.measured.best();
+        format!(
+            "\non the {name} data\n{}",
+            metrics.text(|class| self.classes.name(class).to_owned())
+        )
+    }
+
+    pub(super) fn object(&self) -> serde_json::Value {
+        let Self { train, fit, measured, data, .. } = self;
+        let progress = fit.summary.progress;
+        let (name, metrics) = self.measured.best();
+        let accuracy = |metrics: &Option<Metrics>| metrics.as_ref().map(Metrics::accuracy);
+        let path = fit.path.iter().map(|point| {
+            json!({
+                "l2": point.l2,
+                "objective": point.summary.progress.objective,
+                "iterations": point.summary.progress.iteration,
+                "converged": point.summary.stop_reason.converged(),
+                "validation_accuracy": point.validation_accuracy,
+                "validation_loss": point.validation_loss,
+            })
+        });
+        json!({
+            "samples": data.n_samples,
+            "features": data.n_features,
+            "classes": self.classes.n(),
+            "objective": progress.objective,
+            "l2": fit.l2,
+            "seconds": fit.seconds,
+            "iterations": progress.iteration,
+            "evaluations": progress.evaluations,
+            "stop_reason": fit.summary.stop_reason.name(),
+            "converged": fit.summary.stop_reason.converged(),
+            "train_accuracy": measured.train.accuracy(),
+            "validation_accuracy": accuracy(&measured.validation),
+            "validation_loss": fit.validation_loss,
+            "test_accuracy": accuracy(&measured.test),
+            "l2_path": (!fit.path.is_empty()).then(|| path.collect::<Vec<_>>()),
+            "metrics_of": name,
+            "metrics": metrics.json(|class| json!(self.classes.label(class))),
+            "threads": self.threads,
+            "isa": train.compute.isa().name(),
+        })
+    }
+
+    /// What the user should know of how the fit ended.
+    pub(super) fn warning(&self) -> Option<String> {
+        let fit = &self.fit;
+        let (iteration, norm) =
+            (fit.summary.progress.iteration, fit.summary.progress.gradient_norm);
+        let reason = fit.summary.stop_reason;
+        if reason.converged() {
+            return None;
+        }
+        let what = match (reason, self.train.solver) {
+            // As asked for, or said already.
+            (StopReason::EarlyStopping | StopReason::Interrupted, _) => return None,
+            (StopReason::MaxIterations, Solver::Lbfgs) => {
+                format!("stopped after {iteration} iterations (--max-iter)")
+            }
+            (StopReason::MaxIterations, Solver::Sgd) => format!("all {iteration} epochs are done"),
+            (StopReason::Kink, _) => {
+                "the hinge loss has a kink where L-BFGS goes no further, which may be far from the \
+                 optimum; --standardize, or --solver sgd, may come nearer"
+                    .to_owned()
+            }
+            _ => format!("stopped by {reason}"),
+        };
+        Some(format!("not converged: {what}; the largest entry of the gradient is {norm:.1e}"))
+    }
+
+    pub(super) fn write_report(
+        &self,
+        folder: &Path,
+        image_shape: Option<(usize, usize)>,
+    ) -> Result<()> {
+        let name = self.train.data.data.as_deref().and_then(Path::file_name);
+        let name = name.map_or("a sample of Fashion-MNIST".into(), |name| name.to_string_lossy());
+        let (measured, metrics) = self.measured.best();
+        let report = Report {
+            title: format!("A linear classifier of {name}"),
+            table: self.rows(),
+            history: &self.fit.history,
+            unit: self.unit(),
+            model: &self.fit.model,
+            metrics,
+            measured,
+            class_names: self.classes.names(),
+            image_shape,
+        };
+        report.write(folder)
+    }
+}
