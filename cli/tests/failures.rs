@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{fails, folder, gzip, idx, images, json, labels, output, text, write};
+use common::{fails, folder, gzip, idx, images, json, labels, npy, output, text, write};
 use std::fs;
 
 #[test]
@@ -158,6 +158,71 @@ fn models_that_are_none() {
     }
 }
 
+/// They are not read to their end, which they have not.
+#[test]
+#[cfg(unix)]
+fn files_without_an_end() {
+    let folder = folder();
+    let zero = "/dev/zero";
+    let out = text(&folder.path().join("out"));
+    let data = write(&folder, "data.csv", "1,0\n2,1\n");
+    let npy = write(&folder, "b.npy", npy("<f4", false, "(1,)", &[0; 4]));
+    let (to_model, to_npy) =
+        (["convert", "--to", "safetensors"], ["convert", "--to", "npy", "--weight", "w"]);
+    for arguments in [
+        &["info", zero][..],
+        &["predict", "--data", &data, "--model", zero],
+        &["train", "--data", &data, "--start", zero],
+        &[&to_model[..], &["--model", &out, "--weight", zero, "--bias", &npy]].concat(),
+        &[&to_model[..], &["--model", &out, "--weight", &npy, "--bias", zero]].concat(),
+        &[&to_npy[..], &["--model", zero, "--bias", "b"]].concat(),
+        &["train", "--data", zero],
+        &["train", "--data", &npy, "--labels", zero],
+    ] {
+        fails(1, arguments, &[zero]);
+    }
+}
+
+/// A file that is written over another one of the same command.
+#[test]
+fn one_place_for_two_files() {
+    let folder = folder();
+    let at = |name: &str| text(&folder.path().join(name));
+    let (model, weight) = (at("model"), at("w.npy"));
+    output(&["train", "--max-iter", "1", "--out", &model]);
+    let before = fs::read(&model).unwrap();
+    for [to, weight, bias] in [
+        ["npy", &weight, &weight],
+        ["npy", &model, &weight],
+        ["npy", &at("./w.npy"), &weight],
+        ["safetensors", &weight, &model],
+    ] {
+        let files = ["--model", &model, "--weight", weight, "--bias", bias];
+        fails(1, &[&["convert", "--to", to], &files[..]].concat(), &["is given for two files"]);
+    }
+    assert_eq!(fs::read(&model).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    let new = at("new");
+    let nothing = ["train", "--max-iter", "1", "--out", &new, "--report", &new];
+    fails(1, &nothing, &["cannot write", &new, "it is a folder"]);
+    assert!(!folder.path().join("new").exists());
+}
+
+/// Not even the folder for its report.
+#[test]
+fn a_fit_that_fails_leaves_nothing() {
+    let folder = folder();
+    let at = |name: &str| text(&folder.path().join(name));
+    let (out, report) = (at("model"), at("new/report"));
+    let train = ["train", "--l2", "1e300", "--out", &out, "--report", &report];
+    fails(1, &train, &["the fit failed"]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    // A folder that was there stays.
+    fs::create_dir(folder.path().join("new")).unwrap();
+    fails(1, &train, &["the fit failed"]);
+    assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 0);
+}
+
 /// Tensors of other types, other shapes and under other names.
 #[test]
 fn models_of_another_kind() {
@@ -166,22 +231,22 @@ fn models_of_another_kind() {
     let bytes = [0; 48];
     let model = |tensors: [(&'static str, Dtype, &[usize]); 2]| {
         let view = |(name, dtype, shape): (&'static str, Dtype, &[usize])| {
-            let len = shape.iter().product::<usize>() * if dtype == Dtype::F64 { 8 } else { 4 };
+            let len = shape.iter().product::<usize>() * if dtype == Dtype::I64 { 8 } else { 4 };
             (name, TensorView::new(dtype, shape.to_vec(), &bytes[..len]).expect("a tensor"))
         };
         let tensors = tensors.map(view);
         let bytes = safetensors::serialize(tensors, None).expect("a file");
         write(&folder, "model", bytes)
     };
-    let (f32, f64) = (Dtype::F32, Dtype::F64);
+    let (f32, i64) = (Dtype::F32, Dtype::I64);
     let (two, three, none): (&[usize], &[usize], &[usize]) = (&[2], &[3], &[0]);
     for (tensors, word) in [
-        ([("weight", f64, &[2, 3][..]), ("bias", f32, two)], "\"weight\" is F64"),
-        ([("weight", f32, &[2, 3]), ("bias", f64, two)], "\"bias\" is F64"),
+        ([("weight", i64, &[2, 3][..]), ("bias", f32, two)], "\"weight\" is I64"),
+        ([("weight", f32, &[2, 3]), ("bias", i64, two)], "\"bias\" is I64"),
         ([("weight", f32, &[6]), ("bias", f32, two)], "1 dimensions"),
         ([("weight", f32, &[2, 3]), ("bias", f32, three)], "[3], not [2]"),
         ([("weight", f32, &[0, 3]), ("bias", f32, none)], "0 classes"),
-        ([("w", f32, &[2, 3]), ("bias", f32, two)], "no tensor \"weight\""),
+        ([("w", f32, &[2, 3]), ("bias", f32, two)], "no tensor is named \"weight\""),
     ] {
         let path = model(tensors);
         fails(1, &["predict", "--model", &path], &["cannot read the model", &path, word]);
@@ -193,51 +258,23 @@ fn models_of_another_kind() {
 fn an_earlier_model_survives() {
     let folder = folder();
     let model = write(&folder, "model.safetensors", "precious");
-    let data = write(&folder, "data.csv", "1,0\n-1,1\n");
-    fails(
-        1,
-        &["train", "--data", &data, "--l2", "1e39", "--out", &model],
-        &["λ is 1e39", "in the range"],
-    );
-    assert_eq!(fs::read(&model).unwrap(), b"precious");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "a temporary file was left");
-
-    let sgd = ["--solver", "sgd", "--momentum", "1.5", "--out", &model];
-    fails(1, &[&["train"], &sgd[..]].concat(), &["momentum is 1.5", "less than 1"]);
+    let values = [1.0_f32, 2.0, 3.0, f32::NAN].map(f32::to_le_bytes).concat();
+    let data = write(&folder, "x.npy", npy("<f4", false, "(4, 1)", &values));
+    let labels = write(&folder, "y.npy", npy("|u1", false, "(4,)", &[0, 1, 0, 1]));
+    // Found by the fit, which reads the values where they lie.
+    let train = ["train", "--data", &data, "--labels", &labels, "--out", &model];
+    for solver in ["lbfgs", "sgd"] {
+        let train = [&train[..], &["--solver", solver]].concat();
+        fails(1, &train, &[&data, "row 3, feature 0", "NaN is not finite"]);
+        assert_eq!(fs::read(&model).unwrap(), b"precious");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "a temporary file was left");
+    let csv = write(&folder, "data.csv", "1,0\n-1,1\n");
+    let words = ["λ is 1e39", "in the range"];
+    fails(1, &["train", "--data", &csv, "--l2", "1e39", "--out", &model], &words);
     assert_eq!(fs::read(&model).unwrap(), b"precious");
 
     fails(1, &["train", "--out", "/no/such/folder/model"], &["cannot write /no/such/folder/model"]);
     let place = text(folder.path());
     fails(1, &["train", "--out", &place], &["cannot write", "it is a folder"]);
-}
-
-/// On a terminal, help and errors are coloured, unless the user wants no colours; elsewhere they never are.
-#[test]
-#[cfg(target_os = "linux")]
-fn colours_are_for_terminals_that_want_them() {
-    let program = env!("CARGO_BIN_EXE_softmargin");
-    let on_terminal = |arguments: &str, no_color: &str| {
-        let mut command = std::process::Command::new("script");
-        let line = format!("{program} {arguments}");
-        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        let command = command.env("TERM", "xterm-256color").env("NO_COLOR", no_color);
-        command.output().ok().map(|output| String::from_utf8(output.stdout).unwrap())
-    };
-    if on_terminal("--version", "").is_none() {
-        return eprintln!("skipped: there is no `script` to make a terminal");
-    }
-    for arguments in ["--help", "train --bad", "evaluate --model nowhere", "train --max-iter 3"] {
-        let plain = on_terminal(arguments, "1").unwrap();
-        assert!(!sets_colours(&plain), "{plain:?}");
-    }
-    assert!(sets_colours(&on_terminal("--help", "").unwrap()), "no terminal was made");
-    let piped = output(&["--help"]);
-    assert!(!piped.contains('\u{1b}'));
-}
-
-/// Whether there is an escape sequence that ends in `m`.
-fn sets_colours(text: &str) -> bool {
-    text.split("\u{1b}[").skip(1).any(|rest| {
-        rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
-    })
 }

@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{fails, folder, json, output, text, write};
+use common::{fails, folder, json, npy, output, text, write};
 use softmargin::LinearModel;
-use softmargin_cli::{data::npy, model_file};
-use std::{fs, path::Path};
+use softmargin_cli::data;
+use std::{collections::HashMap, fs, path::Path};
 
 const N: usize = 120;
 const D: usize = 5;
@@ -26,18 +26,6 @@ fn values<T>(of: impl Fn(u8) -> T) -> Vec<T> {
     (0..N * D).map(|i| of(value(i / D, i % D))).collect()
 }
 
-/// An NPY file as NumPy writes it.
-fn npy(element: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let mut header =
-        format!("{{'descr': '{element}', 'fortran_order': False, 'shape': {shape}, }}");
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let length = (header.len() as u16).to_le_bytes();
-    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
-}
-
 struct Files {
     folder: tempfile::TempDir,
     labels: String,
@@ -47,7 +35,7 @@ impl Files {
     fn new() -> Self {
         let folder = folder();
         let labels: Vec<u8> = (0..N).flat_map(|i| (label(i) as i64).to_le_bytes()).collect();
-        let labels = write(&folder, "labels.npy", npy("<i8", "(120,)", &labels));
+        let labels = write(&folder, "labels.npy", npy("<i8", false, "(120,)", &labels));
         Self { folder, labels }
     }
 
@@ -58,7 +46,7 @@ impl Files {
             _ => values(|v| v),
         };
         let name = format!("{}.npy", element.trim_start_matches(['<', '|']));
-        write(&self.folder, &name, npy(element, "(120, 5)", &data))
+        write(&self.folder, &name, npy(element, false, "(120, 5)", &data))
     }
 
     fn csv(&self) -> String {
@@ -97,8 +85,12 @@ fn train(folder: &Path, arguments: &[&str]) -> (f64, LinearModel<f32>) {
     let object = json(
         &[&["train", "--json", "--scale", "0.01", "--out", &out, "--data"], arguments].concat(),
     );
-    let model = model_file::load(Path::new(&out)).unwrap().model;
-    (object["objective"].as_f64().unwrap(), model)
+    (object["objective"].as_f64().unwrap(), parameters(&out).0)
+}
+
+/// W and b of a model file, and what else it says.
+fn parameters(path: &str) -> (LinearModel<f32>, HashMap<String, String>) {
+    LinearModel::load_with_metadata(path).unwrap()
 }
 
 #[test]
@@ -133,11 +125,11 @@ fn files_larger_than_memory() {
     let folder = folder();
     let value = |i: usize| if i % 10 == i / 10 % 2 { 1.0 } else { (i % 7) as f32 / 10.0 };
     let labels: Vec<u8> = (0..ROWS).map(|i| (i % 2) as u8).collect();
-    let labels = write(&folder, "labels.npy", npy("|u1", "(250000,)", &labels));
+    let labels = write(&folder, "labels.npy", npy("|u1", false, "(250000,)", &labels));
     for (element, cols) in [("<f4", 200), ("<f8", 100)] {
         let path = folder.path().join("large.npy");
         let mut file = BufWriter::new(fs::File::create(&path).unwrap());
-        file.write_all(&npy(element, &format!("({ROWS}, {cols})"), &[])).unwrap();
+        file.write_all(&npy(element, false, &format!("({ROWS}, {cols})"), &[])).unwrap();
         let row = |i: usize| (0..cols).map(move |l| value(10 * i + l));
         let bytes = |i: usize| match element {
             "<f4" => row(i).flat_map(f32::to_le_bytes).collect::<Vec<u8>>(),
@@ -227,16 +219,15 @@ fn models_go_to_npy_and_back() {
     let parts = ["--weight", &weight, "--bias", &bias];
     output(&[&["convert", "--to", "npy", "--model", &model], &parts[..]].concat());
     output(&[&["convert", "--to", "safetensors", "--model", &again], &parts[..]].concat());
-    let (before, after) = (
-        model_file::load(Path::new(&model)).unwrap(),
-        model_file::load(Path::new(&again)).unwrap(),
-    );
-    assert_eq!(after.model, before.model);
-    assert_eq!(before.metadata["loss"], "cross_entropy");
-    assert_eq!(before.metadata["l2"], "0.0001");
-    assert_eq!(before.metadata["class_names"], r#"["ä","b","c","d","e","f","g","h","i","j"]"#);
-    let (shape, values) = npy::parse_values(&fs::read(&weight).unwrap()).unwrap();
-    assert_eq!((shape, values.as_slice()), (vec![10, 784], before.model.weights()));
+    let ((before, metadata), (after, _)) = (parameters(&model), parameters(&again));
+    assert_eq!(after, before);
+    assert_eq!(metadata["loss"], "cross_entropy");
+    assert_eq!(metadata["l2"], "0.0001");
+    assert_eq!(metadata["class_names"], r#"["ä","b","c","d","e","f","g","h","i","j"]"#);
+    assert_eq!(metadata["labels"], "[0,1,2,3,4,5,6,7,8,9]");
+    let (shape, values) = data::npy::parse_values(&fs::read(&weight).unwrap()).unwrap();
+    let weights: Vec<f64> = before.weights().iter().copied().map(f64::from).collect();
+    assert_eq!((shape, values), (vec![10, 784], weights));
     fails(
         1,
         &[
@@ -254,6 +245,28 @@ fn models_go_to_npy_and_back() {
     );
 }
 
+/// Features far from zero need the digits that `f64` has: a model of them keeps these on its way through NPY files.
+#[test]
+fn models_in_f64_go_to_npy_and_back() {
+    let folder = folder();
+    let at = |name: &str| text(&folder.path().join(name));
+    let (model, weight, bias, again) = (at("model"), at("w.npy"), at("b.npy"), at("again"));
+    let rows = (0..60).map(|i| format!("{}.5,{}\n", 1_000_000 + i * 7 % 61, i * 7 % 61 / 31));
+    let data = write(&folder, "far.csv", rows.collect::<String>());
+    output(&["train", "--data", &data, "--standardize", "--out", &model]);
+    assert_eq!(json(&["info", &model, "--json"])["element"], "f64");
+    let parts = ["--weight", &weight, "--bias", &bias];
+    output(&[&["convert", "--to", "npy", "--model", &model], &parts[..]].concat());
+    output(&[&["convert", "--to", "safetensors", "--model", &again], &parts[..]].concat());
+    let labelled = ["--data", &data, "--label-column", "1"];
+    let proba =
+        |model: &str| output(&[&["predict", "--proba", "--model", model], &labelled[..]].concat());
+    assert_eq!(proba(&again), proba(&model));
+    // Where a fit begins need not be exact.
+    let start = ["train", "--data", &data, "--start", &again, "--max-iter", "0", "--json"];
+    assert!(json(&start)["objective"].as_f64() < Some(0.1));
+}
+
 #[test]
 fn files_that_are_not_what_they_say() {
     let files = Files::new();
@@ -265,21 +278,21 @@ fn files_that_are_not_what_they_say() {
     bad("a.npy", b"nonsense", &["a.npy", "not an NPY file"]);
     bad("a.npy", &f4[..40], &["truncated"]);
     bad("a.npy", &f4[..f4.len() - 1], &["promises 2400 bytes", "2399"]);
-    bad("a.npy", &npy("<f4", "(1099511627776, 1099511627776)", &[]), &["overflows"]);
-    bad("a.npy", &npy(">f4", "(1, 1)", &[0; 4]), &["big-endian"]);
-    bad("a.npy", &npy("<f2", "(1, 1)", &[0; 2]), &["<f2", "not supported", "float32"]);
-    bad("a.npy", &npy("<U2", "(1, 1)", &[0; 8]), &["text"]);
-    bad("a.npy", &npy("|O", "(1,)", &[0; 8]), &["objects of Python", "not supported"]);
-    bad("a.npy", &npy("<f4", "(0, 5)", &[]), &["no values"]);
+    bad("a.npy", &npy("<f4", false, "(1099511627776, 1099511627776)", &[]), &["overflows"]);
+    bad("a.npy", &npy(">f4", false, "(1, 1)", &[0; 4]), &["big-endian"]);
+    bad("a.npy", &npy("<f2", false, "(1, 1)", &[0; 2]), &["<f2", "not supported", "float32"]);
+    bad("a.npy", &npy("<U2", false, "(1, 1)", &[0; 8]), &["text"]);
+    bad("a.npy", &npy("|O", false, "(1,)", &[0; 8]), &["objects of Python", "not supported"]);
+    bad("a.npy", &npy("<f4", false, "(0, 5)", &[]), &["no values"]);
     // Found by fuzzing: the parser of the header would never come to an end.
-    bad("a.npy", &npy("<f4", &"[".repeat(40), &[]), &["not that of a plain array"]);
-    bad("a.npy", &npy("<f4", "(2, 1)", &[0; 8]), &["120 labels for 2 samples"]);
+    bad("a.npy", &npy("<f4", false, &"[".repeat(40), &[]), &["not that of a plain array"]);
+    bad("a.npy", &npy("<f4", false, "(2, 1)", &[0; 8]), &["120 labels for 2 samples"]);
     bad("a.svm", b"0 2:2 1:3\n", &["line 1", "does not follow"]);
     bad("a.svm", b"0 1:nan\n", &["line 1", "not finite"]);
     bad("a.svm", b"0 1:1\n1 1000000000:3\n", &["MiB", "--max-unpacked"]);
     bad("a.safetensors", b"12345678", &["a.safetensors"]);
     let nan = f32::NAN.to_le_bytes();
-    let path = write(&files.folder, "n.npy", npy("<f4", "(120, 5)", &nan.repeat(600)));
+    let path = write(&files.folder, "n.npy", npy("<f4", false, "(120, 5)", &nan.repeat(600)));
     fails(1, &["train", "--data", &path, "--labels", &files.labels], &["row 0", "feature 0"]);
 }
 

@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{fails, folder, gzip, idx, images, json, labels, output, softmargin, text, write};
+use common::{
+    fails, folder, gzip, idx, images, json, labels, npy, output, softmargin, text, write,
+};
 use std::{
     fs,
     io::{Cursor, Write},
@@ -21,18 +23,6 @@ fn value(i: usize, l: usize) -> u8 {
 
 fn label(i: usize) -> u8 {
     (i % 3) as u8
-}
-
-fn npy(element: &str, columns: bool, shape: &str, data: &[u8]) -> Vec<u8> {
-    let order = if columns { "True" } else { "False" };
-    let mut header =
-        format!("{{'descr': '{element}', 'fortran_order': {order}, 'shape': {shape}, }}");
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let length = (header.len() as u16).to_le_bytes();
-    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
 }
 
 /// A value in a type of NumPy.

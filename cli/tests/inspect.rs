@@ -21,7 +21,16 @@ fn evaluate_agrees_with_train() {
     assert_eq!(report["samples"], 500);
     let train = json(&["evaluate", "--model", &model, "--split", "train", "--json"]);
     assert!(train["objective"].as_f64().unwrap() < report["objective"].as_f64().unwrap());
-    assert!(output(&["evaluate", "--model", &model]).contains("accuracy"));
+    let table = output(&["evaluate", "--model", &model]);
+    for word in ["accuracy", "precision", "recall", "F1", "labels (rows) and predictions (columns)"]
+    {
+        assert!(table.contains(word), "{table}");
+    }
+    let matrix = report["metrics"]["confusion_matrix"].as_array().unwrap();
+    let row = |row: &serde_json::Value| -> f64 {
+        row.as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).sum()
+    };
+    assert_eq!((matrix.len(), matrix.iter().map(row).sum::<f64>()), (10, 500.0));
 }
 
 #[test]
@@ -91,4 +100,94 @@ fn gradcheck_passes() {
     let folder = folder();
     let data = write(&folder, "data.csv", "1,-2,0\n-1,2,1\n2,-1,2\n");
     assert!(output(&["gradcheck", "--data", &data]).contains("3 samples, 2 features, 3 classes"));
+}
+
+/// The loss, its margin and λ are those of the model; and so is the objective.
+#[test]
+fn evaluate_uses_the_model_s_objective() {
+    let folder = folder();
+    let model = text(&folder.path().join("model"));
+    let hinge = ["--loss", "hinge", "--margin", "0.5", "--l2", "0.01"];
+    for extra in [&[][..], &["--standardize"], &["--scale", "2"]] {
+        let train = ["train", "--json", "--max-iter", "40", "--out", &model];
+        let fit = json(&[&train[..], &hinge, extra].concat());
+        let evaluate = ["evaluate", "--json", "--split", "train", "--model", &model];
+        let objective =
+            |extra: &[&str]| json(&[&evaluate[..], extra].concat())["objective"].as_f64().unwrap();
+        let trained = fit["objective"].as_f64().unwrap();
+        assert!((objective(&[]) / trained - 1.0).abs() < 1e-5, "{extra:?}: {trained}");
+        assert!((objective(&["--margin", "1"]) / trained - 1.0).abs() > 0.1);
+        assert!((objective(&["--loss", "cross-entropy"]) / trained - 1.0).abs() > 0.1);
+    }
+    let proba = common::softmargin(&["predict", "--proba", "--model", &model]).assert().success();
+    let stderr = String::from_utf8_lossy(&proba.get_output().stderr).into_owned();
+    assert!(stderr.starts_with("warning: the model was trained with the hinge loss"), "{stderr}");
+}
+
+#[test]
+fn info_says_what_the_file_says() {
+    let folder = folder();
+    let data = write(&folder, "d.csv", "len,species,wid\n1,cat,2\n2,\"dog, big\",3\n3,cat,1\n");
+    let model = text(&folder.path().join("model"));
+    let train =
+        ["train", "--data", &data, "--label-column", "species", "--l2", "0.5", "--out", &model];
+    output(&train);
+    let info = json(&["info", "--json", &model]);
+    assert_eq!(info["labels"], serde_json::json!(["cat", "dog, big"]));
+    assert_eq!(info["schema"]["columns"], serde_json::json!(["len", "wid"]));
+    assert_eq!((&info["l2"], &info["loss"]), (&0.5.into(), &"cross_entropy".into()));
+    let table = output(&["info", &model]);
+    for word in ["cat, dog, big", "len, wid", "species", "0.5", "cross_entropy", "softmargin 0."] {
+        assert!(table.contains(word), "no {word:?} in {table}");
+    }
+    let predicted = output(&["predict", "--model", &model, "--data", &data]);
+    assert!(
+        predicted.lines().skip(1).all(|line| ["cat", "\"dog, big\""].contains(&line)),
+        "{predicted}"
+    );
+}
+
+/// Far from zero, `f32` weights of features as they are would lose what was learnt.
+#[test]
+fn standardized_far_from_zero() {
+    let folder = folder();
+    let mut rows = String::new();
+    for i in 0..200 {
+        let x = 4e6 + f64::from(i * 37 % 100);
+        rows += &format!("{x},{},{}\n", i % 5, u8::from(i * 37 % 100 >= 50));
+    }
+    let data = write(&folder, "d.csv", rows);
+    let model = text(&folder.path().join("model"));
+    let fit = json(&["train", "--json", "--data", &data, "--standardize", "--out", &model]);
+    let evaluated = json(&["evaluate", "--json", "--data", &data, "--model", &model]);
+    assert_eq!(fit["train_accuracy"], evaluated["accuracy"]);
+    let [a, b] = [&fit, &evaluated].map(|report| report["objective"].as_f64().unwrap());
+    assert!((a / b - 1.0).abs() < 1e-4, "{a} {b}");
+    assert_eq!(json(&["info", "--json", &model])["element"], "f64");
+    let right = output(&["predict", "--data", &data, "--model", &model]);
+    assert_eq!(right.lines().count(), 201);
+}
+
+/// Features of any scale.
+#[test]
+fn gradcheck_suits_the_scale_of_features() {
+    let folder = folder();
+    let mut rows = String::new();
+    for i in 0..60_u32 {
+        let noise = |k: u32| f64::from(i * k % 17) - 8.0;
+        rows += &format!(
+            "{},{},{},{},{}\n",
+            1e-6 * noise(7),
+            16.0 * noise(5),
+            1e5 * noise(3),
+            1e9 + noise(11),
+            i % 3
+        );
+    }
+    let data = write(&folder, "d.csv", rows);
+    for loss in ["cross-entropy", "hinge"] {
+        for l2 in ["0", "1e-4", "10"] {
+            output(&["gradcheck", "--data", &data, "--loss", loss, "--l2", l2]);
+        }
+    }
 }

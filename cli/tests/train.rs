@@ -26,23 +26,34 @@ fn without_arguments() {
 fn json_has_every_key() {
     let object = json(FASHION);
     let keys: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
-    let mut expected = [
-        "objective",
-        "seconds",
-        "iterations",
+    let expected = [
+        "classes",
+        "converged",
         "evaluations",
+        "features",
+        "isa",
+        "iterations",
+        "l2",
+        "l2_path",
+        "metrics",
+        "metrics_of",
+        "objective",
+        "samples",
+        "seconds",
         "stop_reason",
-        "train_accuracy",
         "test_accuracy",
         "threads",
-        "isa",
+        "train_accuracy",
+        "validation_accuracy",
+        "validation_loss",
     ];
-    expected.sort_unstable();
     assert_eq!(keys, expected);
     assert!(object["objective"].as_f64().unwrap() < 0.3);
     assert!(object["test_accuracy"].as_f64().unwrap() > 0.8);
     assert_eq!(object["iterations"], 50);
     assert_eq!(object["stop_reason"], "max_iterations");
+    assert_eq!(object["converged"], false);
+    assert_eq!(object["metrics"]["classes"].as_array().unwrap().len(), 10);
     assert!(object["evaluations"].as_u64().unwrap() >= 50);
 }
 
@@ -58,8 +69,12 @@ fn stops_where_the_objective_falls_no_further() {
 fn plain_lines_where_there_is_no_terminal() {
     let assert = softmargin(&["train", "--max-iter", "20"]).assert().success();
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    assert!(stderr.lines().all(|line| line.starts_with("iteration ")), "{stderr}");
-    assert_eq!(stderr.lines().count(), 11);
+    let (warnings, lines): (Vec<&str>, Vec<&str>) =
+        stderr.lines().partition(|line| line.starts_with("warning: "));
+    assert!(lines.iter().all(|line| line.starts_with("iteration ")), "{stderr}");
+    assert_eq!(lines.len(), 11);
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("not converged: stopped after 20 iterations"), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "escape sequences: {stderr}");
 }
 
@@ -164,4 +179,119 @@ fn a_reader_that_has_had_enough() {
     );
     let status = Command::new("bash").args(["-c", &script]).status().unwrap();
     assert_eq!(status.code(), Some(0));
+}
+
+/// What the samples of a class count: in the loss, not in what is counted afterwards.
+#[test]
+fn class_weights() {
+    let folder = folder();
+    let mut rows = "x,species\n".to_owned();
+    (0..40).for_each(|i| {
+        rows += &format!("{},{}\n", i % 7, if i % 10 == 0 { "rare, odd" } else { "often" })
+            .replace("rare, odd", "\"rare, odd\"")
+    });
+    let data = write(&folder, "data.csv", rows);
+    let fit = |weights: &[&str]| json(&[&["train", "--json", "--data", &data], weights].concat());
+    let plain = fit(&[]);
+    let balanced = fit(&["--class-weight", "balanced"]);
+    // N / (C n): 4 of the 40 samples are rare.
+    let by_name = fit(&["--class-weight", "\"rare, odd=5\",often=0.5555556"]);
+    let objective = |fit: &serde_json::Value| fit["objective"].as_f64().unwrap();
+    assert!((objective(&balanced) - objective(&by_name)).abs() < 1e-6);
+    assert!((objective(&plain) - objective(&balanced)).abs() > 0.1);
+    let recall = |fit: &serde_json::Value| fit["metrics"]["classes"][1]["recall"].as_f64().unwrap();
+    assert!(recall(&plain) == 0.0 && recall(&balanced) > 0.4, "{balanced}");
+    for (weights, word) in
+        [("seldom=2", "no class \"seldom\""), ("often=0,\"rare, odd=0\"", "sum to 0")]
+    {
+        common::fails(1, &["train", "--data", &data, "--class-weight", weights], &[word]);
+    }
+    common::fails(2, &["train", "--data", &data, "--class-weight", "often"], &[]);
+}
+
+#[test]
+fn weight_column() {
+    let folder = folder();
+    let weighted = write(&folder, "w.csv", "x,label,w\n1,0,2\n2,1,1\n3,0,0\n4,1,3\n");
+    let repeated = write(&folder, "r.csv", "x,label\n1,0\n1,0\n2,1\n4,1\n4,1\n4,1\n");
+    let model = text(&folder.path().join("model"));
+    let train = ["train", "--json", "--l2", "0.01", "--data"];
+    let a = json(&[&train[..], &[&weighted, "--weight-column", "w", "--out", &model]].concat());
+    let b = json(&[&train[..], &[&repeated]].concat());
+    let objective = |fit: &serde_json::Value| fit["objective"].as_f64().unwrap();
+    assert!((objective(&a) - objective(&b)).abs() < 1e-6, "{a} {b}");
+    assert_eq!(a["metrics"]["classes"][1]["samples"], 4.0);
+    // The model knows the column.
+    let evaluated = json(&["evaluate", "--json", "--model", &model, "--data", &weighted]);
+    assert!((objective(&evaluated) - objective(&a)).abs() < 1e-6, "{evaluated}");
+}
+
+/// Held-out samples are no training samples, and what they chose is told.
+#[test]
+fn validation_is_told() {
+    let path = ["--validation", "0.2", "--l2-path", "0.1,0.001"];
+    let fit =
+        json(&[&["train", "--json", "--max-iter", "30", "--isa", "portable"], &path[..]].concat());
+    assert_eq!(fit["isa"], "portable");
+    let points = fit["l2_path"].as_array().unwrap();
+    assert_eq!(points.iter().map(|p| p["l2"].as_f64().unwrap()).collect::<Vec<_>>(), [0.1, 0.001]);
+    let best = points.iter().find(|point| point["l2"] == fit["l2"]).expect("the chosen one");
+    assert_eq!(best["validation_accuracy"], fit["validation_accuracy"]);
+    assert_eq!(best["validation_loss"], fit["validation_loss"]);
+    let samples: f64 = fit["metrics"]["classes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|class| class["samples"].as_f64().unwrap())
+        .sum();
+    assert_eq!((samples, &fit["metrics_of"]), (500.0, &"test".into()));
+}
+
+/// Pictures of an earlier report are none of this one.
+#[test]
+fn a_report_folder_is_reused() {
+    let folder = folder();
+    let report = text(&folder.path().join("report"));
+    output(&["train", "--max-iter", "2", "--report", &report]);
+    let files = || -> Vec<String> {
+        let entries = fs::read_dir(&report).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert!(files().contains(&"template_9.png".to_owned()));
+    fs::write(folder.path().join("report/notes.txt"), "mine").unwrap();
+    let data = write(&folder, "d.csv", "1,-2,0\n-1,2,1\n2,-1,0\n");
+    output(&["train", "--data", &data, "--report", &report]);
+    assert_eq!(files(), ["accuracy.svg", "confusion.svg", "index.html", "loss.svg", "notes.txt"]);
+}
+
+#[test]
+fn arguments_that_do_not_fit() {
+    let folder = folder();
+    let data = write(&folder, "d.csv", "1,-2,3,4,0\n-1,2,1,1,1\n2,-1,0,1,0\n");
+    let shape = |shape: &'static str| ["train", "--data", &data, "--image-shape", shape];
+    common::fails(1, &shape("3x3"), &["--image-shape 3x3", "4 features"]);
+    let huge = "4294967297x4294967296";
+    common::fails(1, &shape(huge), &["--image-shape", "4 features"]);
+    output(&shape("2x2"));
+    common::fails(2, &["train", "--threads", "100000"], &["at most 1024"]);
+    common::fails(2, &["train", "--class-names", "a,b,a"], &["twice"]);
+    common::fails(2, &["train", "--class-names", "a,,b"], &["empty"]);
+    common::fails(1, &["train", "--class-names", "a,b"], &["2 names", "10 distinct labels"]);
+}
+
+/// A fit that is no better than its start has failed: nothing is written.
+#[test]
+fn a_fit_that_fails_leaves_nothing() {
+    let folder = folder();
+    let model = folder.path().join("model");
+    let data = write(&folder, "d.csv", "1e30,0\n-1e30,1\n2e30,0\n-3e30,1\n");
+    let out = text(&model);
+    let assert = softmargin(&["train", "--data", &data, "--l2", "1e38", "--out", &out]).assert();
+    let output = assert.get_output();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || stderr.contains("error: "), "{stderr}");
+    assert_eq!(output.status.success(), model.exists(), "{stderr}");
 }

@@ -9,7 +9,7 @@ use softmargin_cli::{
         Classes, Dataset, Format, Header, LabelColumn, ReadOptions, Schema, Split, npy,
         parse_labels,
     },
-    model_file,
+    model_file::ModelFile,
 };
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -66,7 +66,7 @@ fn parse(kind: u8, file: &[u8]) {
         0 => read(&options, "file"),
         1 => read(&options, "file.svm"),
         2 => {
-            let _ = model_file::parse(file);
+            let _ = ModelFile::parse(file);
         }
         3 => read(&options, "file.csv"),
         4 => {

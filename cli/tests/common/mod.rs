@@ -72,3 +72,16 @@ pub(crate) fn images() -> Vec<u8> {
 pub(crate) fn labels() -> Vec<u8> {
     idx(0x801, &[6], &[0, 1, 0, 1, 0, 1])
 }
+
+/// An NPY file as NumPy writes it, in the order of C or, by columns, in that of Fortran.
+pub(crate) fn npy(element: &str, columns: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+    let order = if columns { "True" } else { "False" };
+    let mut header =
+        format!("{{'descr': '{element}', 'fortran_order': {order}, 'shape': {shape}, }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+}
