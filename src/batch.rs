@@ -1,7 +1,7 @@
 //! Samples with their labels, and which of them count how much. Everything that can be checked
 //! without the model is checked here, once, so that an evaluation does not check it again.
 
-use crate::{Error, MatrixView, Scalar};
+use crate::{Element, Error, MatrixView};
 
 /// A batch of labelled samples: a view of the caller's data, of which nothing is copied.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,7 @@ pub struct Batch<'a, T> {
     total_weight: f64,
 }
 
-impl<'a, T: Scalar> Batch<'a, T> {
+impl<'a, T: Element> Batch<'a, T> {
     /// All rows of `features`, each with weight 1. `labels[i]`, a class from 0, belongs to row i.
     ///
     /// # Errors

@@ -1,52 +1,50 @@
-//! Where the generic code ends. Each kernel is compiled here, once for each element type and instruction
-//! set, and not again in every crate that calls an [`Evaluator`](crate::Evaluator).
+//! Where the generic code ends. Each job is compiled here, once for each element type and instruction set,
+//! and not again in every crate that calls an [`Evaluator`](crate::Evaluator).
 
 use crate::{
     Error, Isa,
-    elementary::Apply,
+    element::Element,
     kernel::Pack,
     predict::ScoreBlock,
     reduce::{Mean, Reduce},
+    simd::{Backends, math::Apply},
     task::{AddBlocks, RunTask},
 };
 
-/// The kernels of an element type.
-pub trait Kernels: Sized {
-    fn pack(isa: Isa, kernel: Pack<'_, Self>);
-    fn run_task(isa: Isa, kernel: RunTask<'_, Self>);
-    fn add_blocks(isa: Isa, kernel: AddBlocks<'_, Self>);
-    fn reduce(isa: Isa, kernel: Reduce<'_, Self>);
-    fn mean(isa: Isa, kernel: Mean<'_, Self>) -> Result<f64, Error>;
-    fn score_block(isa: Isa, kernel: ScoreBlock<'_, Self>);
-    fn apply(isa: Isa, kernel: Apply<'_, Self>);
-}
+/// An element type that evaluations run in: `f32` or `f64`. Sealed: its supertrait, which lists what is
+/// compiled for each type, is private.
+pub trait Scalar: Element + Jobs {}
 
-macro_rules! kernels {
-    ($($scalar:ty)*) => {
-        $(impl Kernels for $scalar {
-            fn pack(isa: Isa, kernel: Pack<'_, Self>) {
-                isa.run(kernel)
-            }
-            fn run_task(isa: Isa, kernel: RunTask<'_, Self>) {
-                isa.run(kernel)
-            }
-            fn add_blocks(isa: Isa, kernel: AddBlocks<'_, Self>) {
-                isa.run(kernel)
-            }
-            fn reduce(isa: Isa, kernel: Reduce<'_, Self>) {
-                isa.run(kernel)
-            }
-            fn mean(isa: Isa, kernel: Mean<'_, Self>) -> Result<f64, Error> {
-                isa.run(kernel)
-            }
-            fn score_block(isa: Isa, kernel: ScoreBlock<'_, Self>) {
-                isa.run(kernel)
-            }
-            fn apply(isa: Isa, kernel: Apply<'_, Self>) {
-                isa.run(kernel)
-            }
-        })*
+impl Scalar for f32 {}
+impl Scalar for f64 {}
+
+macro_rules! jobs {
+    ($($name:ident: $job:ident -> $output:ty;)*) => {
+        /// The jobs of an element type.
+        pub trait Jobs: Backends {
+            $(fn $name(isa: Isa, job: $job<'_, Self>) -> $output;)*
+        }
+
+        impl Jobs for f32 {
+            $(fn $name(isa: Isa, job: $job<'_, Self>) -> $output {
+                isa.run(job)
+            })*
+        }
+
+        impl Jobs for f64 {
+            $(fn $name(isa: Isa, job: $job<'_, Self>) -> $output {
+                isa.run(job)
+            })*
+        }
     };
 }
 
-kernels!(f32 f64);
+jobs! {
+    pack: Pack -> ();
+    run_task: RunTask -> ();
+    add_blocks: AddBlocks -> ();
+    reduce: Reduce -> ();
+    mean: Mean -> Result<f64, Error>;
+    score_block: ScoreBlock -> ();
+    apply: Apply -> ();
+}

@@ -66,6 +66,7 @@ mod buffer;
 #[doc = include_str!("conversions.md")]
 pub mod conversions {}
 mod diagnose;
+mod element;
 #[doc(hidden)]
 pub mod elementary;
 mod entry;
@@ -73,6 +74,7 @@ mod error;
 mod evaluator;
 #[cfg(any(feature = "ndarray", feature = "faer"))]
 mod interop;
+mod isa;
 mod kernel;
 mod loss;
 mod matrix;
@@ -85,20 +87,21 @@ mod predict;
 mod reduce;
 #[doc(hidden)]
 pub mod reference;
-mod scalar;
 mod simd;
 mod task;
 #[cfg(feature = "train")]
 pub mod train;
+mod view;
 
 pub use batch::Batch;
+pub use element::Element;
+pub use entry::Scalar;
 pub use error::{Error, NonFinite};
 pub use evaluator::Evaluator;
 pub use matrix::MatrixView;
 pub use model::LinearModel;
 pub use objective::{Loss, Objective};
 pub use partial::Partial;
-pub use scalar::Scalar;
 pub use simd::Isa;
 
 #[cfg(doctest)]

@@ -1,7 +1,7 @@
 //! A borrowed matrix: elements at constant distances. Whoever holds a [`MatrixView`] holds the proof that
 //! every one of them may be read; the kernels rely on it.
 
-use crate::{Error, kernel::View};
+use crate::{Error, view::View};
 
 /// A read-only matrix, row-major or column-major, contiguous or with padding. Nothing is copied.
 #[derive(Debug)]

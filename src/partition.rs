@@ -5,6 +5,7 @@
 use crate::{
     kernel::{Path, packed::SPAN_BLOCKS},
     parallel::n_threads,
+    simd::MAX_LANES,
 };
 use core::ops::Range;
 
@@ -22,9 +23,6 @@ const MAX_TASKS: usize = 32;
 
 /// What the tasks' gradients may take up together.
 const MAX_GRADIENT_BYTES: usize = 32 << 20;
-
-/// Tasks begin at multiples of this many rows, the longest vector there is.
-const ROW_MULTIPLE: usize = 16;
 
 /// From so many weights on, the gradient is one for all tasks: gradients of their own, larger than a
 /// near cache, would be read from memory and written to it for every block, and take up memory.
@@ -72,7 +70,7 @@ impl Partition {
         let tasks = worth.min(affordable).min(n_samples / MIN_TASK_ROWS).clamp(1, MAX_TASKS);
         // A power of two is as much work for each of two, four or eight threads.
         let tasks = 1 << tasks.ilog2();
-        let task_rows = n_samples.div_ceil(tasks).next_multiple_of(ROW_MULTIPLE);
+        let task_rows = n_samples.div_ceil(tasks).next_multiple_of(MAX_LANES);
         Self { n_samples, task_rows }
     }
 

@@ -2,7 +2,7 @@
 //! with its L2 term. Plain loops, which the compiler turns into vectors of the instruction set.
 
 use crate::{
-    Error, LinearModel, Partial, Scalar,
+    Element, Error, LinearModel, Partial,
     simd::{Lanes, Run},
     task::Task,
 };
@@ -16,7 +16,7 @@ pub struct Reduce<'a, T> {
     pub(crate) dw: &'a mut [f64],
 }
 
-impl<T: Scalar> Run<T> for Reduce<'_, T> {
+impl<T: Element> Run<T> for Reduce<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -41,7 +41,7 @@ pub struct Mean<'a, T> {
     pub(crate) gradient: Option<&'a mut LinearModel<T>>,
 }
 
-impl<T: Scalar> Run<T> for Mean<'_, T> {
+impl<T: Element> Run<T> for Mean<'_, T> {
     type Output = Result<f64, Error>;
 
     #[inline(always)]
@@ -83,7 +83,7 @@ impl<T: Scalar> Run<T> for Mean<'_, T> {
 
 /// Σ W², in as many sums as there are lanes.
 #[inline(always)]
-fn sum_of_squares<T: Scalar>(weights: &[T]) -> f64 {
+fn sum_of_squares<T: Element>(weights: &[T]) -> f64 {
     let mut sums = [0.0; 8];
     for chunk in weights.chunks(sums.len()) {
         for (sum, w) in sums.iter_mut().zip(chunk) {

@@ -2,16 +2,16 @@
 //! derivatives, and those folded into the task's own gradient, while the block is in cache.
 
 use crate::{
-    Batch, Error, LinearModel, Loss, NonFinite, Scalar,
+    Batch, Element, Error, LinearModel, Loss, NonFinite,
     buffer::Buffer,
     diagnose,
     kernel::{
-        Block, Gather, Layout, MAX_LANES, PackedWeights, Path, columns, direct,
+        Block, Gather, Layout, PackedWeights, Path, columns, direct,
         packed::{self, ListRows, RowLists},
     },
     loss::EvaluateLoss,
     partition::MAX_SHARING,
-    simd::{Lanes, Run},
+    simd::{Lanes, MAX_LANES, Run},
 };
 use core::ops::Range;
 
@@ -48,7 +48,7 @@ pub(crate) struct Pass<'a, T> {
     pub(crate) shared: bool,
 }
 
-impl<T: Scalar> Task<T> {
+impl<T: Element> Task<T> {
     /// Makes room for the blocks of an evaluation.
     pub(crate) fn resize(&mut self, pass: &Pass<'_, T>) {
         let (c, d) = (pass.model.n_classes(), pass.model.n_features());
@@ -118,7 +118,7 @@ pub struct RunTask<'a, T> {
     pub(crate) samples: Range<usize>,
 }
 
-impl<T: Scalar> Run<T> for RunTask<'_, T> {
+impl<T: Element> Run<T> for RunTask<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -140,7 +140,7 @@ impl<T: Scalar> Run<T> for RunTask<'_, T> {
     }
 }
 
-impl<T: Scalar> Task<T> {
+impl<T: Element> Task<T> {
     /// Scores, losses, gradient of one block. The first sample that is at fault ends it.
     #[inline(always)]
     fn block<L: Lanes<Elem = T>>(
@@ -284,7 +284,7 @@ pub struct AddBlocks<'a, T> {
     pub(crate) dw: &'a mut [f64],
 }
 
-impl<T: Scalar> Run<T> for AddBlocks<'_, T> {
+impl<T: Element> Run<T> for AddBlocks<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -301,7 +301,7 @@ impl<T: Scalar> Run<T> for AddBlocks<'_, T> {
 /// Σ wᵢ Lᵢ of a block, in as many sums as there are lanes. Summed by blocks, as a long running sum of
 /// equal terms drifts even in `f64`.
 #[inline(always)]
-fn weighted_sum<T: Scalar>(weights: &[T], losses: &[T]) -> f64 {
+fn weighted_sum<T: Element>(weights: &[T], losses: &[T]) -> f64 {
     let mut sums = [0.0; 8];
     for (weights, losses) in weights.chunks(sums.len()).zip(losses.chunks(sums.len())) {
         for ((sum, weight), loss) in sums.iter_mut().zip(weights).zip(losses) {

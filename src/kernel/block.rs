@@ -1,7 +1,7 @@
 //! A block of rows: as many as stay in cache between the two products.
 
-use super::{Path, View};
-use crate::{Batch, MatrixView, Scalar};
+use super::Path;
+use crate::{Batch, Element, MatrixView, simd::MAX_LANES, view::View};
 use core::ops::Range;
 
 /// What of X a block may take up, so that it stays in a second-level cache: half of the 512 KiB that
@@ -15,10 +15,7 @@ const fn block_bytes(path: Path) -> usize {
     }
 }
 
-/// Blocks are whole numbers of the widest vectors,
-const ROW_MULTIPLE: usize = 16;
-
-/// and no longer than the scratch memory of small rows deserves. Columns are no shorter either: every stretch of
+/// Blocks are no longer than the scratch memory of small rows deserves. Columns are no shorter either: every stretch of
 /// one is far from the next, on a page of its own. With 96 rows instead of 256, an evaluation of
 /// 50000 × 3072 × 10 takes two fifths more.
 pub(super) const MOST_ROWS: usize = 256;
@@ -33,7 +30,7 @@ impl Path {
         let rows = block_bytes(self) / size_of::<T>() / n_features.max(1);
         match self {
             Self::Columns if rows < MOST_ROWS => PAGE_ROWS,
-            _ => rows.clamp(ROW_MULTIPLE, MOST_ROWS) / ROW_MULTIPLE * ROW_MULTIPLE,
+            _ => rows.clamp(MAX_LANES, MOST_ROWS) / MAX_LANES * MAX_LANES,
         }
     }
 }
@@ -53,7 +50,7 @@ pub(crate) struct ColumnBlock<'a, T> {
     rows: Range<usize>,
 }
 
-impl<'a, T: Scalar> ColumnBlock<'a, T> {
+impl<'a, T: Element> ColumnBlock<'a, T> {
     /// The rows `range` of a matrix.
     pub(crate) fn of_matrix(x: MatrixView<'a, T>, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= x.rows() && x.row_stride() == 1);
@@ -90,7 +87,7 @@ pub(crate) struct RowBlock<'a, T> {
     ahead: &'a [usize],
 }
 
-impl<'a, T: Scalar> RowBlock<'a, T> {
+impl<'a, T: Element> RowBlock<'a, T> {
     /// The samples `range` of a batch, of which there is at least one, and those up to `end`, which
     /// come next; `offsets` is scratch memory for twice the rows of a block.
     pub(crate) fn of_batch(

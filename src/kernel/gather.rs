@@ -2,11 +2,11 @@
 //! a copy, which stays in cache. Selected rows of column-major features are copied side by side, and short rows
 //! as columns.
 
-use super::{Block, ColumnBlock, MAX_LANES, Path, RowBlock};
+use super::{Block, ColumnBlock, Path, RowBlock};
 use crate::{
-    Batch, Error, MatrixView, Scalar,
+    Batch, Element, Error, MatrixView,
     buffer::Buffer,
-    simd::{Lanes, prefetch},
+    simd::{Lanes, MAX_LANES, prefetch},
 };
 use core::ops::Range;
 
@@ -18,7 +18,7 @@ pub(crate) struct Gather<T> {
     columns: Buffer<T>,
 }
 
-impl<T: Scalar> Gather<T> {
+impl<T: Element> Gather<T> {
     /// Makes room for blocks of so many rows.
     pub(crate) fn resize(&mut self, path: Path, batch: &Batch<'_, T>, block_rows: usize) {
         let (x, d) = (batch.features(), batch.n_features());
@@ -71,7 +71,7 @@ fn copy_stride(n_features: usize) -> usize {
 
 /// Copies the rows that `row_of` names, for each row of `target`.
 #[inline(always)]
-fn copy_selected_rows<T: Scalar>(
+fn copy_selected_rows<T: Element>(
     x: MatrixView<'_, T>,
     row_of: impl Fn(usize) -> usize,
     n: usize,

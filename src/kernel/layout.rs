@@ -1,10 +1,10 @@
 //! Where the score of a sample for a class is, and all that depends on it.
 
-use super::{CHAIN, MAX_LANES, Path, add_widened, packed};
+use super::{CHAIN, Path, add_widened, packed};
 use crate::{
-    Scalar,
+    Element,
     loss::{ByClass, BySample},
-    simd::Lanes,
+    simd::{Lanes, MAX_LANES},
 };
 
 /// The order of the scores of a block, and later of their derivatives.
@@ -49,7 +49,7 @@ impl Layout {
 
     /// Whether all scores of the first `n` samples are finite.
     #[inline(always)]
-    pub(crate) fn all_finite<T: Scalar>(&self, scores: &[T], n: usize) -> bool {
+    pub(crate) fn all_finite<T: Element>(&self, scores: &[T], n: usize) -> bool {
         let (stride, len) = self.strides(n);
         let finite = |part: &[T]| part.iter().fold(true, |all, s| all & s.is_finite());
         scores.chunks_exact(stride).fold(true, |all, part| all & finite(&part[..len]))
@@ -58,7 +58,7 @@ impl Layout {
     /// Fills what is missing for whole vectors: with samples of score 0, or with classes of score −∞,
     /// which count for nothing.
     #[inline(always)]
-    pub(crate) fn pad<T: Scalar>(&self, scores: &mut [T], n: usize) {
+    pub(crate) fn pad<T: Element>(&self, scores: &mut [T], n: usize) {
         match self.path {
             Path::Direct | Path::Columns => {
                 let padded = n.next_multiple_of(self.lanes);
@@ -113,7 +113,7 @@ impl Layout {
 
     /// Adds the derivatives by the scores of each class, summed over the first `n` samples, to `db`.
     #[inline(always)]
-    pub(crate) fn add_bias_gradient<L: Lanes<Elem = T>, T: Scalar>(
+    pub(crate) fn add_bias_gradient<L: Lanes<Elem = T>, T: Element>(
         &self,
         proof: L::Proof,
         ds: &[T],

@@ -11,19 +11,17 @@ mod layout;
 pub(crate) mod packed;
 #[cfg(feature = "train")]
 mod product;
-mod view;
 
 pub(crate) use block::{Block, ColumnBlock, RowBlock};
 pub(crate) use gather::Gather;
 pub(crate) use layout::Layout;
 #[cfg(feature = "train")]
 pub(crate) use product::{Strided, multiply};
-pub(crate) use view::View;
 
 use crate::{
-    Batch, LinearModel, MatrixView, Scalar,
+    Batch, Element, LinearModel, MatrixView,
     buffer::Buffer,
-    simd::{Lanes, Run},
+    simd::{Lanes, MAX_LANES, Run},
 };
 
 /// How the products of a shape are computed, and so in which order the scores of a block are stored.
@@ -39,7 +37,7 @@ pub(crate) enum Path {
 
 impl Path {
     /// The fastest path for so many classes.
-    pub(crate) fn of<T: Scalar>(batch: &Batch<'_, T>, n_classes: usize) -> Self {
+    pub(crate) fn of<T: Element>(batch: &Batch<'_, T>, n_classes: usize) -> Self {
         match batch.selection() {
             _ if batch.n_features() <= SHORT_ROW.min(2 * n_classes) => Self::Columns,
             _ if n_classes >= PACKED_CLASSES => Self::Packed,
@@ -50,7 +48,7 @@ impl Path {
     }
 
     /// The path that reads features where they lie.
-    pub(crate) fn unpacked<T: Scalar>(x: MatrixView<'_, T>) -> Self {
+    pub(crate) fn unpacked<T: Element>(x: MatrixView<'_, T>) -> Self {
         if x.col_stride() == 1 { Self::Direct } else { Self::Columns }
     }
 }
@@ -65,9 +63,6 @@ const PACKED_CLASSES: usize = 33;
 /// enough classes to make up for the copy. With 26 classes and 16 features that takes two thirds of the time
 /// (AVX-512) or three quarters (AVX2); with 10 and 16 three quarters, or as long.
 const SHORT_ROW: usize = 32;
-
-/// The lanes of the widest vectors, of which the scratch memory has whole numbers.
-pub(crate) const MAX_LANES: usize = 16;
 
 /// Terms that are summed in one register before it is added to a sum of sums.
 pub(crate) const CHAIN: usize = 16;
@@ -97,7 +92,7 @@ pub struct Pack<'a, T> {
     pub(crate) weights: &'a mut PackedWeights<T>,
 }
 
-impl<T: Scalar> Run<T> for Pack<'_, T> {
+impl<T: Element> Run<T> for Pack<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -10,7 +10,7 @@
 
 use super::{SampleLoss, Scores};
 use crate::{
-    Scalar,
+    Element,
     simd::{Lanes, math},
 };
 

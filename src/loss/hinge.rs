@@ -2,7 +2,7 @@
 //! margin of the label's score adds what it lacks to the loss, and one to its own derivative.
 
 use super::{SampleLoss, Scores};
-use crate::{Scalar, simd::Lanes};
+use crate::{Element, simd::Lanes};
 
 /// Σ_{j≠y} max(0, s_j − s_y + Δ).
 #[derive(Clone, Copy)]

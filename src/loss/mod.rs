@@ -17,7 +17,7 @@ pub(crate) use hinge::Hinge;
 pub(crate) use scores::{ByClass, BySample, Scores};
 
 use crate::{
-    Loss, Scalar,
+    Element, Loss,
     kernel::Layout,
     simd::{Lanes, Run},
 };
@@ -56,7 +56,7 @@ pub(crate) struct EvaluateLoss<'a, T> {
     pub(crate) gradient: bool,
 }
 
-impl<T: Scalar> Run<T> for EvaluateLoss<'_, T> {
+impl<T: Element> Run<T> for EvaluateLoss<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -68,7 +68,7 @@ impl<T: Scalar> Run<T> for EvaluateLoss<'_, T> {
     }
 }
 
-impl<T: Scalar> EvaluateLoss<'_, T> {
+impl<T: Element> EvaluateLoss<'_, T> {
     #[inline(always)]
     fn each_vector<L: Lanes<Elem = T>>(self, p: L::Proof, loss: impl SampleLoss) {
         let Self { layout, scores, n_samples, labels, weights, losses, gradient, .. } = self;

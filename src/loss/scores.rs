@@ -1,6 +1,10 @@
 //! The scores of a vector of samples, for all classes, in the two orders there are.
 
-use crate::{kernel::CHAIN, simd::Lanes};
+use crate::{
+    Element,
+    kernel::CHAIN,
+    simd::{Lanes, MAX_LANES},
+};
 
 /// Two passes over scores that are not in one place. The samples are in the lanes of the arguments and
 /// of what is returned.
@@ -79,8 +83,8 @@ pub(crate) struct BySample<'a, T> {
 impl<L: Lanes> Scores<L> for BySample<'_, L::Elem> {
     #[inline(always)]
     fn max(&self, proof: L::Proof, least: L) -> L {
-        let mut lanes = [L::Elem::default(); 16];
-        let lowest = L::splat(proof, <L::Elem as crate::Scalar>::from_f64(f64::NEG_INFINITY));
+        let mut lanes = [L::Elem::default(); MAX_LANES];
+        let lowest = L::splat(proof, L::Elem::from_f64(f64::NEG_INFINITY));
         for four in (0..self.n_samples).step_by(4) {
             let mut max = [lowest; 4];
             for i in four..self.n_samples.min(four + 4) {
@@ -104,11 +108,11 @@ impl<L: Lanes> Scores<L> for BySample<'_, L::Elem> {
         f: impl Fn(L, [L; P]) -> (L, [L; N]),
     ) -> [L; N] {
         let zero = L::splat(proof, L::Elem::default());
-        let mut of_samples = [[L::Elem::default(); 16]; P];
+        let mut of_samples = [[L::Elem::default(); MAX_LANES]; P];
         for (lanes, parameter) in of_samples.iter_mut().zip(parameters) {
             parameter.write_to(lanes);
         }
-        let mut lanes = [[L::Elem::default(); 16]; N];
+        let mut lanes = [[L::Elem::default(); MAX_LANES]; N];
         for four in (0..self.n_samples).step_by(4) {
             let mut sums = [[zero; 4]; N];
             for i in four..self.n_samples.min(four + 4) {

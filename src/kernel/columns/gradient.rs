@@ -11,7 +11,7 @@
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use crate::{
-    Scalar,
+    Element,
     kernel::{
         CHAIN, ColumnBlock, FEW_FEATURES,
         block::MOST_ROWS,
@@ -91,7 +91,7 @@ struct Sum<'a, T> {
 /// One register tile of `K` classes × `F` features.
 struct Tile<'a, T, const K: usize, const F: usize>(Sum<'a, T>);
 
-impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
+impl<T: Element, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
     type Output = ();
 
     #[inline(always)]

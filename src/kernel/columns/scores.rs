@@ -7,7 +7,7 @@
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use crate::{
-    Scalar,
+    Element,
     kernel::{
         ColumnBlock, PackedWeights,
         direct::{ClassTile, shape, tiles},
@@ -99,7 +99,7 @@ struct Sum<'a, T> {
 /// One register tile of `R` vectors of rows × `K` classes.
 struct Tile<'a, T, const R: usize, const K: usize>(Sum<'a, T>);
 
-impl<T: Scalar, const R: usize, const K: usize> Run<T> for Tile<'_, T, R, K> {
+impl<T: Element, const R: usize, const K: usize> Run<T> for Tile<'_, T, R, K> {
     type Output = ();
 
     #[inline(always)]

@@ -9,7 +9,7 @@
 
 use super::{n_tiles, shape};
 use crate::{
-    Scalar,
+    Element,
     kernel::{CHAIN, FEW_FEATURES, RowBlock, add_widened, block::GROUP, tile_start},
     simd::{Lanes, Run, prefetch},
 };
@@ -100,7 +100,7 @@ struct Sum<'a, T> {
 /// One register tile of `K` classes × `V` vectors.
 struct Tile<'a, T, const K: usize, const V: usize>(Sum<'a, T>);
 
-impl<T: Scalar, const K: usize, const V: usize> Run<T> for Tile<'_, T, K, V> {
+impl<T: Element, const K: usize, const V: usize> Run<T> for Tile<'_, T, K, V> {
     type Output = ();
 
     #[inline(always)]

@@ -13,7 +13,7 @@ use super::{
     shape,
 };
 use crate::{
-    Scalar,
+    Element,
     kernel::{PackedWeights, RowBlock, block::GROUP, sum_lanes, tile_start},
     simd::{Lanes, Run, prefetch},
 };
@@ -79,7 +79,7 @@ struct Block<'a, T> {
 /// A block in register tiles of `R` rows and `K` classes.
 struct Tiles<'a, T, const R: usize, const K: usize>(Block<'a, T>);
 
-impl<T: Scalar, const R: usize, const K: usize> Run<T> for Tiles<'_, T, R, K> {
+impl<T: Element, const R: usize, const K: usize> Run<T> for Tiles<'_, T, R, K> {
     type Output = ();
 
     #[inline(always)]

@@ -13,7 +13,7 @@ use super::{
     vectors_in_panel,
 };
 use crate::{
-    Scalar,
+    Element,
     kernel::{CHAIN, add_widened},
     simd::{Lanes, Run, prefetch},
 };
@@ -106,7 +106,7 @@ struct Sum<'a, T> {
 /// The same in tiles of `M` classes × `V` vectors of features.
 struct Tiles<'a, T, const M: usize, const V: usize>(Sum<'a, T>);
 
-impl<T: Scalar, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
+impl<T: Element, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
     type Output = ();
 
     #[inline(always)]
@@ -196,7 +196,7 @@ pub(crate) struct ListRows<'a, T> {
     pub(crate) stride: usize,
 }
 
-impl<T: Scalar> Run<T> for ListRows<'_, T> {
+impl<T: Element> Run<T> for ListRows<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -209,7 +209,7 @@ impl<T: Scalar> Run<T> for ListRows<'_, T> {
     }
 }
 
-impl<T: Scalar> ListRows<'_, T> {
+impl<T: Element> ListRows<'_, T> {
     #[inline(always)]
     fn list<L: Lanes<Elem = T>, const M: usize>(self) {
         let Self { ds, n_classes, n_rows, panel_rows, lists, stride } = self;

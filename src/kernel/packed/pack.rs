@@ -4,8 +4,8 @@
 use super::panel_width;
 use crate::{
     LinearModel,
-    kernel::{ColumnBlock, MAX_LANES, PackedWeights, RowBlock, gather::transpose},
-    simd::{Lanes, prefetch},
+    kernel::{ColumnBlock, PackedWeights, RowBlock, gather::transpose},
+    simd::{Lanes, MAX_LANES, prefetch},
 };
 
 /// Rows that are packed together: enough that each panel gets a few cache lines at a time, and few

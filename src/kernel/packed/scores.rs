@@ -7,7 +7,7 @@ use super::{
     vectors_in_panel,
 };
 use crate::{
-    Scalar,
+    Element,
     kernel::PackedWeights,
     simd::{Lanes, Run},
 };
@@ -57,7 +57,7 @@ struct Rows<'a, T> {
 /// Their scores, in tiles of `M` rows × `V` vectors of classes.
 struct Tiles<'a, T, const M: usize, const V: usize>(Rows<'a, T>);
 
-impl<T: Scalar, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
+impl<T: Element, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
     type Output = ();
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use crate::{kernel::MAX_LANES, simd::Lanes};
+use crate::simd::{Lanes, MAX_LANES};
 
 /// The sums.
 pub(super) type Tile<L, const M: usize, const V: usize> = [[L; V]; M];

@@ -122,7 +122,7 @@ impl<'a, T> View<'a, T> {
 
     /// Where element (i, j) is, if the matrix has it.
     #[inline(always)]
-    pub(super) fn at(&self, i: usize, j: usize) -> *const T {
+    pub(crate) fn at(&self, i: usize, j: usize) -> *const T {
         let offset = i.wrapping_mul(self.row_stride).wrapping_add(j.wrapping_mul(self.col_stride));
         self.start.wrapping_add(offset)
     }
