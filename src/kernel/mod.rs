@@ -11,6 +11,7 @@ mod layout;
 pub(crate) mod packed;
 #[cfg(feature = "train")]
 mod product;
+mod tiles;
 
 pub(crate) use block::{Block, ColumnBlock, RowBlock};
 pub(crate) use gather::Gather;

@@ -15,10 +15,11 @@ use crate::{
     kernel::{
         CHAIN, ColumnBlock, FEW_FEATURES,
         block::MOST_ROWS,
-        direct::{n_tiles, shape},
+        direct::n_tiles,
         sum_lanes, tile_start,
+        tiles::{TileKernel, few, largest_few},
     },
-    simd::{Lanes, Run, prefetch, prefetch_near},
+    simd::{Lanes, prefetch, prefetch_near},
 };
 
 /// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d. Behind the
@@ -36,7 +37,7 @@ pub(crate) fn accumulate<L: Lanes>(
     let (d, n_tiles) = (block.n_features(), n_tiles::<L>(n_classes));
     let mut end = d;
     while end > 0 {
-        let width = match (end, shape::<L>().0) {
+        let width = match (end, largest_few::<L>().1) {
             (rest, most) if rest >= most => most,
             (2.., _) => 2,
             _ => 1,
@@ -47,27 +48,7 @@ pub(crate) fn accumulate<L: Lanes>(
             let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
             let (ds, dw) = (&ds[start * stride..], &mut dw[start * dw_stride + feature..]);
             let sum = Sum { block, tile, feature, ds, stride, dw, dw_stride };
-            match (classes, width) {
-                (1, 4) => L::call(proof, Tile::<_, 1, 4>(sum)),
-                (1, 2) => L::call(proof, Tile::<_, 1, 2>(sum)),
-                (1, 1) => L::call(proof, Tile::<_, 1, 1>(sum)),
-                (2, 4) => L::call(proof, Tile::<_, 2, 4>(sum)),
-                (2, 2) => L::call(proof, Tile::<_, 2, 2>(sum)),
-                (2, 1) => L::call(proof, Tile::<_, 2, 1>(sum)),
-                (3, 4) => L::call(proof, Tile::<_, 3, 4>(sum)),
-                (3, 2) => L::call(proof, Tile::<_, 3, 2>(sum)),
-                (3, 1) => L::call(proof, Tile::<_, 3, 1>(sum)),
-                (4, 4) => L::call(proof, Tile::<_, 4, 4>(sum)),
-                (4, 2) => L::call(proof, Tile::<_, 4, 2>(sum)),
-                (4, 1) => L::call(proof, Tile::<_, 4, 1>(sum)),
-                (5, 4) => L::call(proof, Tile::<_, 5, 4>(sum)),
-                (5, 2) => L::call(proof, Tile::<_, 5, 2>(sum)),
-                (5, 1) => L::call(proof, Tile::<_, 5, 1>(sum)),
-                (6, 4) => L::call(proof, Tile::<_, 6, 4>(sum)),
-                (6, 2) => L::call(proof, Tile::<_, 6, 2>(sum)),
-                (6, 1) => L::call(proof, Tile::<_, 6, 1>(sum)),
-                shape => unreachable!("a tile of {shape:?}"),
-            }
+            few::<L>(proof, (classes, width), sum);
         }
         end = feature;
     }
@@ -88,15 +69,11 @@ struct Sum<'a, T> {
     dw_stride: usize,
 }
 
-/// One register tile of `K` classes × `F` features.
-struct Tile<'a, T, const K: usize, const F: usize>(Sum<'a, T>);
-
-impl<T: Element, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
-    type Output = ();
-
+/// In one register tile of `K` classes × `F` features.
+impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Sum { block, tile, feature, ds, stride, dw, dw_stride } = self.0;
+    fn run<L: Lanes<Elem = T>, const K: usize, const F: usize>(self, proof: L::Proof) {
+        let Sum { block, tile, feature, ds, stride, dw, dw_stride } = self;
         let n = block.len();
         assert!(feature + F <= block.n_features());
         assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));

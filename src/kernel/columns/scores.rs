@@ -10,9 +10,10 @@ use crate::{
     Element,
     kernel::{
         ColumnBlock, PackedWeights,
-        direct::{ClassTile, shape, tiles},
+        direct::{ClassTile, tiles},
+        tiles::{TileKernel, few, largest_few},
     },
-    simd::{Lanes, Run, prefetch_near},
+    simd::{Lanes, prefetch_near},
 };
 use core::ops::Range;
 
@@ -40,13 +41,13 @@ pub(crate) fn scores<L: Lanes>(
     for (scores, bias) in scores.chunks_exact_mut(stride).zip(weights.bias.as_slice()) {
         scores[..n.next_multiple_of(L::LANES)].fill(*bias);
     }
-    let chain = CHAIN * 4 / shape::<L>().0;
+    let chain = CHAIN * 4 / largest_few::<L>().1;
     for first in (0..d).step_by(chain) {
         let features = first..d.min(first + chain);
         let mut row = 0;
         while row < n {
             // As high as there are whole vectors; the last vector, if it is not whole, comes by itself.
-            let height = match ((n - row) / L::LANES, shape::<L>().0) {
+            let height = match ((n - row) / L::LANES, largest_few::<L>().1) {
                 (rest, most) if rest >= most => most,
                 (2.., _) => 2,
                 _ => 1,
@@ -55,27 +56,7 @@ pub(crate) fn scores<L: Lanes>(
                 let scores = &mut scores[tile.start * stride + row..];
                 let (classes, features) = (tile.bias.len(), features.clone());
                 let sum = Sum { block, row, features, tile: &tile, first: t == 0, scores, stride };
-                match (height, classes) {
-                    (4, 1) => L::call(proof, Tile::<_, 4, 1>(sum)),
-                    (4, 2) => L::call(proof, Tile::<_, 4, 2>(sum)),
-                    (4, 3) => L::call(proof, Tile::<_, 4, 3>(sum)),
-                    (4, 4) => L::call(proof, Tile::<_, 4, 4>(sum)),
-                    (4, 5) => L::call(proof, Tile::<_, 4, 5>(sum)),
-                    (4, 6) => L::call(proof, Tile::<_, 4, 6>(sum)),
-                    (2, 1) => L::call(proof, Tile::<_, 2, 1>(sum)),
-                    (2, 2) => L::call(proof, Tile::<_, 2, 2>(sum)),
-                    (2, 3) => L::call(proof, Tile::<_, 2, 3>(sum)),
-                    (2, 4) => L::call(proof, Tile::<_, 2, 4>(sum)),
-                    (2, 5) => L::call(proof, Tile::<_, 2, 5>(sum)),
-                    (2, 6) => L::call(proof, Tile::<_, 2, 6>(sum)),
-                    (1, 1) => L::call(proof, Tile::<_, 1, 1>(sum)),
-                    (1, 2) => L::call(proof, Tile::<_, 1, 2>(sum)),
-                    (1, 3) => L::call(proof, Tile::<_, 1, 3>(sum)),
-                    (1, 4) => L::call(proof, Tile::<_, 1, 4>(sum)),
-                    (1, 5) => L::call(proof, Tile::<_, 1, 5>(sum)),
-                    (1, 6) => L::call(proof, Tile::<_, 1, 6>(sum)),
-                    shape => unreachable!("a tile of {shape:?}"),
-                }
+                few::<L>(proof, (classes, height), sum);
             }
             row += height * L::LANES;
         }
@@ -96,15 +77,11 @@ struct Sum<'a, T> {
     stride: usize,
 }
 
-/// One register tile of `R` vectors of rows × `K` classes.
-struct Tile<'a, T, const R: usize, const K: usize>(Sum<'a, T>);
-
-impl<T: Element, const R: usize, const K: usize> Run<T> for Tile<'_, T, R, K> {
-    type Output = ();
-
+/// In one register tile of `K` classes × `R` vectors of rows.
+impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Sum { block, row, features, tile, first, scores, stride } = self.0;
+    fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
+        let Sum { block, row, features, tile, first, scores, stride } = self;
         let (d, rest) = (block.n_features(), block.len() - row);
         assert!(rest >= R * L::LANES || R == 1);
         assert!(features.end <= d && tile.weights.len() >= features.end * K);

@@ -7,11 +7,16 @@
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use super::{n_tiles, shape};
+use super::n_tiles;
 use crate::{
     Element,
-    kernel::{CHAIN, FEW_FEATURES, RowBlock, add_widened, block::GROUP, tile_start},
-    simd::{Lanes, Run, prefetch},
+    kernel::{
+        CHAIN, FEW_FEATURES, RowBlock, add_widened,
+        block::GROUP,
+        tile_start,
+        tiles::{TileKernel, few, largest_few},
+    },
+    simd::{Lanes, prefetch},
 };
 
 /// Rows that are summed in one register, and rows that are summed in the precision of the elements:
@@ -39,7 +44,7 @@ pub(crate) fn accumulate<L: Lanes>(
     assert!(rows.len() <= stride && stride.is_multiple_of(GROUP) && ds.len() >= n_classes * stride);
     let n_tiles = n_tiles::<L>(n_classes);
     let (full, vectors) = (rows.n_features() / L::LANES, rows.n_features().div_ceil(L::LANES));
-    let (most, _) = shape::<L>();
+    let (_, most) = largest_few::<L>();
     let mut v = 0;
     while v < vectors {
         // As wide as there are whole vectors; the last vector, if it is not whole, comes by itself.
@@ -55,27 +60,7 @@ pub(crate) fn accumulate<L: Lanes>(
             let dw = &mut dw[start * dw_stride + v * L::LANES..];
             let feature = v * L::LANES;
             let sum = Sum { rows, tile, n_tiles, feature, ds, stride, dw, dw_stride };
-            match (classes, width) {
-                (1, 4) => L::call(proof, Tile::<_, 1, 4>(sum)),
-                (1, 2) => L::call(proof, Tile::<_, 1, 2>(sum)),
-                (1, 1) => L::call(proof, Tile::<_, 1, 1>(sum)),
-                (2, 4) => L::call(proof, Tile::<_, 2, 4>(sum)),
-                (2, 2) => L::call(proof, Tile::<_, 2, 2>(sum)),
-                (2, 1) => L::call(proof, Tile::<_, 2, 1>(sum)),
-                (3, 4) => L::call(proof, Tile::<_, 3, 4>(sum)),
-                (3, 2) => L::call(proof, Tile::<_, 3, 2>(sum)),
-                (3, 1) => L::call(proof, Tile::<_, 3, 1>(sum)),
-                (4, 4) => L::call(proof, Tile::<_, 4, 4>(sum)),
-                (4, 2) => L::call(proof, Tile::<_, 4, 2>(sum)),
-                (4, 1) => L::call(proof, Tile::<_, 4, 1>(sum)),
-                (5, 4) => L::call(proof, Tile::<_, 5, 4>(sum)),
-                (5, 2) => L::call(proof, Tile::<_, 5, 2>(sum)),
-                (5, 1) => L::call(proof, Tile::<_, 5, 1>(sum)),
-                (6, 4) => L::call(proof, Tile::<_, 6, 4>(sum)),
-                (6, 2) => L::call(proof, Tile::<_, 6, 2>(sum)),
-                (6, 1) => L::call(proof, Tile::<_, 6, 1>(sum)),
-                shape => unreachable!("a tile of {shape:?}"),
-            }
+            few::<L>(proof, (classes, width), sum);
         }
         v += width;
     }
@@ -97,15 +82,11 @@ struct Sum<'a, T> {
     dw_stride: usize,
 }
 
-/// One register tile of `K` classes × `V` vectors.
-struct Tile<'a, T, const K: usize, const V: usize>(Sum<'a, T>);
-
-impl<T: Element, const K: usize, const V: usize> Run<T> for Tile<'_, T, K, V> {
-    type Output = ();
-
+/// In one register tile of `K` classes × `V` vectors.
+impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Sum { rows, tile, n_tiles, feature, ds, stride, dw, dw_stride } = self.0;
+    fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
+        let Sum { rows, tile, n_tiles, feature, ds, stride, dw, dw_stride } = self;
         let zero = L::splat(proof, T::default());
         let rest = rows.n_features() - feature;
         let n_rows = rows.len().next_multiple_of(GROUP);

@@ -10,19 +10,9 @@ pub(crate) use gradient::accumulate;
 pub(super) use pack::{ClassTile, pack, tiles};
 pub(crate) use scores::scores;
 
-use crate::simd::Lanes;
-
-/// Rows (of the scores) or vectors of features (of the gradient) that a register tile spans, and the
-/// most classes. Sums, one vector for each row and one more fit the registers.
-pub(super) const fn shape<L: Lanes>() -> (usize, usize) {
-    match L::REGISTERS {
-        32.. => (4, 6),
-        16.. => (2, 6),
-        _ => (2, 2),
-    }
-}
+use crate::{kernel::tiles::largest_few, simd::Lanes};
 
 /// The tiles that cover so many classes.
 pub(super) const fn n_tiles<L: Lanes>(n_classes: usize) -> usize {
-    n_classes.div_ceil(shape::<L>().1)
+    n_classes.div_ceil(largest_few::<L>().0)
 }

@@ -9,12 +9,15 @@
 
 use super::{
     n_panels, panel_width,
-    tile::{Tile, add_outer_products, shape, store},
-    vectors_in_panel,
+    tile::{Tile, add_outer_products, store},
+    tile_classes, vectors_in_panel,
 };
 use crate::{
     Element,
-    kernel::{CHAIN, add_widened},
+    kernel::{
+        CHAIN, add_widened,
+        tiles::{TileKernel, largest_many, many},
+    },
     simd::{Lanes, Run, prefetch},
 };
 use core::ops::Range;
@@ -74,21 +77,11 @@ pub(crate) fn accumulate<L: Lanes>(
     dw: &mut [f64],
     dw_stride: usize,
 ) {
-    let (down, _) = shape::<L>();
+    let (mr, _) = largest_many::<L>();
     for panel in 0..n_panels::<L>(n_features) {
         let dw = &mut dw[panel * panel_width::<L>()..];
         let sum = Sum { blocks, classes: classes.clone(), panel, n_features, dw, dw_stride };
-        match (down, vectors_in_panel::<L>(n_features, panel)) {
-            (8, 3) => L::call(proof, Tiles::<_, 8, 3>(sum)),
-            (8, 2) => L::call(proof, Tiles::<_, 8, 2>(sum)),
-            (8, 1) => L::call(proof, Tiles::<_, 8, 1>(sum)),
-            (4, 3) => L::call(proof, Tiles::<_, 4, 3>(sum)),
-            (4, 2) => L::call(proof, Tiles::<_, 4, 2>(sum)),
-            (4, 1) => L::call(proof, Tiles::<_, 4, 1>(sum)),
-            (2, 2) => L::call(proof, Tiles::<_, 2, 2>(sum)),
-            (2, 1) => L::call(proof, Tiles::<_, 2, 1>(sum)),
-            shape => unreachable!("a tile of {shape:?}"),
-        }
+        many::<L>(proof, (mr, vectors_in_panel::<L>(n_features, panel)), sum);
     }
 }
 
@@ -103,15 +96,11 @@ struct Sum<'a, T> {
     dw_stride: usize,
 }
 
-/// The same in tiles of `M` classes × `V` vectors of features.
-struct Tiles<'a, T, const M: usize, const V: usize>(Sum<'a, T>);
-
-impl<T: Element, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
-    type Output = ();
-
+/// In tiles of `M` classes × `V` vectors of features.
+impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Sum { blocks, classes, panel, n_features, dw, dw_stride } = self.0;
+    fn run<L: Lanes<Elem = T>, const M: usize, const V: usize>(self, proof: L::Proof) {
+        let Sum { blocks, classes, panel, n_features, dw, dw_stride } = self;
         let width = panel_width::<L>();
         let features = width.min(n_features - panel * width);
         let zero = L::splat(proof, T::default());
@@ -201,26 +190,15 @@ impl<T: Element> Run<T> for ListRows<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, _: L::Proof) {
-        match shape::<L>() {
-            (8, _) => self.list::<L, 8>(),
-            (4, _) => self.list::<L, 4>(),
-            _ => self.list::<L, 2>(),
-        }
-    }
-}
-
-impl<T: Element> ListRows<'_, T> {
-    #[inline(always)]
-    fn list<L: Lanes<Elem = T>, const M: usize>(self) {
         let Self { ds, n_classes, n_rows, panel_rows, lists, stride } = self;
-        let width = panel_width::<L>();
+        let (m, width) = (tile_classes::<L>(), panel_width::<L>());
         assert!(n_rows < stride && n_rows <= panel_rows);
-        for (tile, list) in lists.chunks_exact_mut(stride).take(n_classes.div_ceil(M)).enumerate() {
-            let panel = &ds[tile * M / width * panel_rows * width..][..n_rows * width];
+        for (tile, list) in lists.chunks_exact_mut(stride).take(n_classes.div_ceil(m)).enumerate() {
+            let panel = &ds[tile * m / width * panel_rows * width..][..n_rows * width];
             let (count, rows) = list.split_first_mut().expect("room for the number of rows");
             let mut n = 0;
             for (row, ds) in panel.chunks_exact(width).enumerate() {
-                let ds = &ds[tile * M % width..][..M];
+                let ds = &ds[tile * m % width..][..m];
                 rows[n] = row as u16;
                 n += usize::from(ds.iter().fold(false, |any, ds| any | (*ds != T::default())));
             }

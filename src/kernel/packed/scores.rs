@@ -3,13 +3,16 @@
 
 use super::{
     n_panels, panel_width,
-    tile::{Tile, add_outer_products, shape, store},
+    tile::{Tile, add_outer_products, store},
     vectors_in_panel,
 };
 use crate::{
     Element,
-    kernel::PackedWeights,
-    simd::{Lanes, Run},
+    kernel::{
+        PackedWeights,
+        tiles::{TileKernel, largest_many, many},
+    },
+    simd::Lanes,
 };
 
 /// Writes the scores of the first `n_rows` rows into panels of S, of `panel_rows` rows each. Classes that
@@ -25,20 +28,10 @@ pub(crate) fn scores<L: Lanes>(
     scores: &mut [L::Elem],
 ) {
     let (c, width) = (weights.n_classes, panel_width::<L>());
-    let (down, _) = shape::<L>();
+    let (mr, _) = largest_many::<L>();
     for (panel, scores) in scores.chunks_mut(panel_rows * width).enumerate() {
         let rows = Rows { x, n_rows, panel_rows, weights, panel, scores };
-        match (down, vectors_in_panel::<L>(c, panel)) {
-            (8, 3) => L::call(proof, Tiles::<_, 8, 3>(rows)),
-            (8, 2) => L::call(proof, Tiles::<_, 8, 2>(rows)),
-            (8, 1) => L::call(proof, Tiles::<_, 8, 1>(rows)),
-            (4, 3) => L::call(proof, Tiles::<_, 4, 3>(rows)),
-            (4, 2) => L::call(proof, Tiles::<_, 4, 2>(rows)),
-            (4, 1) => L::call(proof, Tiles::<_, 4, 1>(rows)),
-            (2, 2) => L::call(proof, Tiles::<_, 2, 2>(rows)),
-            (2, 1) => L::call(proof, Tiles::<_, 2, 1>(rows)),
-            shape => unreachable!("a tile of {shape:?}"),
-        }
+        many::<L>(proof, (mr, vectors_in_panel::<L>(c, panel)), rows);
     }
 }
 
@@ -55,14 +48,10 @@ struct Rows<'a, T> {
 }
 
 /// Their scores, in tiles of `M` rows × `V` vectors of classes.
-struct Tiles<'a, T, const M: usize, const V: usize>(Rows<'a, T>);
-
-impl<T: Element, const M: usize, const V: usize> Run<T> for Tiles<'_, T, M, V> {
-    type Output = ();
-
+impl<T: Element> TileKernel<T> for Rows<'_, T> {
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Rows { x, n_rows, panel_rows, weights, panel, scores } = self.0;
+    fn run<L: Lanes<Elem = T>, const M: usize, const V: usize>(self, proof: L::Proof) {
+        let Rows { x, n_rows, panel_rows, weights, panel, scores } = self;
         let (d, width) = (weights.n_features, panel_width::<L>());
         let bias = &weights.bias.as_slice()[panel * width..][..width];
         let weights = &weights.weights.as_slice()[panel * d * width..][..d * width];

@@ -3,29 +3,22 @@
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use crate::simd::{Lanes, MAX_LANES};
+use crate::{
+    kernel::tiles::largest_many,
+    simd::{Lanes, MAX_LANES},
+};
 
 /// The sums.
 pub(super) type Tile<L, const M: usize, const V: usize> = [[L; V]; M];
 
-/// The numbers down a tile, and the most vectors across it, for the registers of the lanes: sums,
-/// vectors and one broadcast number fill 28 of 32, 16 of 16 and 7 of 8.
-pub(super) const fn shape<L: Lanes>() -> (usize, usize) {
-    match L::REGISTERS {
-        32.. => (8, 3),
-        16.. => (4, 3),
-        _ => (2, 2),
-    }
-}
-
 /// The columns of a panel: the vectors of the widest tile.
 pub(crate) const fn panel_width<L: Lanes>() -> usize {
-    shape::<L>().1 * L::LANES
+    largest_many::<L>().1 * L::LANES
 }
 
 /// The classes of a tile of the gradient.
 pub(crate) const fn tile_classes<L: Lanes>() -> usize {
-    shape::<L>().0
+    largest_many::<L>().0
 }
 
 /// A vector in memory, aligned as the widest there is: the compiler likes to keep sums that do not fit
