@@ -140,8 +140,48 @@ impl<'a, T: Element> Batch<'a, T> {
         self.total_weight
     }
 
+    /// The features of the samples.
+    pub(crate) fn samples(&self) -> Samples<'a, T> {
+        Samples { features: self.features, selection: self.selection }
+    }
+
     /// The original row of sample `i`; `i` must be less than [`n_samples`](Self::n_samples).
     pub(crate) fn row_index(&self, i: usize) -> usize {
+        self.selection.map_or(i, |rows| rows[i] as usize)
+    }
+}
+
+/// Rows of a matrix: all of them, or those of a selection, every one of which is a row of the matrix.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Samples<'a, T> {
+    features: MatrixView<'a, T>,
+    selection: Option<&'a [u32]>,
+}
+
+impl<'a, T> Samples<'a, T> {
+    /// All rows.
+    pub(crate) fn all(features: MatrixView<'a, T>) -> Self {
+        Self { features, selection: None }
+    }
+
+    /// The matrix, with rows that are not selected, too.
+    pub(crate) fn features(&self) -> MatrixView<'a, T> {
+        self.features
+    }
+
+    /// The number of samples.
+    pub(crate) fn len(&self) -> usize {
+        self.selection.map_or(self.features.rows(), <[u32]>::len)
+    }
+
+    /// Whether all rows are samples, in order.
+    pub(crate) fn are_all(&self) -> bool {
+        self.selection.is_none()
+    }
+
+    /// The row of sample `i`.
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> usize {
         self.selection.map_or(i, |rows| rows[i] as usize)
     }
 }

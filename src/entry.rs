@@ -3,12 +3,12 @@
 
 use crate::{
     Error, Isa,
+    driver::RunTask,
     element::Element,
     kernel::Pack,
     predict::ScoreBlock,
-    reduce::{Mean, Reduce},
+    reduce::{Fold, Mean},
     simd::{Backends, math::Apply},
-    task::{AddBlocks, RunTask},
 };
 
 /// An element type that evaluations run in: `f32` or `f64`. Sealed: its supertrait, which lists what is
@@ -42,8 +42,7 @@ macro_rules! jobs {
 jobs! {
     pack: Pack -> ();
     run_task: RunTask -> ();
-    add_blocks: AddBlocks -> ();
-    reduce: Reduce -> ();
+    fold: Fold -> ();
     mean: Mean -> Result<f64, Error>;
     score_block: ScoreBlock -> ();
     apply: Apply -> ();

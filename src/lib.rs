@@ -66,6 +66,7 @@ mod buffer;
 #[doc = include_str!("conversions.md")]
 pub mod conversions {}
 mod diagnose;
+mod driver;
 mod element;
 #[doc(hidden)]
 pub mod elementary;
@@ -82,13 +83,14 @@ mod model;
 mod objective;
 mod parallel;
 mod partial;
-mod partition;
 mod predict;
 mod reduce;
 #[doc(hidden)]
 pub mod reference;
+mod schedule;
+mod scores;
 mod simd;
-mod task;
+mod summation;
 #[cfg(feature = "train")]
 pub mod train;
 mod view;

@@ -2,10 +2,13 @@
 
 use crate::{
     Error, Isa, LinearModel, MatrixView, Scalar,
+    batch::Samples,
     buffer::Buffer,
     diagnose,
-    kernel::{ColumnBlock, Pack, PackedWeights, Path, RowBlock, columns, direct},
+    element::Element,
+    kernel::{Copies, Pack, PackedWeights, Plan, PlanKind, Shape, with_plan},
     parallel::for_each_chunk,
+    scores::ScoreBlock as _,
     simd::{Lanes, Run},
 };
 
@@ -22,9 +25,10 @@ pub(crate) fn scores<T: Scalar>(
 
     let isa = Isa::detect();
     let mut weights = PackedWeights::default();
-    let path = Path::unpacked(x);
-    T::pack(isa, Pack { path, weights: &mut weights, model });
-    let rows = path.block_rows::<T>(x.cols());
+    let plan = PlanKind::unpacked(x);
+    T::pack(isa, Pack { plan, weights: &mut weights, model });
+    let shape = Shape { n_samples: x.rows(), n_features: x.cols(), n_classes: c };
+    let rows = plan.block_rows::<T>(shape);
     for_each_chunk(&mut scores, rows * c, |i, scores| {
         T::score_block(isa, ScoreBlock { weights: &weights, x, first: i * rows, scores });
     });
@@ -47,29 +51,32 @@ pub struct ScoreBlock<'a, T> {
     scores: &'a mut [T],
 }
 
-impl<T: Scalar> Run<T> for ScoreBlock<'_, T> {
+impl<T: Element> Run<T> for ScoreBlock<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let c = self.weights.n_classes();
-        let n = self.scores.len() / c;
-        let (path, range) = (Path::unpacked(self.x), self.first..self.first + n);
-        let stride = path.block_rows::<T>(self.x.cols());
-        let mut by_class = Buffer::default();
-        by_class.resize(c * stride);
-        let target = by_class.as_mut_slice();
-        if path == Path::Columns {
-            let block = ColumnBlock::of_matrix(self.x, range);
-            columns::scores::<L>(proof, &block, self.weights, target, stride);
-        } else {
-            let mut offsets = vec![0; stride];
-            let block = RowBlock::of_matrix(self.x, range, &mut offsets);
-            direct::scores::<L>(proof, &block, self.weights, target, stride);
-        }
-        for (i, scores) in self.scores.chunks_exact_mut(c).enumerate() {
-            let of_row = by_class.as_slice()[i..].iter().step_by(stride);
-            scores.iter_mut().zip(of_row).for_each(|(score, s)| *score = *s);
+        let samples = Samples::all(self.x);
+        with_plan!(PlanKind::unpacked(self.x), plan => L::call(proof, Planned(plan, samples, self)));
+    }
+}
+
+/// The same with its plan.
+struct Planned<'a, P, T>(P, Samples<'a, T>, ScoreBlock<'a, T>);
+
+impl<T: Element, P: Plan> Run<T> for Planned<'_, P, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Self(plan, samples, ScoreBlock { weights, first, scores, .. }) = self;
+        let (mut copies, mut memory, c) =
+            (Copies::default(), Buffer::default(), weights.n_classes());
+        let end = first + scores.len() / c;
+        let x = plan.load::<L>(proof, samples, first..end, end, &mut copies);
+        let mut block = plan.scores::<L>(proof, &x, weights, &mut memory);
+        for (i, scores) in scores.chunks_exact_mut(c).enumerate() {
+            scores.iter_mut().enumerate().for_each(|(k, score)| *score = *block.at(i, k));
         }
     }
 }

@@ -1,39 +1,38 @@
 //! dW += dSᵀ X for a block of rows.
 //!
 //! A tile of a few classes × a few features keeps one vector of sums for every pair in registers while it walks
-//! down the rows. After a chain of vectors, their lanes are added up and the total is added to dW, which is kept
-//! in `f64`.
+//! down the rows. After the first of the [`Levels`], the lanes are added up and the total is added to dW in `f64`.
 //!
 //! The features are walked over from the last one to the first: those that the scores have read last are still in
-//! near caches (of data and of pages), and those that are left there at the end are the first ones that the
+//! L2 and the dTLB, and those that are left there at the end are the first ones that the
 //! scores of the next block read.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use crate::{
-    Element,
+    element::Element,
     kernel::{
-        CHAIN, ColumnBlock, FEW_FEATURES,
-        block::MOST_ROWS,
-        direct::n_tiles,
+        ColumnBlock, MOST_ROWS, gradient_stride,
+        rows::n_tiles,
         sum_lanes, tile_start,
         tiles::{TileKernel, few, largest_few},
     },
+    scores::{ClassMajor, ScoreBlock},
     simd::{Lanes, prefetch, prefetch_near},
+    summation::Levels,
 };
 
-/// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d. Behind the
-/// last row, up to a whole vector, `ds` must be finite.
+/// Adds Σ_r ds_rk X_rl to dW_kl for all classes k and features l. Past the last row, up to a whole vector, `ds`
+/// must be finite.
 #[inline(always)]
-pub(crate) fn accumulate<L: Lanes>(
+pub(super) fn accumulate<L: Lanes>(
     proof: L::Proof,
     block: &ColumnBlock<'_, L::Elem>,
-    ds: &[L::Elem],
-    stride: usize,
-    n_classes: usize,
+    ds: &ClassMajor<'_, L::Elem>,
     dw: &mut [f64],
-    dw_stride: usize,
 ) {
+    let (n_classes, stride, ds) = (ds.n_classes(), ds.stride(), ds.as_slice());
+    let dw_stride = gradient_stride(block.n_features());
     let (d, n_tiles) = (block.n_features(), n_tiles::<L>(n_classes));
     let mut end = d;
     while end > 0 {
@@ -78,12 +77,10 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
         assert!(feature + F <= block.n_features());
         assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));
 
-        // Shorter chains cost 20000 × 16 × 26 a tenth, and take the error of a million rows of Cauchy features from
-        // 1.1e-7 to 7e-8.
-        let chain = if block.n_features() <= FEW_FEATURES { CHAIN / 4 } else { CHAIN } * L::LANES;
-        for first in (0..n).step_by(chain) {
+        let level = Levels::of_vectors::<L>(block.n_features()).first;
+        for first in (0..n).step_by(level) {
             let mut sums = [[L::splat(proof, T::default()); F]; K];
-            for row in (first..n.min(first + chain)).step_by(L::LANES) {
+            for row in (first..n.min(first + level)).step_by(L::LANES) {
                 let mut x = [sums[0][0]; F];
                 for f in 0..F {
                     let source = block.at(row, feature + f);
@@ -103,7 +100,7 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                 if tile < 2 && n <= MOST_ROWS {
                     prefetch(block.at(n + row, feature + tile));
                 }
-                // The features that come next are in a near cache at best: short stretches do not let the
+                // The features that come next are in L2 at best: short stretches do not let the
                 // hardware see them coming.
                 if tile == 0 {
                     for f in 0..F {

@@ -2,48 +2,47 @@
 //!
 //! A tile of a few vectors of rows × a few classes keeps their sums in registers while it walks over some
 //! features, with a weight broadcast to all lanes; then they are added to the scores. All classes see the same
-//! features before the next ones are looked at, while they are in the nearest cache.
+//! features before the next ones are looked at, while they are in L1.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use crate::{
-    Element,
+    element::Element,
     kernel::{
         ColumnBlock, PackedWeights,
-        direct::{ClassTile, tiles},
+        rows::pack::{ClassTile, tiles},
         tiles::{TileKernel, few, largest_few},
     },
+    scores::ClassMajor,
     simd::{Lanes, prefetch_near},
 };
 use core::ops::Range;
 
-/// Features that a tile of four vectors walks over, and whose products are summed in one register; tiles of two
-/// have half the work for each, and walk over twice as many. While it does, a tile asks for as many that come
-/// next, which have to stay in the nearest cache until then: with 64 instead of 16, an evaluation of
-/// 60000 × 784 × 10 takes a fifth more.
-const CHAIN: usize = 16;
+/// Features that a tile of four vectors walks over; tiles of two have half the work for each, and walk over twice
+/// as many. While it does, a tile asks for as many that come next, which have to stay in L1 until then: with 64
+/// instead of 16, an evaluation of 60000 × 784 × 10 takes a fifth more.
+const STEPS: usize = 16;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Writes the score of row r for class k to `scores[k * stride + r]`, and something behind the last row up to a
-/// whole vector.
+/// Writes the scores of the rows, and something past the last row up to a whole vector.
 #[inline(always)]
-pub(crate) fn scores<L: Lanes>(
+pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
     block: &ColumnBlock<'_, L::Elem>,
     weights: &PackedWeights<L::Elem>,
-    scores: &mut [L::Elem],
-    stride: usize,
+    scores: &mut ClassMajor<'_, L::Elem>,
 ) {
+    let (stride, scores) = (scores.stride(), scores.as_mut_slice());
     let (n, d) = (block.len(), block.n_features());
     assert_eq!(d, weights.n_features);
     for (scores, bias) in scores.chunks_exact_mut(stride).zip(weights.bias.as_slice()) {
         scores[..n.next_multiple_of(L::LANES)].fill(*bias);
     }
-    let chain = CHAIN * 4 / largest_few::<L>().1;
-    for first in (0..d).step_by(chain) {
-        let features = first..d.min(first + chain);
+    let steps = STEPS * 4 / largest_few::<L>().1;
+    for first in (0..d).step_by(steps) {
+        let features = first..d.min(first + steps);
         let mut row = 0;
         while row < n {
             // As high as there are whole vectors; the last vector, if it is not whole, comes by itself.
@@ -86,7 +85,7 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
         assert!(rest >= R * L::LANES || R == 1);
         assert!(features.end <= d && tile.weights.len() >= features.end * K);
 
-        // The features that come next; behind the last ones, the first ones of the rows that come next.
+        // The features that come next; past the last ones, the first ones of the rows that come next.
         let (ahead_rows, mut ahead) = match features.end {
             end if end < d => (row, end),
             _ => (row + block.len(), 0),

@@ -1,25 +1,12 @@
-//! The register tile of both products: `M` × `V` vectors of sums, to which every step adds the outer
-//! product of `M` numbers and `V` vectors.
+//! The micro-kernel of both products: a register tile of `M` × `V` vectors of sums, to which every step adds the
+//! outer product of `M` elements of one matrix, a, and `V` vectors of the other, b.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use crate::{
-    kernel::tiles::largest_many,
-    simd::{Lanes, MAX_LANES},
-};
+use crate::simd::{Lanes, MAX_LANES};
 
 /// The sums.
 pub(super) type Tile<L, const M: usize, const V: usize> = [[L; V]; M];
-
-/// The columns of a panel: the vectors of the widest tile.
-pub(crate) const fn panel_width<L: Lanes>() -> usize {
-    largest_many::<L>().1 * L::LANES
-}
-
-/// The classes of a tile of the gradient.
-pub(crate) const fn tile_classes<L: Lanes>() -> usize {
-    largest_many::<L>().0
-}
 
 /// A vector in memory, aligned as the widest there is: the compiler likes to keep sums that do not fit
 /// the registers where they are going to be stored.
@@ -42,34 +29,34 @@ pub(super) fn store<L: Lanes, const M: usize, const V: usize>(
     stored
 }
 
-/// Adds the outer products of `steps` steps to the tile: of step k, which is at `(n, v) = at(k)`, those
-/// of the numbers `numbers[n + i * of_number]` and the vectors from `vectors[v]` on.
+/// Adds the outer products of `steps` steps to the tile: of step k, which is at `(i, j) = at(k)`, those of the
+/// elements `a[i + m * a_stride]` and the vectors from `b[j]` on.
 ///
 /// # Safety
-/// The `M` numbers and `V` vectors of all steps must be valid for reading.
+/// The `M` elements and `V` vectors of all steps must be valid for reading.
 #[inline(always)]
 pub(super) unsafe fn add_outer_products<L: Lanes, const M: usize, const V: usize>(
     proof: L::Proof,
     tile: &mut Tile<L, M, V>,
-    numbers: *const L::Elem,
-    of_number: usize,
-    vectors: *const L::Elem,
+    a: *const L::Elem,
+    a_stride: usize,
+    b: *const L::Elem,
     steps: usize,
     at: impl Fn(usize) -> (usize, usize),
 ) {
     for k in 0..steps {
-        let (n, v) = at(k);
-        let (numbers, vectors) = (numbers.wrapping_add(n), vectors.wrapping_add(v));
-        let mut x = [tile[0][0]; V];
+        let (i, j) = at(k);
+        let (a, b) = (a.wrapping_add(i), b.wrapping_add(j));
+        let mut vectors = [tile[0][0]; V];
         for v in 0..V {
             // SAFETY: the caller grants the vectors of each step.
-            x[v] = unsafe { L::load(proof, vectors.add(v * L::LANES)) };
+            vectors[v] = unsafe { L::load(proof, b.add(v * L::LANES)) };
         }
-        for i in 0..M {
-            // SAFETY: the caller grants the numbers of each step.
-            let number = L::splat(proof, unsafe { *numbers.add(i * of_number) });
+        for m in 0..M {
+            // SAFETY: the caller grants the elements of each step.
+            let a = L::splat(proof, unsafe { *a.add(m * a_stride) });
             for v in 0..V {
-                tile[i][v] = number.mul_add(x[v], tile[i][v]);
+                tile[m][v] = a.mul_add(vectors[v], tile[m][v]);
             }
         }
     }

@@ -1,47 +1,36 @@
 //! dW += dSᵀ X for a block of rows.
 //!
-//! A tile of a few classes × up to [`TILE`] vectors of features keeps its sums in registers while it
-//! walks down the rows. After a chain of rows they are added to a second level of sums, and after a span
-//! of rows to dW, which is kept in `f64`: no sum in `f32` ever grows long, and the error of a million
-//! rows is hardly more than that of one chain.
+//! A tile of a few classes × a few vectors of features keeps the first two [`Levels`] of its sums in registers
+//! while it walks down the rows; then they are added to dW in `f64`.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use super::n_tiles;
 use crate::{
-    Element,
+    element::Element,
     kernel::{
-        CHAIN, FEW_FEATURES, RowBlock, add_widened,
+        RowBlock,
         block::GROUP,
-        tile_start,
+        gradient_stride, tile_start,
         tiles::{TileKernel, few, largest_few},
     },
+    scores::{ClassMajor, ScoreBlock},
     simd::{Lanes, prefetch},
+    summation::{Levels, add_widened},
 };
 
-/// Rows that are summed in one register, and rows that are summed in the precision of the elements:
-/// no more than a block of rows as long as here. Where there are few features, shorter sums cost little.
-const fn depths(n_features: usize) -> (usize, usize) {
-    match n_features {
-        ..=FEW_FEATURES => (8, 16),
-        _ => (CHAIN, 8 * CHAIN),
-    }
-}
-
-/// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d.
-/// The rows are taken up to a multiple of [`GROUP`]: behind the last one, `ds` must be zero. Up to the
-/// next multiple of the lanes, the places behind the features are added zeros to.
+/// Adds Σ_r ds_rk X_rl to dW_kl for all classes k and features l. The rows are taken up to a multiple of
+/// [`GROUP`]: past the last one, `ds` must be zero. Past the features, up to a whole vector, zeros are added.
 #[inline(always)]
-pub(crate) fn accumulate<L: Lanes>(
+pub(super) fn accumulate<L: Lanes>(
     proof: L::Proof,
     rows: &RowBlock<'_, L::Elem>,
-    ds: &[L::Elem],
-    stride: usize,
-    n_classes: usize,
+    ds: &ClassMajor<'_, L::Elem>,
     dw: &mut [f64],
-    dw_stride: usize,
 ) {
-    assert!(rows.len() <= stride && stride.is_multiple_of(GROUP) && ds.len() >= n_classes * stride);
+    let (n_classes, stride, ds) = (ds.n_classes(), ds.stride(), ds.as_slice());
+    let dw_stride = gradient_stride(rows.n_features());
+    assert!(rows.len() <= stride && stride.is_multiple_of(GROUP));
     let n_tiles = n_tiles::<L>(n_classes);
     let (full, vectors) = (rows.n_features() / L::LANES, rows.n_features().div_ceil(L::LANES));
     let (_, most) = largest_few::<L>();
@@ -93,19 +82,19 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
         assert!(rest >= V * L::LANES || V == 1);
         assert!(ds.len() >= (K - 1) * stride + n_rows);
 
-        let (chain_rows, span_rows) = depths(rows.n_features());
-        for span in (0..n_rows).step_by(span_rows) {
-            let span = span..n_rows.min(span + span_rows);
-            let mut sums = [[zero; V]; K];
-            for first in span.clone().step_by(chain_rows) {
-                let mut chain = [[zero; V]; K];
-                for r in first..span.end.min(first + chain_rows) {
+        let levels = Levels::of_rows(rows.n_features());
+        for start in (0..n_rows).step_by(levels.second) {
+            let end = n_rows.min(start + levels.second);
+            let mut second = [[zero; V]; K];
+            for start in (start..end).step_by(levels.first) {
+                let mut first = [[zero; V]; K];
+                for r in start..end.min(start + levels.first) {
                     // SAFETY: `r < n_rows`, which is what the block has rows for.
                     let row = unsafe { rows.row(r) };
                     if tile < 2 && r % GROUP < V {
-                        let (line, first) = (feature + r % GROUP * L::LANES, r - r % GROUP);
+                        let (line, group) = (feature + r % GROUP * L::LANES, r - r % GROUP);
                         // SAFETY: the rows of a group are all among the `n_rows`, a multiple of its size.
-                        let ahead = |i| unsafe { rows.ahead(first + i) };
+                        let ahead = |i| unsafe { rows.ahead(group + i) };
                         prefetch(ahead(2 + tile).wrapping_add(line));
                         if n_tiles == 1 {
                             prefetch(ahead(3).wrapping_add(line));
@@ -114,7 +103,7 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                     let mut x = [zero; V];
                     for v in 0..V {
                         // SAFETY: a row is valid for reading all its features, of which `rest`
-                        // lie behind `feature`: `V` whole vectors, or fewer elements than one.
+                        // come from `feature` on: `V` whole vectors, or fewer elements than one.
                         x[v] = unsafe {
                             let source = row.add(feature + v * L::LANES);
                             if rest >= L::LANES {
@@ -128,19 +117,19 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                         // SAFETY: `r < n_rows`, and `ds` was asserted to be long enough.
                         let ds = L::splat(proof, unsafe { *ds.get_unchecked(k * stride + r) });
                         for v in 0..V {
-                            chain[k][v] = ds.mul_add(x[v], chain[k][v]);
+                            first[k][v] = ds.mul_add(x[v], first[k][v]);
                         }
                     }
                 }
                 for k in 0..K {
                     for v in 0..V {
-                        sums[k][v] = sums[k][v] + chain[k][v];
+                        second[k][v] = second[k][v] + first[k][v];
                     }
                 }
             }
             for k in 0..K {
                 for v in 0..V {
-                    add_widened(sums[k][v], &mut dw[k * dw_stride + v * L::LANES..][..L::LANES]);
+                    add_widened(second[k][v], &mut dw[k * dw_stride + v * L::LANES..][..L::LANES]);
                 }
             }
         }

@@ -1,45 +1,43 @@
-//! S = X Wᵀ + b for a block of packed rows. Down the tile go rows, across it vectors of classes; the
-//! steps are the features, whose numbers are broadcast from the panels of X.
+//! S = X Wᵀ + b for a block of packed rows. A tile has MR rows × vectors of classes; the steps are the features,
+//! whose elements are broadcast from the panels of X.
 
 use super::{
-    n_panels, panel_width,
+    PackedBlock, n_panels, panel_width,
     tile::{Tile, add_outer_products, store},
     vectors_in_panel,
 };
 use crate::{
-    Element,
+    element::Element,
     kernel::{
         PackedWeights,
         tiles::{TileKernel, largest_many, many},
     },
+    scores::SampleMajor,
     simd::Lanes,
 };
 
-/// Writes the scores of the first `n_rows` rows into panels of S, of `panel_rows` rows each. Classes that
-/// fill up the last panel get the score 0; rows up to the next multiple of 8 are written too, with whatever
-/// the panels of X hold.
+/// Writes the scores of a block. Classes that fill up the last panel get the score 0; rows up to the next multiple
+/// of MR are written too, with whatever the panels of X hold.
 #[inline(always)]
-pub(crate) fn scores<L: Lanes>(
+pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
-    x: &[L::Elem],
-    n_rows: usize,
-    panel_rows: usize,
+    block: &PackedBlock<'_, L::Elem>,
     weights: &PackedWeights<L::Elem>,
-    scores: &mut [L::Elem],
+    scores: &mut SampleMajor<'_, L::Elem>,
 ) {
     let (c, width) = (weights.n_classes, panel_width::<L>());
+    assert_eq!((weights.n_features, scores.panel_rows()), (block.n_features, block.panel_rows));
     let (mr, _) = largest_many::<L>();
-    for (panel, scores) in scores.chunks_mut(panel_rows * width).enumerate() {
-        let rows = Rows { x, n_rows, panel_rows, weights, panel, scores };
+    let panels = scores.as_mut_slice().chunks_exact_mut(block.panel_rows * width);
+    for (panel, scores) in panels.enumerate() {
+        let rows = Rows { block, weights, panel, scores };
         many::<L>(proof, (mr, vectors_in_panel::<L>(c, panel)), rows);
     }
 }
 
 /// The rows of a block and the weights of a panel of classes.
 struct Rows<'a, T> {
-    x: &'a [T],
-    n_rows: usize,
-    panel_rows: usize,
+    block: &'a PackedBlock<'a, T>,
     weights: &'a PackedWeights<T>,
     /// The number of the panel of classes.
     panel: usize,
@@ -51,7 +49,8 @@ struct Rows<'a, T> {
 impl<T: Element> TileKernel<T> for Rows<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const M: usize, const V: usize>(self, proof: L::Proof) {
-        let Rows { x, n_rows, panel_rows, weights, panel, scores } = self;
+        let Rows { block, weights, panel, scores } = self;
+        let PackedBlock { x, n_rows, panel_rows, .. } = *block;
         let (d, width) = (weights.n_features, panel_width::<L>());
         let bias = &weights.bias.as_slice()[panel * width..][..width];
         let weights = &weights.weights.as_slice()[panel * d * width..][..d * width];
@@ -61,13 +60,13 @@ impl<T: Element> TileKernel<T> for Rows<'_, T> {
         for row in (0..n_rows).step_by(M) {
             let mut tile: Tile<L, M, V> = [[L::splat(proof, T::default()); V]; M];
             for feature in (0..d).step_by(width) {
-                let numbers = x.as_ptr().wrapping_add(feature * panel_rows + row * width);
-                let vectors = weights.as_ptr().wrapping_add(feature * width);
+                let a = x.as_ptr().wrapping_add(feature * panel_rows + row * width);
+                let b = weights.as_ptr().wrapping_add(feature * width);
                 let (steps, at) = (width.min(d - feature), |k| (k, k * width));
                 // SAFETY: X has the panel that starts with `feature`, as asserted, and it the rows of
                 // the tile, as their number divides that of the panel; the weights have the features.
                 unsafe {
-                    add_outer_products(proof, &mut tile, numbers, width, vectors, steps, at);
+                    add_outer_products(proof, &mut tile, a, width, b, steps, at);
                 }
             }
             let scores = &mut scores[row * width..][..M * width];

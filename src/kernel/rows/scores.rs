@@ -12,31 +12,32 @@ use super::{
     pack::{ClassTile, tiles},
 };
 use crate::{
-    Element,
+    element::Element,
     kernel::{
         PackedWeights, RowBlock,
         block::GROUP,
         sum_lanes, tile_start,
         tiles::{TileKernel, few, largest_few},
     },
+    scores::ClassMajor,
     simd::{Lanes, prefetch},
 };
 use core::ops::Range;
 
-/// What of the packed weights is walked over at a time, for all rows of a block: it stays in a
-/// first-level cache of 32 KiB while the rows pass through.
+/// What of the packed weights is walked over at a time, for all rows of a block: it stays in an L1 of 32 KiB while
+/// the rows pass through.
 const WEIGHT_BYTES: usize = 20 << 10;
 
-/// Writes the score of row r for class k to `scores[k * stride + r]`. When the rows are no multiple
-/// of [`GROUP`], up to `GROUP − 1` places behind them are written too, with scores of the last row.
+/// Writes the scores of the rows. When they are no multiple of [`GROUP`], the places past them are written too,
+/// with scores of the last row.
 #[inline(always)]
-pub(crate) fn scores<L: Lanes>(
+pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
     rows: &RowBlock<'_, L::Elem>,
     weights: &PackedWeights<L::Elem>,
-    scores: &mut [L::Elem],
-    stride: usize,
+    scores: &mut ClassMajor<'_, L::Elem>,
 ) {
+    let (stride, scores) = (scores.stride(), scores.as_mut_slice());
     assert_eq!(rows.n_features(), weights.n_features);
     let vectors = rows.n_features().div_ceil(L::LANES);
     let n_tiles = n_tiles::<L>(weights.n_classes);
