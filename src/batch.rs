@@ -2,6 +2,7 @@
 //! without the model is checked here, once, so that an evaluation does not check it again.
 
 use crate::{Element, Error, MatrixView};
+use core::ops::Range;
 
 /// A batch of labelled samples: a view of the caller's data, of which nothing is copied.
 #[derive(Clone, Copy, Debug)]
@@ -140,9 +141,14 @@ impl<'a, T: Element> Batch<'a, T> {
         self.total_weight
     }
 
-    /// The features of the samples.
-    pub(crate) fn samples(&self) -> Samples<'a, T> {
-        Samples { features: self.features, selection: self.selection }
+    /// The samples `range` of a block, and up to `end` those that come next.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[inline(always)]
+    pub(crate) fn samples(&self, range: Range<usize>, end: usize) -> Samples<'a, T> {
+        assert!(range.start <= range.end && range.end <= end && end <= self.n_samples());
+        Samples { features: self.features, selection: self.selection, range, end }
     }
 
     /// The original row of sample `i`; `i` must be less than [`n_samples`](Self::n_samples).
@@ -151,37 +157,44 @@ impl<'a, T: Element> Batch<'a, T> {
     }
 }
 
-/// Rows of a matrix: all of them, or those of a selection, every one of which is a row of the matrix.
-#[derive(Clone, Copy, Debug)]
+/// Consecutive samples of a batch, and some that come next: all of them are rows of the matrix.
 pub(crate) struct Samples<'a, T> {
     features: MatrixView<'a, T>,
     selection: Option<&'a [u32]>,
+    range: Range<usize>,
+    end: usize,
 }
 
 impl<'a, T> Samples<'a, T> {
-    /// All rows.
-    pub(crate) fn all(features: MatrixView<'a, T>) -> Self {
-        Self { features, selection: None }
+    /// Rows of a matrix.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[inline(always)]
+    pub(crate) fn rows(features: MatrixView<'a, T>, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= features.rows());
+        Self { features, selection: None, end: range.end, range }
     }
 
-    /// The matrix, with rows that are not selected, too.
+    /// The matrix, with all its rows.
     pub(crate) fn features(&self) -> MatrixView<'a, T> {
         self.features
     }
 
-    /// The number of samples.
+    /// The number of samples, without those that come next.
     pub(crate) fn len(&self) -> usize {
-        self.selection.map_or(self.features.rows(), <[u32]>::len)
+        self.range.len()
     }
 
-    /// Whether all rows are samples, in order.
-    pub(crate) fn are_all(&self) -> bool {
-        self.selection.is_none()
+    /// The rows, if they are consecutive.
+    pub(crate) fn consecutive(&self) -> Option<Range<usize>> {
+        self.selection.is_none().then(|| self.range.clone())
     }
 
-    /// The row of sample `i`.
+    /// The row of sample `i`, or of the last one that comes next.
     #[inline(always)]
     pub(crate) fn row(&self, i: usize) -> usize {
+        let i = (self.range.start + i).min(self.end - 1);
         self.selection.map_or(i, |rows| rows[i] as usize)
     }
 }

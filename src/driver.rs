@@ -7,7 +7,7 @@ use crate::{
     buffer::Buffer,
     diagnose,
     element::Element,
-    kernel::{Copies, PackedWeights, Plan, PlanKind, RowLists, gradient_stride, with_plan},
+    kernel::{Copies, PackedWeights, Plan, PlanKind, TaskGradient, with_plan},
     loss::{Targets, epilogue},
     scores::ScoreBlock,
     simd::{Lanes, Run},
@@ -34,10 +34,8 @@ pub(crate) struct Workspace<T> {
     pub(crate) copies: Copies<T>,
     /// The scores of the last block, or their derivatives.
     pub(crate) scores: Buffer<T>,
-    /// The rows of the last block that count for a shared gradient; none if there was no block.
-    pub(crate) rows: RowLists,
+    pub(crate) gradient: TaskGradient,
     targets: Targets<T>,
-    dw: Buffer<f64>,
     db: Vec<f64>,
     loss: f64,
     error: Option<Error>,
@@ -52,11 +50,6 @@ impl<T: Element> Workspace<T> {
     /// Σ wᵢ Lᵢ.
     pub(crate) fn loss(&self) -> f64 {
         self.loss
-    }
-
-    /// Σ wᵢ dLᵢ/dW for one class, unless the gradient is shared.
-    pub(crate) fn dw(&self, class: usize, n_features: usize) -> &[f64] {
-        &self.dw.as_slice()[class * gradient_stride(n_features)..][..n_features]
     }
 
     /// Σ wᵢ dLᵢ/db; empty without the gradient.
@@ -116,13 +109,12 @@ struct Fault {
 impl<T: Element> Workspace<T> {
     /// Prepares for a task.
     fn clear(&mut self, pass: &Pass<'_, T>) {
-        let (c, d) = (pass.model.n_classes(), pass.model.n_features());
-        let own = pass.gradient && !pass.shared;
-        self.dw.resize(if own { c * gradient_stride(d) } else { 0 });
-        self.dw.as_mut_slice().fill(0.0);
         self.db.clear();
-        self.db.resize(if pass.gradient { c } else { 0 }, 0.0);
-        self.rows.clear();
+        if pass.gradient {
+            let (c, d) = (pass.model.n_classes(), pass.model.n_features());
+            self.db.resize(c, 0.0);
+            self.gradient.clear([c, d], pass.loss.has_sparse_derivatives(), pass.shared);
+        }
         (self.loss, self.error) = (0.0, None);
     }
 
@@ -139,7 +131,7 @@ impl<T: Element> Workspace<T> {
         if block.is_empty() {
             return Ok(());
         }
-        let Self { copies, scores, targets, rows, dw, db, loss, .. } = self;
+        let Self { copies, scores, targets, gradient, db, loss, .. } = self;
         let Pass { batch, model, weights, .. } = pass;
         let first = block.start;
         let row = |i: usize| batch.row_index(first + i);
@@ -149,7 +141,7 @@ impl<T: Element> Workspace<T> {
         targets
             .load(batch, block.clone(), classes)
             .map_err(|(i, label)| fault(i, Error::Label { row: row(i), label, classes }))?;
-        let x = plan.load::<L>(proof, batch.samples(), block, ahead, copies);
+        let x = plan.load::<L>(proof, &batch.samples(block, ahead), copies);
         let mut s = plan.scores::<L>(proof, &x, weights, scores);
         if let Some(i) = s.first_not_finite() {
             return Err(fault(i, diagnose::score(model, batch, row(i))));
@@ -161,10 +153,7 @@ impl<T: Element> Workspace<T> {
 
         if pass.gradient {
             s.add_class_sums::<L>(proof, db);
-            plan.list_rows::<L>(proof, &s, pass.loss.has_sparse_derivatives(), rows);
-            if !pass.shared {
-                plan.accumulate::<L>(proof, &x, &s, rows, dw.as_mut_slice());
-            }
+            plan.accumulate::<L>(proof, &x, &s, gradient);
         }
         Ok(())
     }

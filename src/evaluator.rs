@@ -128,7 +128,7 @@ impl<T: Scalar> Evaluator<T> {
         model.check_features(batch.n_features())?;
         let (n_samples, c, d) = (batch.n_samples(), model.n_classes(), model.n_features());
         let shape = Shape { n_samples, n_features: d, n_classes: c };
-        let plan = PlanKind::choose(batch.samples(), c);
+        let plan = PlanKind::choose(batch, c);
         let block_rows = plan.block_rows::<T>(shape);
         let schedule = Schedule::new(plan, shape, block_rows);
         let Schedule { n_tasks, shared, fold_classes, .. } = schedule;

@@ -56,25 +56,24 @@ impl<T: Element> Run<T> for ScoreBlock<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let samples = Samples::all(self.x);
-        with_plan!(PlanKind::unpacked(self.x), plan => L::call(proof, Planned(plan, samples, self)));
+        with_plan!(PlanKind::unpacked(self.x), plan => L::call(proof, Planned(plan, self)));
     }
 }
 
 /// The same with its plan.
-struct Planned<'a, P, T>(P, Samples<'a, T>, ScoreBlock<'a, T>);
+struct Planned<'a, P, T>(P, ScoreBlock<'a, T>);
 
 impl<T: Element, P: Plan> Run<T> for Planned<'_, P, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Self(plan, samples, ScoreBlock { weights, first, scores, .. }) = self;
-        let (mut copies, mut memory, c) =
-            (Copies::default(), Buffer::default(), weights.n_classes());
-        let end = first + scores.len() / c;
-        let x = plan.load::<L>(proof, samples, first..end, end, &mut copies);
-        let mut block = plan.scores::<L>(proof, &x, weights, &mut memory);
+        let Self(plan, ScoreBlock { weights, x, first, scores }) = self;
+        let (mut copies, mut memory) = (Copies::default(), Buffer::default());
+        let c = weights.n_classes();
+        let samples = Samples::rows(x, first..first + scores.len() / c);
+        let block = plan.load::<L>(proof, &samples, &mut copies);
+        let mut block = plan.scores::<L>(proof, &block, weights, &mut memory);
         for (i, scores) in scores.chunks_exact_mut(c).enumerate() {
             scores.iter_mut().enumerate().for_each(|(k, score)| *score = *block.at(i, k));
         }

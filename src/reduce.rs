@@ -28,12 +28,14 @@ impl<T: Element> Run<T> for Fold<'_, T> {
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
         let Self { workspaces, shared, classes, n_features: d, dw } = self;
         if shared {
-            let held = workspaces.iter().map(|task| (&task.copies, &task.scores, &task.rows));
+            let held = workspaces.iter().map(|task| (&task.copies, &task.scores, &task.gradient));
             return add_held::<L>(proof, held, classes, d, dw);
         }
         for (class, dw) in classes.zip(dw.chunks_exact_mut(d)) {
             for task in workspaces {
-                dw.iter_mut().zip(task.dw(class, d)).for_each(|(sum, term)| *sum += term);
+                dw.iter_mut()
+                    .zip(task.gradient.class(class, d))
+                    .for_each(|(sum, term)| *sum += term);
             }
         }
     }

@@ -50,28 +50,19 @@ pub(crate) struct RowBlock<'a, T> {
 }
 
 impl<'a, T: Element> RowBlock<'a, T> {
-    /// The samples `range`, of which there is at least one, of a row-major matrix. Those up to `end` come next.
+    /// Samples of a row-major matrix, of which there is at least one.
     #[inline(always)]
-    pub(super) fn new(
-        samples: Samples<'a, T>,
-        range: Range<usize>,
-        end: usize,
-        offsets: &'a mut Vec<usize>,
-    ) -> Self {
-        let x = samples.features();
-        assert!(x.col_stride() == 1 && range.end <= end && end <= samples.len());
-        let padded = range.len().next_multiple_of(GROUP);
+    pub(super) fn new(samples: &Samples<'a, T>, offsets: &'a mut Vec<usize>) -> Self {
+        let (x, n_rows) = (samples.features(), samples.len());
+        assert!(x.col_stride() == 1 && n_rows > 0);
+        let padded = n_rows.next_multiple_of(GROUP);
         offsets.resize(2 * padded, 0);
         let (rows, ahead) = offsets.split_at_mut(padded);
-        let fill = |offsets: &mut [usize], range: Range<usize>| {
-            for (i, offset) in offsets.iter_mut().enumerate() {
-                // A row of the matrix, as `Samples` promises.
-                *offset = samples.row((range.start + i).min(range.end - 1)) * x.row_stride();
-            }
-        };
-        fill(rows, range.clone());
-        fill(ahead, range.end.min(end - 1)..end);
-        Self { x, n_rows: range.len(), start: x.view().at(0, 0), rows, ahead }
+        for (i, (row, ahead)) in rows.iter_mut().zip(&mut *ahead).enumerate() {
+            *row = samples.row(i.min(n_rows - 1)) * x.row_stride();
+            *ahead = samples.row(n_rows + i) * x.row_stride();
+        }
+        Self { x, n_rows, start: x.view().at(0, 0), rows, ahead }
     }
 
     pub(super) fn len(&self) -> usize {

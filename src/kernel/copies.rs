@@ -9,7 +9,6 @@ use crate::{
     element::Element,
     simd::{Lanes, MAX_LANES, prefetch},
 };
-use core::ops::Range;
 
 /// The memory of the copies of a task.
 #[derive(Debug, Default)]
@@ -29,25 +28,21 @@ pub(super) enum InPlace<'a, T> {
 }
 
 impl<T: Element> Copies<T> {
-    /// The samples `range`, of which there is at least one, and the memory for a copy in another order. Those up
-    /// to `end` come next.
+    /// Samples, of which there is at least one, and the memory for a copy in another order.
     #[inline(always)]
     pub(super) fn in_place<'a>(
         &'a mut self,
-        samples: Samples<'a, T>,
-        range: Range<usize>,
-        end: usize,
+        samples: &Samples<'a, T>,
     ) -> (InPlace<'a, T>, &'a mut Buffer<T>) {
         let Self { offsets, rows, reordered } = self;
         let x = samples.features();
-        let block = if x.col_stride() == 1 {
-            InPlace::Rows(RowBlock::new(samples, range, end, offsets))
-        } else if samples.are_all() {
-            InPlace::Columns(ColumnBlock::new(x, range))
-        } else {
-            let n = range.len();
-            let copy = Samples::all(copy_selected_rows(samples, range, rows));
-            InPlace::Rows(RowBlock::new(copy, 0..n, n, offsets))
+        let block = match samples.consecutive() {
+            _ if x.col_stride() == 1 => InPlace::Rows(RowBlock::new(samples, offsets)),
+            Some(range) => InPlace::Columns(ColumnBlock::new(x, range)),
+            None => {
+                let copy = Samples::rows(copy_selected_rows(samples, rows), 0..samples.len());
+                InPlace::Rows(RowBlock::new(&copy, offsets))
+            }
         };
         (block, reordered)
     }
@@ -56,11 +51,10 @@ impl<T: Element> Copies<T> {
 /// Copies samples that are selected from columns into rows.
 #[inline(always)]
 fn copy_selected_rows<'a, T: Element>(
-    samples: Samples<'_, T>,
-    range: Range<usize>,
+    samples: &Samples<'_, T>,
     target: &'a mut Buffer<T>,
 ) -> MatrixView<'a, T> {
-    let (x, n) = (samples.features().view(), range.len());
+    let (x, n) = (samples.features().view(), samples.len());
     // An odd number of the widest vectors, as rows at multiples of 4096 bytes compete for the same lines of L1.
     let stride = (x.cols().div_ceil(MAX_LANES) | 1) * MAX_LANES;
     target.resize(n * stride);
@@ -69,7 +63,7 @@ fn copy_selected_rows<'a, T: Element>(
     for first in (0..n).step_by(MAX_LANES) {
         for col in 0..x.cols() {
             for i in first..n.min(first + MAX_LANES) {
-                rows[i * stride + col] = x.get(samples.row(range.start + i), col);
+                rows[i * stride + col] = x.get(samples.row(i), col);
             }
         }
     }

@@ -16,7 +16,8 @@ mod tiles;
 use block::{ColumnBlock, RowBlock};
 pub(crate) use columns::Columns;
 pub(crate) use copies::Copies;
-pub(crate) use panels::{MAX_HELD, Panels, RowLists, add_held};
+use panels::RowLists;
+pub(crate) use panels::{MAX_HELD, Panels, add_held};
 pub(crate) use plan::Pack;
 pub(crate) use plan::{Plan, PlanKind, Shape, with_plan};
 #[cfg(feature = "train")]
@@ -43,9 +44,37 @@ impl<T> PackedWeights<T> {
     }
 }
 
+/// What a task contributes to the gradient.
+#[derive(Debug, Default)]
+pub(crate) struct TaskGradient {
+    /// Σ wᵢ dLᵢ/dW of the task, at the [`gradient_stride`]; empty if the gradient is shared.
+    dw: Buffer<f64>,
+    /// The rows of the last block that count; empty if there was none.
+    rows: RowLists,
+    sparse: bool,
+    shared: bool,
+}
+
+impl TaskGradient {
+    /// Starts at zero. Many derivatives may be zero if they are `sparse`; all tasks add to one gradient if it is
+    /// `shared`.
+    pub(crate) fn clear(&mut self, weights: [usize; 2], sparse: bool, shared: bool) {
+        let [n_classes, n_features] = weights;
+        self.dw.resize(if shared { 0 } else { n_classes * gradient_stride(n_features) });
+        self.dw.as_mut_slice().fill(0.0);
+        self.rows.clear();
+        (self.sparse, self.shared) = (sparse, shared);
+    }
+
+    /// The gradient of a class, unless it is shared.
+    pub(crate) fn class(&self, class: usize, n_features: usize) -> &[f64] {
+        &self.dw.as_slice()[class * gradient_stride(n_features)..][..n_features]
+    }
+}
+
 /// The places for each class in the gradient of a task: whole vectors of features, so that kernels need not
 /// regard tails.
-pub(crate) fn gradient_stride(n_features: usize) -> usize {
+fn gradient_stride(n_features: usize) -> usize {
     n_features.next_multiple_of(MAX_LANES)
 }
 

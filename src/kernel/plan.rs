@@ -1,16 +1,15 @@
 //! Plans: the ways to compute both products of a block of rows. The driver knows only the trait [`Plan`]; each
 //! plan is a type in a folder of its own, and a line of the list [`plans`].
 
-use super::{Copies, PackedWeights, RowLists};
+use super::{Copies, PackedWeights, TaskGradient};
 use crate::{
-    LinearModel, MatrixView,
+    Batch, LinearModel, MatrixView,
     batch::Samples,
     buffer::Buffer,
     element::Element,
     scores::ScoreBlock,
     simd::{Lanes, Run},
 };
-use core::ops::Range;
 
 /// A way to compute the scores S = X Wᵀ + b of a block of rows and the gradient dW += dSᵀ X.
 pub(crate) trait Plan: Copy {
@@ -29,14 +28,11 @@ pub(crate) trait Plan: Copy {
     /// Copies a model in the order in which the scores read it, once an evaluation.
     fn pack<L: Lanes>(self, model: &LinearModel<L::Elem>, packed: &mut PackedWeights<L::Elem>);
 
-    /// Brings the samples `range` into the order in which the kernels read them: where they lie, or in copies.
-    /// Those up to `end` come next.
+    /// Brings samples into the order in which the kernels read them: where they lie, or in copies.
     fn load<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        samples: Samples<'a, L::Elem>,
-        range: Range<usize>,
-        end: usize,
+        samples: &Samples<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> Self::Block<'a, L::Elem>;
 
@@ -49,27 +45,14 @@ pub(crate) trait Plan: Copy {
         memory: &'a mut Buffer<L::Elem>,
     ) -> Self::Scores<'a, L::Elem>;
 
-    /// Lists the rows that count for the gradient, where the plan makes use of it: all of them, unless the
-    /// derivatives are `sparse`.
-    #[inline(always)]
-    fn list_rows<L: Lanes>(
-        self,
-        _proof: L::Proof,
-        _ds: &Self::Scores<'_, L::Elem>,
-        _sparse: bool,
-        _rows: &mut RowLists,
-    ) {
-    }
-
-    /// Adds the terms of a block to its task's gradient, which has [`gradient_stride`](super::gradient_stride)
-    /// places for each class.
+    /// Adds the terms of a block to its task's gradient, or, if the gradient is shared, keeps what they are
+    /// computed from.
     fn accumulate<L: Lanes>(
         self,
         proof: L::Proof,
         x: &Self::Block<'_, L::Elem>,
         ds: &Self::Scores<'_, L::Elem>,
-        rows: &RowLists,
-        dw: &mut [f64],
+        gradient: &mut TaskGradient,
     );
 }
 
@@ -120,12 +103,12 @@ const SHORT_ROW: usize = 32;
 
 impl PlanKind {
     /// The fastest plan for so many classes.
-    pub(crate) fn choose<T>(samples: Samples<'_, T>, n_classes: usize) -> Self {
-        match samples.features().cols() {
-            d if d <= SHORT_ROW.min(2 * n_classes) => Self::Columns,
+    pub(crate) fn choose<T: Element>(batch: &Batch<'_, T>, n_classes: usize) -> Self {
+        match batch.selection() {
+            _ if batch.n_features() <= SHORT_ROW.min(2 * n_classes) => Self::Columns,
             _ if n_classes >= PACKED_CLASSES => Self::Panels,
-            _ if samples.are_all() => Self::unpacked(samples.features()),
-            _ => Self::Rows,
+            None => Self::unpacked(batch.features()),
+            Some(_) => Self::Rows,
         }
     }
 

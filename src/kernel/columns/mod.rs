@@ -6,14 +6,13 @@ mod gradient;
 mod scores;
 
 use super::{
-    ColumnBlock, Copies, MOST_ROWS, PackedWeights, Plan, RowLists, Shape,
+    ColumnBlock, Copies, MOST_ROWS, PackedWeights, Plan, Shape, TaskGradient,
     copies::{InPlace, copy_rows_as_columns},
     rows::pack,
 };
 use crate::{
     LinearModel, batch::Samples, buffer::Buffer, element::Element, scores::ClassMajor, simd::Lanes,
 };
-use core::ops::Range;
 
 /// What of X a block may take up. It stays in L3 at best, as stretches of columns have to be long.
 const BLOCK_BYTES: usize = 16 << 20;
@@ -48,12 +47,10 @@ impl Plan for Columns {
     fn load<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        samples: Samples<'a, L::Elem>,
-        range: Range<usize>,
-        end: usize,
+        samples: &Samples<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> ColumnBlock<'a, L::Elem> {
-        match copies.in_place(samples, range, end) {
+        match copies.in_place(samples) {
             (InPlace::Columns(columns), _) => columns,
             (InPlace::Rows(rows), copy) => copy_rows_as_columns::<L>(proof, &rows, copy),
         }
@@ -78,9 +75,8 @@ impl Plan for Columns {
         proof: L::Proof,
         x: &ColumnBlock<'_, L::Elem>,
         ds: &ClassMajor<'_, L::Elem>,
-        _: &RowLists,
-        dw: &mut [f64],
+        gradient: &mut TaskGradient,
     ) {
-        gradient::accumulate::<L>(proof, x, ds, dw);
+        gradient::accumulate::<L>(proof, x, ds, gradient.dw.as_mut_slice());
     }
 }

@@ -16,8 +16,8 @@ mod tile;
 pub(crate) use terms::{MAX_HELD, RowLists, add_held};
 
 use super::{
-    Copies, PackedWeights, Plan, Shape, copies::InPlace, gradient_stride, rows_within,
-    tiles::largest_many,
+    Copies, PackedWeights, Plan, Shape, TaskGradient, copies::InPlace, gradient_stride,
+    rows_within, tiles::largest_many,
 };
 use crate::{
     LinearModel,
@@ -27,7 +27,6 @@ use crate::{
     scores::{SampleMajor, ScoreBlock},
     simd::{Lanes, MAX_LANES},
 };
-use core::ops::Range;
 
 /// What of X a block may take up, so that it stays in L2. More than where X is not packed, as each pass over it
 /// does more work.
@@ -65,14 +64,12 @@ impl Plan for Panels {
     fn load<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        samples: Samples<'a, L::Elem>,
-        range: Range<usize>,
-        end: usize,
+        samples: &Samples<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> PackedBlock<'a, L::Elem> {
-        let (n_rows, n_features) = (range.len(), samples.features().cols());
+        let (n_rows, n_features) = (samples.len(), samples.features().cols());
         let panel_rows = n_rows.next_multiple_of(MAX_LANES);
-        let (block, panels) = copies.in_place(samples, range, end);
+        let (block, panels) = copies.in_place(samples);
         panels.resize(n_panels::<L>(n_features) * panel_rows * panel_width::<L>());
         let x = panels.as_mut_slice();
         match block {
@@ -97,28 +94,20 @@ impl Plan for Panels {
     }
 
     #[inline(always)]
-    fn list_rows<L: Lanes>(
-        self,
-        proof: L::Proof,
-        ds: &SampleMajor<'_, L::Elem>,
-        sparse: bool,
-        rows: &mut RowLists,
-    ) {
-        rows.list::<L>(proof, ds, sparse);
-    }
-
-    #[inline(always)]
     fn accumulate<L: Lanes>(
         self,
         proof: L::Proof,
         x: &PackedBlock<'_, L::Elem>,
         ds: &SampleMajor<'_, L::Elem>,
-        rows: &RowLists,
-        dw: &mut [f64],
+        gradient: &mut TaskGradient,
     ) {
-        let (classes, d) = (0..ds.n_classes(), x.n_features);
-        let terms = rows.terms(x.x, ds.as_slice());
-        gradient::accumulate::<L>(proof, &[terms], classes, d, dw, gradient_stride(d));
+        let TaskGradient { dw, rows, sparse, shared } = gradient;
+        rows.list::<L>(proof, ds, *sparse);
+        if !*shared {
+            let (terms, d) = (rows.terms(x.x, ds.as_slice()), x.n_features);
+            let (classes, stride) = (0..ds.n_classes(), gradient_stride(d));
+            gradient::accumulate::<L>(proof, &[terms], classes, d, dw.as_mut_slice(), stride);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::{gradient::accumulate, panel_width};
 use crate::{
     buffer::Buffer,
     element::Element,
-    kernel::{Copies, tiles::largest_many},
+    kernel::{Copies, TaskGradient, tiles::largest_many},
     scores::{SampleMajor, ScoreBlock},
     simd::{Lanes, Run},
 };
@@ -121,15 +121,15 @@ pub(crate) const MAX_HELD: usize = 64;
 #[inline(always)]
 pub(crate) fn add_held<'a, L: Lanes>(
     proof: L::Proof,
-    held: impl Iterator<Item = (&'a Copies<L::Elem>, &'a Buffer<L::Elem>, &'a RowLists)>,
+    held: impl Iterator<Item = (&'a Copies<L::Elem>, &'a Buffer<L::Elem>, &'a TaskGradient)>,
     classes: Range<usize>,
     n_features: usize,
     dw: &mut [f64],
 ) {
     let mut blocks = [Terms::default(); MAX_HELD];
     let mut n = 0;
-    for (copies, ds, rows) in held.filter(|(_, _, rows)| !rows.lists.is_empty()) {
-        blocks[n] = rows.terms(copies.reordered.as_slice(), ds.as_slice());
+    for (copies, ds, gradient) in held.filter(|(_, _, task)| !task.rows.lists.is_empty()) {
+        blocks[n] = gradient.rows.terms(copies.reordered.as_slice(), ds.as_slice());
         n += 1;
     }
     accumulate::<L>(proof, &blocks[..n], classes, n_features, dw, n_features);

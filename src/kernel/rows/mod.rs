@@ -7,13 +7,12 @@ pub(super) mod pack;
 mod scores;
 
 use super::{
-    Copies, PackedWeights, Plan, RowBlock, RowLists, Shape, copies::InPlace, rows_within,
+    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, copies::InPlace, rows_within,
     tiles::largest_few,
 };
 use crate::{
     LinearModel, batch::Samples, buffer::Buffer, element::Element, scores::ClassMajor, simd::Lanes,
 };
-use core::ops::Range;
 
 /// What of X a block may take up, so that it stays in L2: half of the 512 KiB that current processors have at
 /// least.
@@ -42,12 +41,10 @@ impl Plan for Rows {
     fn load<'a, L: Lanes>(
         self,
         _: L::Proof,
-        samples: Samples<'a, L::Elem>,
-        range: Range<usize>,
-        end: usize,
+        samples: &Samples<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> RowBlock<'a, L::Elem> {
-        match copies.in_place(samples, range, end).0 {
+        match copies.in_place(samples).0 {
             InPlace::Rows(rows) => rows,
             InPlace::Columns(_) => unreachable!("rows were chosen for columns"),
         }
@@ -72,10 +69,9 @@ impl Plan for Rows {
         proof: L::Proof,
         x: &RowBlock<'_, L::Elem>,
         ds: &ClassMajor<'_, L::Elem>,
-        _: &RowLists,
-        dw: &mut [f64],
+        gradient: &mut TaskGradient,
     ) {
-        gradient::accumulate::<L>(proof, x, ds, dw);
+        gradient::accumulate::<L>(proof, x, ds, gradient.dw.as_mut_slice());
     }
 }
 
