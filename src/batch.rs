@@ -146,9 +146,9 @@ impl<'a, T: Element> Batch<'a, T> {
     /// # Panics
     /// If there are not as many.
     #[inline(always)]
-    pub(crate) fn samples(&self, range: Range<usize>, end: usize) -> Samples<'a, T> {
+    pub(crate) fn samples(&self, range: Range<usize>, end: usize) -> SampleRange<'a, T> {
         assert!(range.start <= range.end && range.end <= end && end <= self.n_samples());
-        Samples { features: self.features, selection: self.selection, range, end }
+        SampleRange { features: self.features, selection: self.selection, range, end }
     }
 
     /// The original row of sample `i`; `i` must be less than [`n_samples`](Self::n_samples).
@@ -158,14 +158,14 @@ impl<'a, T: Element> Batch<'a, T> {
 }
 
 /// Consecutive samples of a batch, and some that come next: all of them are rows of the matrix.
-pub(crate) struct Samples<'a, T> {
+pub(crate) struct SampleRange<'a, T> {
     features: MatrixView<'a, T>,
     selection: Option<&'a [u32]>,
     range: Range<usize>,
     end: usize,
 }
 
-impl<'a, T> Samples<'a, T> {
+impl<'a, T> SampleRange<'a, T> {
     /// Rows of a matrix.
     ///
     /// # Panics

@@ -12,7 +12,7 @@ pub(crate) struct Buffer<T> {
 }
 
 impl<T: Copy + Default> Buffer<T> {
-    /// `len` elements, whatever they were before.
+    /// `len` elements with unspecified values.
     #[inline(always)]
     pub(crate) fn resize(&mut self, len: usize) {
         if self.start + len > self.data.len() {

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Isa, LinearModel, MatrixView, Scalar,
-    batch::Samples,
+    batch::SampleRange,
     buffer::Buffer,
     diagnose,
     element::Element,
@@ -71,7 +71,7 @@ impl<T: Element, P: Plan> Run<T> for Planned<'_, P, T> {
         let Self(plan, ScoreBlock { weights, x, first, scores }) = self;
         let (mut copies, mut memory) = (Copies::default(), Buffer::default());
         let c = weights.n_classes();
-        let samples = Samples::rows(x, first..first + scores.len() / c);
+        let samples = SampleRange::rows(x, first..first + scores.len() / c);
         let block = plan.load::<L>(proof, &samples, &mut copies);
         let mut block = plan.scores::<L>(proof, &block, weights, &mut memory);
         for (i, scores) in scores.chunks_exact_mut(c).enumerate() {

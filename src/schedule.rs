@@ -1,7 +1,7 @@
 //! How a batch is divided into tasks, and when their sums are added up. The order of all sums depends on the shape
 //! alone, never on the number of threads, so that the bits of a result are the same on any number of them.
 //!
-//! Where tasks have gradients of their own there is one round: each task walks over its part of the samples, and
+//! Where each task has its own gradient there is one round: each task walks over its part of the samples, and
 //! then the gradients are added up. Where the gradient is so large that the tasks share it there are many: in each,
 //! every task computes the derivatives of one block of rows; then each thread adds all of these blocks to a range of
 //! the classes.

@@ -4,7 +4,7 @@
 use super::{ColumnBlock, RowBlock, transpose};
 use crate::{
     MatrixView,
-    batch::Samples,
+    batch::SampleRange,
     buffer::Buffer,
     element::Element,
     simd::{Lanes, MAX_LANES, prefetch},
@@ -32,7 +32,7 @@ impl<T: Element> Copies<T> {
     #[inline(always)]
     pub(super) fn in_place<'a>(
         &'a mut self,
-        samples: &Samples<'a, T>,
+        samples: &SampleRange<'a, T>,
     ) -> (InPlace<'a, T>, &'a mut Buffer<T>) {
         let Self { offsets, rows, reordered } = self;
         let x = samples.features();
@@ -40,7 +40,7 @@ impl<T: Element> Copies<T> {
             _ if x.col_stride() == 1 => InPlace::Rows(RowBlock::new(samples, offsets)),
             Some(range) => InPlace::Columns(ColumnBlock::new(x, range)),
             None => {
-                let copy = Samples::rows(copy_selected_rows(samples, rows), 0..samples.len());
+                let copy = SampleRange::rows(copy_selected_rows(samples, rows), 0..samples.len());
                 InPlace::Rows(RowBlock::new(&copy, offsets))
             }
         };
@@ -51,7 +51,7 @@ impl<T: Element> Copies<T> {
 /// Copies samples that are selected from columns into rows.
 #[inline(always)]
 fn copy_selected_rows<'a, T: Element>(
-    samples: &Samples<'_, T>,
+    samples: &SampleRange<'_, T>,
     target: &'a mut Buffer<T>,
 ) -> MatrixView<'a, T> {
     let (x, n) = (samples.features().view(), samples.len());

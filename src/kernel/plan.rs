@@ -1,10 +1,10 @@
 //! Plans: the ways to compute both products of a block of rows. The driver knows only the trait [`Plan`]; each
-//! plan is a type in a folder of its own, and a line of the list [`plans`].
+//! plan is a type in its folder and an entry of the list [`plans`].
 
 use super::{Copies, PackedWeights, TaskGradient};
 use crate::{
     Batch, LinearModel, MatrixView,
-    batch::Samples,
+    batch::SampleRange,
     buffer::Buffer,
     element::Element,
     scores::ScoreBlock,
@@ -21,8 +21,8 @@ pub(crate) trait Plan: Copy {
     /// Whether tasks can share one gradient, to which all threads add the blocks that the tasks hold.
     const SHARES_GRADIENT: bool;
 
-    /// The rows of a block: a multiple of [`MAX_LANES`](crate::simd::MAX_LANES), so few that the block stays
-    /// in cache between the products.
+    /// The rows of a block: a multiple of [`MAX_LANES`](crate::simd::MAX_LANES), chosen so that the
+    /// block stays in cache between the products.
     fn block_rows<T: Element>(self, shape: Shape) -> usize;
 
     /// Copies a model in the order in which the scores read it, once an evaluation.
@@ -32,7 +32,7 @@ pub(crate) trait Plan: Copy {
     fn load<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        samples: &Samples<'a, L::Elem>,
+        samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> Self::Block<'a, L::Elem>;
 
@@ -102,7 +102,7 @@ const PACKED_CLASSES: usize = 33;
 const SHORT_ROW: usize = 32;
 
 impl PlanKind {
-    /// The fastest plan for so many classes.
+    /// The fastest plan for a shape.
     pub(crate) fn choose<T: Element>(batch: &Batch<'_, T>, n_classes: usize) -> Self {
         match batch.selection() {
             _ if batch.n_features() <= SHORT_ROW.min(2 * n_classes) => Self::Columns,

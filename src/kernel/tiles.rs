@@ -1,7 +1,7 @@
 //! Register tiles: the one table of the shapes that kernels are compiled for, and the largest of them that
 //! fit the registers of an instruction set.
 //!
-//! A kernel walks over its steps with a tile of sums in registers, and each tile is a function of its own
+//! A kernel walks over its steps with a tile of sums in registers, and each tile shape is a separate function
 //! ([`Lanes::call`]), so that registers are allocated for it alone. A kernel is written once, generic over
 //! the shape ([`TileKernel`]); the functions of the table choose the instance.
 
@@ -50,7 +50,7 @@ macro_rules! tiles {
 }
 
 tiles! {
-    /// Runs a kernel for few classes: with tiles of so many classes × vectors (or rows).
+    /// Runs a kernel for few classes: with tiles of the given classes × vectors (or rows).
     few {
         1: 1 2 4;
         2: 1 2 4;
@@ -59,7 +59,7 @@ tiles! {
         5: 1 2 4;
         6: 1 2 4;
     }
-    /// Runs a kernel for many classes: with tiles of so many broadcast elements × vectors.
+    /// Runs a kernel for many classes: with tiles of the given broadcast elements × vectors.
     many {
         2: 1 2;
         4: 1 2 3;

@@ -72,21 +72,21 @@ pub trait Lanes:
 
     /// `self * b + c`, rounded once where the machine has FMA.
     fn mul_add(self, b: Self, c: Self) -> Self;
-    /// `self > b`, else `b`: a NaN in `b` stays, one in `self` does not.
+    /// `self` where it is greater, else `b`; a NaN in `b` propagates, one in `self` does not.
     fn max(self, b: Self) -> Self;
-    /// `self` where it is less than `b`, else `b`: a NaN in `b` stays, one in `self` does not.
+    /// `self` where it is less, else `b`; a NaN in `b` propagates, one in `self` does not.
     fn min(self, b: Self) -> Self;
 
-    /// `self > b` in each lane.
+    /// Whether `self > b`, lane by lane.
     fn gt(self, b: Self) -> Self::Mask;
     /// `yes` where the mask is set, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
 
-    /// Runs a kernel as a function of its own, compiled for the instruction set: registers are
+    /// Runs a kernel as a separate function, compiled for the instruction set: registers are
     /// allocated for it alone, which the tiles of the products depend on.
     fn call<R: Run<Self::Elem>>(proof: Self::Proof, kernel: R) -> R::Output;
 
-    /// The lanes of both vectors in turn: those of the lower halves, and those of the upper ones.
+    /// The alternating lanes of both vectors: of their lower halves, and of their upper halves.
     fn interleave(self, b: Self) -> (Self, Self);
 
     /// The sum of the lanes of each of four vectors, in a fixed order of additions.
@@ -139,11 +139,11 @@ macro_rules! prefetch {
 }
 
 prefetch! {
-    /// Asks for a cache line to be brought into the second-level cache, for later.
+    /// Asks for a cache line to be brought into L2, for later.
     prefetch, _MM_HINT_T2
 }
 prefetch! {
-    /// Asks for a cache line to be brought into the first-level cache, for soon.
+    /// Asks for a cache line to be brought into L1, for soon.
     prefetch_near, _MM_HINT_T0
 }
 

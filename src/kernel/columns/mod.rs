@@ -11,7 +11,8 @@ use super::{
     rows::pack,
 };
 use crate::{
-    LinearModel, batch::Samples, buffer::Buffer, element::Element, scores::ClassMajor, simd::Lanes,
+    LinearModel, batch::SampleRange, buffer::Buffer, element::Element, scores::ClassMajor,
+    simd::Lanes,
 };
 
 /// What of X a block may take up. It stays in L3 at best, as stretches of columns have to be long.
@@ -47,7 +48,7 @@ impl Plan for Columns {
     fn load<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        samples: &Samples<'a, L::Elem>,
+        samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> ColumnBlock<'a, L::Elem> {
         match copies.in_place(samples) {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     LinearModel,
-    batch::Samples,
+    batch::SampleRange,
     buffer::Buffer,
     element::Element,
     scores::{SampleMajor, ScoreBlock},
@@ -64,7 +64,7 @@ impl Plan for Panels {
     fn load<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        samples: &Samples<'a, L::Elem>,
+        samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> PackedBlock<'a, L::Elem> {
         let (n_rows, n_features) = (samples.len(), samples.features().cols());

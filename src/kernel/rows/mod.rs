@@ -1,6 +1,6 @@
 //! For few classes: both products read the rows of X where they lie. A register tile spans a few rows, or
-//! vectors of features, and as many classes as fit; with few classes that is nearly all of them, so there is
-//! next to nothing to be gained from a copy of X in another order.
+//! vectors of features, and as many classes as fit; with few classes that is nearly all of them, so a copy
+//! of X in another order would gain almost nothing.
 
 mod gradient;
 pub(super) mod pack;
@@ -11,7 +11,8 @@ use super::{
     tiles::largest_few,
 };
 use crate::{
-    LinearModel, batch::Samples, buffer::Buffer, element::Element, scores::ClassMajor, simd::Lanes,
+    LinearModel, batch::SampleRange, buffer::Buffer, element::Element, scores::ClassMajor,
+    simd::Lanes,
 };
 
 /// What of X a block may take up, so that it stays in L2: half of the 512 KiB that current processors have at
@@ -41,7 +42,7 @@ impl Plan for Rows {
     fn load<'a, L: Lanes>(
         self,
         _: L::Proof,
-        samples: &Samples<'a, L::Elem>,
+        samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> RowBlock<'a, L::Elem> {
         match copies.in_place(samples).0 {
@@ -75,7 +76,7 @@ impl Plan for Rows {
     }
 }
 
-/// The tiles that cover so many classes.
+/// The number of tiles that cover `n_classes`.
 pub(super) const fn n_tiles<L: Lanes>(n_classes: usize) -> usize {
     n_classes.div_ceil(largest_few::<L>().0)
 }
