@@ -1,7 +1,8 @@
 //! Samples with their labels, and which of them count how much. Everything that can be checked
 //! without the model is checked here, once, so that an evaluation does not check it again.
 
-use crate::{Error, MatrixView, Scalar};
+use crate::{Element, Error, MatrixView};
+use core::ops::Range;
 
 /// A batch of labelled samples: a view of the caller's data, of which nothing is copied.
 ///
@@ -31,7 +32,7 @@ pub struct Batch<'a, T> {
     total_weight: f64,
 }
 
-impl<'a, T: Scalar> Batch<'a, T> {
+impl<'a, T: Element> Batch<'a, T> {
     /// All rows of `features`, each with weight 1. `labels[i]`, a class from 0, belongs to row i.
     ///
     /// # Errors
@@ -198,6 +199,16 @@ impl<'a, T: Scalar> Batch<'a, T> {
         self.total_weight
     }
 
+    /// The samples `range` of a block, and up to `end` those that come next.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[inline(always)]
+    pub(crate) fn samples(&self, range: Range<usize>, end: usize) -> SampleRange<'a, T> {
+        assert!(range.start <= range.end && range.end <= end && end <= self.n_samples());
+        SampleRange { features: self.features, selection: self.selection, range, end }
+    }
+
     /// The original row of sample `i`; `i` must be less than [`n_samples`](Self::n_samples).
     pub(crate) fn row_index(&self, i: usize) -> usize {
         self.selection.map_or(i, |rows| rows[i] as usize)
@@ -226,5 +237,47 @@ impl<'a, T: Scalar> Batch<'a, T> {
                 target.iter_mut().zip(rows).for_each(|(weight, row)| *weight = self.weight(row));
             }
         }
+    }
+}
+
+/// Consecutive samples of a batch, and some that come next: all of them are rows of the matrix.
+pub(crate) struct SampleRange<'a, T> {
+    features: MatrixView<'a, T>,
+    selection: Option<&'a [u32]>,
+    range: Range<usize>,
+    end: usize,
+}
+
+impl<'a, T> SampleRange<'a, T> {
+    /// Rows of a matrix.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[inline(always)]
+    pub(crate) fn rows(features: MatrixView<'a, T>, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= features.rows());
+        Self { features, selection: None, end: range.end, range }
+    }
+
+    /// The matrix, with all its rows.
+    pub(crate) fn features(&self) -> MatrixView<'a, T> {
+        self.features
+    }
+
+    /// The number of samples, without those that come next.
+    pub(crate) fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// The rows, if they are consecutive.
+    pub(crate) fn consecutive(&self) -> Option<Range<usize>> {
+        self.selection.is_none().then(|| self.range.clone())
+    }
+
+    /// The row of sample `i`, or of the last one that comes next.
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> usize {
+        let i = (self.range.start + i).min(self.end - 1);
+        self.selection.map_or(i, |rows| rows[i] as usize)
     }
 }

@@ -12,15 +12,21 @@ pub(crate) struct Buffer<T> {
 }
 
 impl<T: Copy + Default> Buffer<T> {
-    /// `len` elements, whatever they were before.
+    /// `len` elements with unspecified values.
+    #[inline(always)]
     pub(crate) fn resize(&mut self, len: usize) {
         if self.start + len > self.data.len() {
-            self.data = vec![T::default(); len + ALIGNMENT / size_of::<T>()];
-            // Should the address not be known (in a constant, say), alignment is lost but nothing else.
-            let offset = self.data.as_ptr().align_offset(ALIGNMENT);
-            self.start = if offset > ALIGNMENT / size_of::<T>() { 0 } else { offset };
+            self.grow(len);
         }
         self.len = len;
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        self.data = vec![T::default(); len + ALIGNMENT / size_of::<T>()];
+        // Should the address not be known (in a constant, say), alignment is lost but nothing else.
+        let offset = self.data.as_ptr().align_offset(ALIGNMENT);
+        self.start = if offset > ALIGNMENT / size_of::<T>() { 0 } else { offset };
     }
 
     pub(crate) fn as_slice(&self) -> &[T] {

@@ -1,15 +1,15 @@
 //! What made a result infinite or NaN. Only ever run on the way to an error, so it may take its time.
 
-use crate::{Batch, Error, LinearModel, NonFinite, Objective, Scalar, reference};
+use crate::{Batch, Element, Error, LinearModel, NonFinite, Objective, reference};
 
 /// The cause of a score of `row` that is not finite.
-pub(crate) fn score<T: Scalar>(model: &LinearModel<T>, batch: &Batch<'_, T>, row: usize) -> Error {
+pub(crate) fn score<T: Element>(model: &LinearModel<T>, batch: &Batch<'_, T>, row: usize) -> Error {
     let x: Vec<T> = batch.features().row_elements(row).collect();
     Error::NonFinite { row, cause: score_cause(model, &x) }
 }
 
 /// The cause of a score of the features `x` that is not finite.
-pub(crate) fn score_cause<T: Scalar>(model: &LinearModel<T>, x: &[T]) -> NonFinite {
+pub(crate) fn score_cause<T: Element>(model: &LinearModel<T>, x: &[T]) -> NonFinite {
     let bad = |values: &[T]| values.iter().position(|value| !value.is_finite());
     if let Some(feature) = bad(x) {
         NonFinite::Feature { feature, value: x[feature].to_f64() }
@@ -25,7 +25,7 @@ pub(crate) fn score_cause<T: Scalar>(model: &LinearModel<T>, x: &[T]) -> NonFini
 
 /// The row at which the sum of the gradient leaves the range of `T`: the first one at which the
 /// magnitudes of the terms of an entry do.
-pub(crate) fn gradient<T: Scalar>(
+pub(crate) fn gradient<T: Element>(
     objective: &Objective,
     model: &LinearModel<T>,
     batch: &Batch<'_, T>,

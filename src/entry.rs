@@ -1,52 +1,58 @@
-//! Where the generic code ends. Each kernel is compiled here, once for each element type and instruction
-//! set, and not again in every crate that calls an [`Evaluator`](crate::Evaluator).
+//! Where the generic code ends. Each job is compiled here, once for each element type and instruction set,
+//! and not again in every crate that calls an [`Evaluator`](crate::Evaluator).
 
 use crate::{
     Error, Isa,
-    elementary::Apply,
+    driver::RunTask,
+    element::Element,
     kernel::Pack,
     predict::RunJob,
-    reduce::{Mean, Reduce},
-    task::{AddBlocks, RunTask},
+    reduce::{Fold, Mean},
+    simd::{Backends, math::Apply},
 };
 
-/// The kernels of an element type.
-pub trait Kernels: Sized {
-    fn pack(isa: Isa, kernel: Pack<'_, Self>);
-    fn run_task(isa: Isa, kernel: RunTask<'_, Self>);
-    fn add_blocks(isa: Isa, kernel: AddBlocks<'_, Self>);
-    fn reduce(isa: Isa, kernel: Reduce<'_, Self>);
-    fn mean(isa: Isa, kernel: Mean<'_, Self>) -> Result<f64, Error>;
-    fn predict(isa: Isa, kernel: RunJob<'_, '_, Self>);
-    fn apply(isa: Isa, kernel: Apply<'_, Self>);
-}
+/// An element type that evaluations run in: `f32` or `f64`. Sealed: its supertrait, which lists what is
+/// compiled for each type, is private.
+///
+/// ```
+/// use softmargin::{LinearModel, Scalar};
+///
+/// fn largest_weight<T: Scalar>(model: &LinearModel<T>) -> f64 {
+///     model.weights().iter().fold(0.0, |max, weight| weight.to_f64().abs().max(max))
+/// }
+/// assert_eq!(largest_weight(&LinearModel::<f32>::zeros(3, 2)), 0.0);
+/// ```
+pub trait Scalar: Element + Jobs {}
 
-macro_rules! kernels {
-    ($($scalar:ty)*) => {
-        $(impl Kernels for $scalar {
-            fn pack(isa: Isa, kernel: Pack<'_, Self>) {
-                isa.run(kernel)
-            }
-            fn run_task(isa: Isa, kernel: RunTask<'_, Self>) {
-                isa.run(kernel)
-            }
-            fn add_blocks(isa: Isa, kernel: AddBlocks<'_, Self>) {
-                isa.run(kernel)
-            }
-            fn reduce(isa: Isa, kernel: Reduce<'_, Self>) {
-                isa.run(kernel)
-            }
-            fn mean(isa: Isa, kernel: Mean<'_, Self>) -> Result<f64, Error> {
-                isa.run(kernel)
-            }
-            fn predict(isa: Isa, kernel: RunJob<'_, '_, Self>) {
-                isa.run(kernel)
-            }
-            fn apply(isa: Isa, kernel: Apply<'_, Self>) {
-                isa.run(kernel)
-            }
-        })*
+impl Scalar for f32 {}
+impl Scalar for f64 {}
+
+macro_rules! jobs {
+    ($($name:ident: $job:ty => $output:ty;)*) => {
+        /// The jobs of an element type.
+        pub trait Jobs: Backends {
+            $(fn $name(isa: Isa, job: $job) -> $output;)*
+        }
+
+        impl Jobs for f32 {
+            $(fn $name(isa: Isa, job: $job) -> $output {
+                isa.run(job)
+            })*
+        }
+
+        impl Jobs for f64 {
+            $(fn $name(isa: Isa, job: $job) -> $output {
+                isa.run(job)
+            })*
+        }
     };
 }
 
-kernels!(f32 f64);
+jobs! {
+    pack: Pack<'_, Self> => ();
+    run_task: RunTask<'_, Self> => ();
+    fold: Fold<'_, Self> => ();
+    mean: Mean<'_, Self> => Result<f64, Error>;
+    predict: RunJob<'_, '_, Self> => ();
+    apply: Apply<'_, Self> => ();
+}

@@ -248,7 +248,7 @@ pub enum Error {
         message: String,
     },
     /// No instruction set has this name.
-    #[error("unknown instruction set {name:?} (known: portable, avx2, avx512)")]
+    #[error("unknown instruction set {name:?} (known: {known})", known = crate::Isa::NAMES.join(", "))]
     UnknownIsa {
         /// The name as given.
         name: String,

@@ -3,13 +3,12 @@
 
 use crate::{
     Batch, Error, Isa, LinearModel, Objective, Partial, Scalar, diagnose,
-    kernel::{Pack, PackedWeights, Path},
+    driver::{Pass, RunTask, Workspace},
+    kernel::{Pack, PackedWeights, PlanKind, Shape},
     parallel::for_each_chunk,
-    partition::{Partition, Sharing},
-    reduce::{Mean, Reduce},
-    task::{AddBlocks, Pass, RunTask, Task},
+    reduce::{Fold, Mean},
+    schedule::Schedule,
 };
-use core::ops::Range;
 
 /// Computes losses and gradients.
 ///
@@ -35,7 +34,7 @@ pub struct Evaluator<T> {
     objective: Objective,
     isa: Isa,
     weights: PackedWeights<T>,
-    tasks: Vec<Task<T>>,
+    workspaces: Vec<Workspace<T>>,
     total: Partial<T>,
 }
 
@@ -43,7 +42,7 @@ impl<T: Scalar> Evaluator<T> {
     /// An evaluator of `objective` with the best instructions of this machine.
     pub fn new(objective: Objective) -> Self {
         let (isa, weights, total) = (Isa::detect(), PackedWeights::default(), Partial::new(0, 0));
-        Self { objective, isa, weights, tasks: Vec::new(), total }
+        Self { objective, isa, weights, workspaces: Vec::new(), total }
     }
 
     /// Uses the given instruction set instead. On one instruction set the same input gives the same
@@ -141,65 +140,45 @@ impl<T: Scalar> Evaluator<T> {
         gradient: bool,
     ) -> Result<(), Error> {
         model.check_features(batch.n_features())?;
-        let (n, c, d) = (batch.n_samples(), model.n_classes(), model.n_features());
-        let path = Path::of(batch, c);
-        let rows = path.block_rows::<T>(d);
-        let sharing = Sharing::new(path, c, d);
-        let partition = Partition::new(n, c, d);
-        let n_tasks = sharing.map_or(partition.n_tasks(), |sharing| sharing.n_tasks);
-        if self.tasks.len() < n_tasks {
-            self.tasks.resize_with(n_tasks, Task::default);
+        let (n_samples, c, d) = (batch.n_samples(), model.n_classes(), model.n_features());
+        let shape = Shape { n_samples, n_features: d, n_classes: c };
+        let plan = PlanKind::choose(batch, c);
+        let block_rows = plan.block_rows::<T>(shape);
+        let schedule = Schedule::new(plan, shape, block_rows);
+        let Schedule { n_tasks, shared, fold_classes, .. } = schedule;
+        if self.workspaces.len() < n_tasks {
+            self.workspaces.resize_with(n_tasks, Workspace::default);
         }
-        T::pack(self.isa, Pack { path, model, weights: &mut self.weights });
-        let (loss, shared) = (self.objective.loss(), sharing.is_some());
-        let pass = Pass { path, loss, model, weights: &self.weights, batch, gradient, shared };
-        let tasks = &mut self.tasks[..n_tasks];
-        tasks.iter_mut().for_each(|task| task.resize(&pass));
+        let (isa, loss) = (self.isa, self.objective.loss());
+        T::pack(isa, Pack { plan, model, weights: &mut self.weights });
+        let weights = &self.weights;
+        let pass = Pass { plan, block_rows, loss, model, weights, batch, gradient, shared };
+
         self.total.reshape(c, d);
         let (dw, rest) = self.total.sums_mut().split_at_mut(c * d);
         let (db, scalars) = rest.split_at_mut(c);
-
         dw.fill(0.0);
         db.fill(0.0);
         scalars.copy_from_slice(&[0.0, batch.total_weight()]);
-        let isa = self.isa;
-        let mut run = |tasks: &mut [Task<T>], samples: &(dyn Fn(usize) -> Range<usize> + Sync)| {
-            for_each_chunk(tasks, 1, |i, task| {
-                let (task, samples) = (&mut task[0], samples(i));
-                T::run_task(isa, RunTask { task, pass: &pass, samples });
+        let workspaces = &mut self.workspaces[..n_tasks];
+        for round in schedule.rounds() {
+            for_each_chunk(workspaces, 1, |i, workspace| {
+                let (workspace, samples) = (&mut workspace[0], schedule.samples(round, i));
+                T::run_task(isa, RunTask { pass: &pass, workspace, samples });
             });
-            for task in tasks {
-                if let Some(error) = task.take_error() {
+            for workspace in &mut *workspaces {
+                if let Some(error) = workspace.take_error() {
                     return Err(error);
                 }
-                scalars[0] += task.loss();
-                let sums = db.iter_mut().zip(task.bias_gradient());
-                sums.for_each(|(sum, term)| *sum += term);
+                scalars[0] += workspace.loss();
+                db.iter_mut().zip(workspace.db()).for_each(|(sum, term)| *sum += term);
             }
-            Ok(())
-        };
-        match sharing {
-            None => {
-                run(tasks, &|i| partition.samples(i))?;
-                if gradient {
-                    let (tasks, part) = (&*tasks, c.div_ceil(n_tasks));
-                    for_each_chunk(dw, part * d, |i, dw| {
-                        let first_class = i * part;
-                        T::reduce(isa, Reduce { tasks, first_class, n_features: d, dw });
-                    });
-                }
-            }
-            Some(Sharing { part_classes: part, .. }) => {
-                for start in (0..n).step_by(n_tasks * rows) {
-                    run(tasks, &|i| n.min(start + i * rows)..n.min(start + (i + 1) * rows))?;
-                    if gradient {
-                        let tasks = &*tasks;
-                        for_each_chunk(dw, part * d, |i, dw| {
-                            let classes = i * part..c.min((i + 1) * part);
-                            T::add_blocks(isa, AddBlocks { tasks, classes, n_features: d, dw });
-                        });
-                    }
-                }
+            if gradient {
+                let workspaces = &*workspaces;
+                for_each_chunk(dw, fold_classes * d, |i, dw| {
+                    let classes = i * fold_classes..c.min((i + 1) * fold_classes);
+                    T::fold(isa, Fold { workspaces, shared, classes, n_features: d, dw });
+                });
             }
         }
         let finite = |sums: &[f64]| sums.iter().fold(true, |all, sum| all & sum.is_finite());

@@ -69,6 +69,8 @@ mod buffer;
 #[doc = include_str!("conversions.md")]
 pub mod conversions {}
 mod diagnose;
+mod driver;
+mod element;
 #[doc(hidden)]
 pub mod elementary;
 mod entry;
@@ -78,6 +80,7 @@ mod evaluator;
 mod file;
 #[cfg(any(feature = "ndarray", feature = "faer"))]
 mod interop;
+mod isa;
 mod kernel;
 mod loss;
 mod matrix;
@@ -85,18 +88,21 @@ mod model;
 mod objective;
 mod parallel;
 mod partial;
-mod partition;
 mod predict;
 mod reduce;
 #[doc(hidden)]
 pub mod reference;
-mod scalar;
+mod schedule;
+mod scores;
 mod simd;
-mod task;
+mod summation;
 #[cfg(feature = "train")]
 pub mod train;
+mod view;
 
 pub use batch::Batch;
+pub use element::Element;
+pub use entry::Scalar;
 pub use error::{Error, NonFinite};
 pub use evaluator::Evaluator;
 pub use matrix::MatrixView;
@@ -104,7 +110,6 @@ pub use model::LinearModel;
 pub use objective::{Loss, Objective};
 pub use partial::Partial;
 pub use predict::{Predictor, Samples};
-pub use scalar::Scalar;
 pub use simd::Isa;
 
 #[cfg(doctest)]

@@ -1,7 +1,7 @@
 //! A borrowed matrix: elements at constant distances. Whoever holds a [`MatrixView`] holds the proof that
 //! every one of them may be read; the kernels rely on it.
 
-use crate::{Error, kernel::View};
+use crate::{Error, view::View};
 
 /// A read-only matrix, row-major or column-major, contiguous or with padding. Nothing is copied.
 ///
@@ -128,6 +128,23 @@ impl<'a, T> MatrixView<'a, T> {
     /// Elements from one column to the next: 1 in a row-major matrix.
     pub fn col_stride(&self) -> usize {
         self.0.col_stride()
+    }
+
+    /// The matrix of the rows of a range, of which nothing is copied; `None` unless all of them are there. O(1).
+    ///
+    /// ```
+    /// use softmargin::MatrixView;
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// let x = MatrixView::new(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2)?;
+    /// let last = x.slice_rows(1..3).expect("two of three rows");
+    /// assert_eq!((last.rows(), last.row(0)), (2, Some(&[3.0, 4.0][..])));
+    /// assert!(x.slice_rows(2..4).is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn slice_rows(&self, range: core::ops::Range<usize>) -> Option<Self> {
+        self.0.slice_rows(range).map(Self)
     }
 
     /// Row `i` of a row-major matrix; `None` behind the last one, and for a column-major matrix, whose rows

@@ -79,24 +79,3 @@ impl Objective {
         }
     }
 }
-
-#[cfg(feature = "train")]
-impl Loss {
-    /// Whether it has a derivative everywhere.
-    pub(crate) fn is_smooth(self) -> bool {
-        match self {
-            Self::CrossEntropy => true,
-            Self::Hinge { .. } => false,
-        }
-    }
-
-    /// What its second derivatives by the scores are like. The hinge has none but at its kinks; 1 stands for
-    /// steps that move a score from one side of a kink to the other.
-    pub(crate) fn curvature(self, n_classes: usize) -> f64 {
-        match self {
-            // p (1 − p) of two equal probabilities, twice; of more classes that are equally likely, 1 / C.
-            Self::CrossEntropy => 1.0 / n_classes.max(2) as f64,
-            Self::Hinge { .. } => 1.0,
-        }
-    }
-}

@@ -33,7 +33,7 @@ pub(crate) fn for_each_chunk<T: Send>(
             || halve(right, chunk_len, first + half, f),
         );
     }
-    // A pool of one thread has nothing to offer; without one, there is nowhere to go to.
+    // With one thread, `join` is pure overhead.
     if items.len() <= chunk_len || n_threads() == 1 {
         items.chunks_mut(chunk_len).enumerate().for_each(|(i, chunk)| f(i, chunk));
     } else {

@@ -1,7 +1,7 @@
 //! Unnormalised sums over some of the samples. Chunks of a data set, read one after the other or by
 //! many processes, each give a [`Partial`]; merged, they are the sums of the whole.
 
-use crate::{Error, LinearModel, Scalar, model::parameter_count};
+use crate::{Element, Error, LinearModel, model::parameter_count};
 use core::marker::PhantomData;
 
 /// The sums Σ wᵢ dLᵢ/dW, Σ wᵢ dLᵢ/db, Σ wᵢ Lᵢ and Σ wᵢ over the samples seen so far, in `f64`.
@@ -40,7 +40,7 @@ pub struct Partial<T> {
 /// Σ wᵢ Lᵢ and Σ wᵢ stand behind the sums of W and b.
 const SCALARS: usize = 2;
 
-impl<T: Scalar> Partial<T> {
+impl<T: Element> Partial<T> {
     /// No samples yet, for models of C classes and D features.
     ///
     /// # Panics

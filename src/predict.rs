@@ -5,10 +5,12 @@ use crate::{
     Batch, Error, Isa, LinearModel, MatrixView, Scalar,
     buffer::Buffer,
     diagnose,
-    kernel::{Block, Gather, Layout, Pack, PackedWeights, Path, columns, direct, packed},
-    loss::Scores,
+    element::Element,
+    kernel::{Copies, Pack, PackedWeights, Plan, PlanKind, Shape, with_plan},
+    loss::softmax,
     parallel::for_each_chunk,
-    simd::{Lanes, Run, math},
+    scores::ScoreBlock,
+    simd::{Lanes, MAX_LANES, Run},
 };
 use core::ops::Range;
 
@@ -141,7 +143,7 @@ impl<'a, T: Scalar> Predictor<'a, T> {
     ) -> Result<Vec<Job<'o, T>>, Error> {
         let Self { model, isa } = *self;
         model.check_features(batch.n_features())?;
-        let (n, path) = (batch.n_samples(), Path::of(batch, model.n_classes()));
+        let (n, c) = (batch.n_samples(), model.n_classes());
         let rows = job_rows(n);
         let job = |(i, output)| {
             let samples = i * rows..n.min((i + 1) * rows);
@@ -149,8 +151,11 @@ impl<'a, T: Scalar> Predictor<'a, T> {
         };
         let mut jobs: Vec<Job<'o, T>> = outputs.enumerate().map(job).collect();
         let mut weights = PackedWeights::default();
-        T::pack(isa, Pack { path, model, weights: &mut weights });
-        let pass = Pass { path, weights: &weights, batch };
+        let plan = PlanKind::choose(batch, c);
+        T::pack(isa, Pack { plan, model, weights: &mut weights });
+        let shape = Shape { n_samples: n, n_features: batch.n_features(), n_classes: c };
+        let block_rows = plan.block_rows::<T>(shape).min(score_rows::<T>(c));
+        let pass = Pass { plan, block_rows, weights: &weights, batch };
         for_each_chunk(&mut jobs, 1, |_, jobs| {
             T::predict(isa, RunJob { job: &mut jobs[0], pass: &pass });
         });
@@ -163,14 +168,17 @@ impl<'a, T: Scalar> Predictor<'a, T> {
 
 /// The samples of a job: as many as are worth a thread, and no fewer than a 64th.
 fn job_rows(n_samples: usize) -> usize {
-    n_samples.div_ceil(64).next_multiple_of(ROW_MULTIPLE).max(256)
+    n_samples.div_ceil(64).next_multiple_of(MAX_LANES).max(256)
 }
 
-/// Blocks are whole numbers of the widest vectors,
-const ROW_MULTIPLE: usize = 16;
-
-/// and their scores take up no more than this, unless a single vector of samples does.
+/// The scores of a block take up no more than this, unless a single vector of samples does.
 const SCORE_BYTES: usize = 8 << 20;
+
+/// The rows of a block, whole vectors.
+fn score_rows<T>(n_classes: usize) -> usize {
+    let rows = SCORE_BYTES / size_of::<T>() / n_classes;
+    rows.max(MAX_LANES) / MAX_LANES * MAX_LANES
+}
 
 /// What becomes of the scores of some samples.
 enum Output<'a, T> {
@@ -193,7 +201,8 @@ struct Job<'a, T> {
 
 /// What all jobs share.
 struct Pass<'a, T> {
-    path: Path,
+    plan: PlanKind,
+    block_rows: usize,
     weights: &'a PackedWeights<T>,
     batch: &'a Batch<'a, T>,
 }
@@ -204,185 +213,68 @@ pub struct RunJob<'a, 'o, T> {
     pass: &'a Pass<'a, T>,
 }
 
-impl<T: Scalar> Run<T> for RunJob<'_, '_, T> {
+impl<T: Element> Run<T> for RunJob<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Self { job, pass: &Pass { path, weights, batch } } = self;
-        let (c, d) = (weights.n_classes(), batch.n_features());
-        let most = (SCORE_BYTES / size_of::<T>() / c).max(ROW_MULTIPLE);
-        let rows = path.block_rows::<T>(d).min(most / ROW_MULTIPLE * ROW_MULTIPLE);
-        let layout = Layout::of::<L>(path, c, rows);
-        let (mut gather, mut panels, mut buffer) =
-            (Gather::default(), Buffer::default(), Buffer::default());
-        gather.resize(path, batch, rows);
-        panels.resize(if path == Path::Packed { (d + packed::MAX_WIDTH) * rows } else { 0 });
-        buffer.resize(layout.len());
-        let (panels, scores) = (panels.as_mut_slice(), buffer.as_mut_slice());
+        with_plan!(self.pass.plan, plan => L::call(proof, Planned(plan, self)));
+    }
+}
 
-        for first in job.samples.clone().step_by(rows) {
-            let range = first..job.samples.end.min(first + rows);
-            let (n, end) = (range.len(), job.samples.end.min(range.end + rows));
-            let block = gather.block::<L>(proof, path, batch, range.clone(), end);
-            match (path, block.expect("a copy of the right size")) {
-                (Path::Packed, block) => {
-                    match block {
-                        Block::Rows(block) => packed::pack_rows::<L>(proof, &block, panels, rows),
-                        Block::Columns(block) => {
-                            packed::pack_columns::<L>(proof, &block, panels, rows);
-                        }
-                    }
-                    packed::scores::<L>(proof, panels, n, rows, weights, scores);
-                }
-                (_, Block::Rows(block)) => {
-                    direct::scores::<L>(proof, &block, weights, scores, rows);
-                }
-                (_, Block::Columns(block)) => {
-                    columns::scores::<L>(proof, &block, weights, scores, rows);
-                }
-            }
-            if !layout.all_finite(scores, n) {
-                let finite = |i: usize| (0..c).all(|k| scores[layout.index(i, k)].is_finite());
-                job.not_finite = (0..n).find(|&i| !finite(i)).map(|i| first + i);
+/// A job with its plan.
+struct Planned<'a, 'o, P, T>(P, RunJob<'a, 'o, T>);
+
+impl<T: Element, P: Plan> Run<T> for Planned<'_, '_, P, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Self(plan, RunJob { job, pass: &Pass { block_rows, weights, batch, .. } }) = self;
+        let (mut copies, mut memory) = (Copies::default(), Buffer::default());
+        for first in job.samples.clone().step_by(block_rows) {
+            let block = first..job.samples.end.min(first + block_rows);
+            let ahead = job.samples.end.min(block.end + block_rows);
+            let x = plan.load::<L>(proof, &batch.samples(block.clone(), ahead), &mut copies);
+            let mut scores = plan.scores::<L>(proof, &x, weights, &mut memory);
+            if let Some(i) = scores.first_not_finite() {
+                job.not_finite = Some(first + i);
                 return;
             }
-            layout.pad(scores, n);
-            let block =
-                ScoredBlock { path, layout, scores, c, range, at: first - job.samples.start };
-            L::call(proof, Write { block, batch, output: &mut job.output });
+            scores.pad::<L>();
+            let at = first - job.samples.start;
+            job.output.take::<L, _>(proof, &mut scores, batch, block, at);
         }
     }
 }
 
-/// The scores of a block, finite and padded.
-struct ScoredBlock<'a, T> {
-    path: Path,
-    layout: Layout,
-    scores: &'a mut [T],
-    c: usize,
-    range: Range<usize>,
-    /// Where the block begins in the output of its job.
-    at: usize,
-}
-
-/// Turns the scores of a block into what is asked for.
-struct Write<'a, 'o, T> {
-    block: ScoredBlock<'a, T>,
-    batch: &'a Batch<'a, T>,
-    output: &'a mut Output<'o, T>,
-}
-
-impl<T: Scalar> Run<T> for Write<'_, '_, T> {
-    type Output = ();
-
+impl<T: Element> Output<'_, T> {
+    /// Takes the scores of a block, which begins at the sample `at` of the output.
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Self { mut block, batch, output } = self;
-        let (n, c, at) = (block.range.len(), block.c, block.at);
-        match output {
-            Output::Scores { scores, softmax } => {
-                if *softmax {
-                    block.softmax::<L>(proof);
+    fn take<L: Lanes<Elem = T>, S: ScoreBlock<Elem = T>>(
+        &mut self,
+        proof: L::Proof,
+        block: &mut S,
+        batch: &Batch<'_, T>,
+        samples: Range<usize>,
+        at: usize,
+    ) {
+        let (n, c) = (block.n_samples(), block.n_classes());
+        match self {
+            Output::Scores { scores, softmax: of_scores } => {
+                if *of_scores {
+                    softmax::<L, _>(proof, block);
                 }
-                block.write_rows::<L>(&mut scores[at * c..][..n * c]);
+                block.write_rows(&mut scores[at * c..][..n * c]);
             }
-            Output::Labels(labels) => block.write_labels::<L>(proof, &mut labels[at..][..n]),
+            Output::Labels(labels) => block.write_argmax::<L>(proof, &mut labels[at..][..n]),
             Output::Right(right) => {
                 let mut labels = vec![0; n];
-                let rows = block.range.clone().map(|i| batch.row_index(i));
-                block.write_labels::<L>(proof, &mut labels);
-                for (row, _) in
-                    rows.zip(labels).filter(|(row, label)| batch.labels()[*row] == *label)
-                {
-                    *right += batch.weight(row).to_f64();
-                }
+                block.write_argmax::<L>(proof, &mut labels);
+                let rows = samples.map(|i| batch.row_index(i));
+                let hits = rows.zip(labels).filter(|(row, label)| batch.labels()[*row] == *label);
+                *right += hits.map(|(row, _)| batch.weight(row).to_f64()).sum::<f64>();
             }
         }
     }
-}
-
-impl<T: Scalar> ScoredBlock<'_, T> {
-    /// Row-major scores, or whatever has taken their place.
-    #[inline(always)]
-    fn write_rows<L: Lanes<Elem = T>>(&self, target: &mut [T]) {
-        let Self { layout, c, .. } = *self;
-        if self.path == Path::Packed {
-            for (i, target) in target.chunks_exact_mut(c).enumerate() {
-                let width = packed::panel_width::<L>();
-                for (panel, target) in target.chunks_mut(width).enumerate() {
-                    let source = &self.scores[layout.index(i, panel * width)..];
-                    target.copy_from_slice(&source[..target.len()]);
-                }
-            }
-            return;
-        }
-        // As many rows at a time as there are elements in a cache line, each of which is then read once.
-        for (first, target) in (0..).step_by(ROW_MULTIPLE).zip(target.chunks_mut(ROW_MULTIPLE * c))
-        {
-            let n = target.len() / c;
-            for k in 0..c {
-                let source = &self.scores[layout.index(first, k)..][..n];
-                source.iter().enumerate().for_each(|(i, score)| target[i * c + k] = *score);
-            }
-        }
-    }
-
-    /// The first of the largest scores of each sample.
-    #[inline(always)]
-    fn write_labels<L: Lanes<Elem = T>>(&mut self, proof: L::Proof, labels: &mut [u32]) {
-        let (layout, c, n) = (self.layout, self.c, labels.len());
-        let lowest = T::from_f64(f64::NEG_INFINITY);
-        labels.fill(0);
-        if self.path == Path::Packed {
-            let width = packed::panel_width::<L>();
-            for (first, labels) in (0..n).step_by(L::LANES).zip(labels.chunks_mut(L::LANES)) {
-                let mut largest = [lowest; ROW_MULTIPLE];
-                let max = layout.by_sample(self.scores, first, n);
-                Scores::<L>::max(&max, proof, L::splat(proof, lowest)).write_to(&mut largest);
-                for (i, (label, largest)) in labels.iter_mut().zip(largest).enumerate() {
-                    *label = (0..c)
-                        .step_by(width)
-                        .find_map(|k| {
-                            let scores = &self.scores[layout.index(first + i, k)..][..width];
-                            scores.iter().position(|s| *s == largest).map(|lane| (k + lane) as u32)
-                        })
-                        .expect("the largest score is one of them");
-                }
-            }
-            return;
-        }
-        let mut largest = vec![lowest; n];
-        for k in 0..c {
-            let scores = &self.scores[layout.index(0, k)..][..n];
-            for ((score, largest), label) in scores.iter().zip(&mut largest).zip(&mut *labels) {
-                let larger = *score > *largest;
-                *largest = if larger { *score } else { *largest };
-                *label = if larger { k as u32 } else { *label };
-            }
-        }
-    }
-
-    /// Replaces the scores by their softmax.
-    #[inline(always)]
-    fn softmax<L: Lanes<Elem = T>>(&mut self, proof: L::Proof) {
-        let n = self.range.len();
-        for first in (0..n).step_by(L::LANES) {
-            match self.layout.by_class(self.scores, first) {
-                Some(scores) => softmax::<L>(proof, scores),
-                None => softmax::<L>(proof, self.layout.by_sample(self.scores, first, n)),
-            }
-        }
-    }
-}
-
-/// e^{s_k − m} / Σ e^{s_j − m} of a vector of samples, with m the largest score of each.
-#[inline(always)]
-fn softmax<L: Lanes>(p: L::Proof, mut scores: impl Scores<L>) {
-    let max = scores.max(p, L::splat(p, L::Elem::from_f64(f64::NEG_INFINITY)));
-    let [sum] = scores.update(p, [max], true, |score, [max]| {
-        let e = math::exp(p, score - max);
-        (e, [e])
-    });
-    let [] = scores.update(p, [sum], true, |e, [sum]| (e / sum, []));
 }

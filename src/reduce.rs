@@ -1,32 +1,41 @@
-//! From the sums of the tasks to the total, in the order of the tasks, and from the total to the mean
-//! with its L2 term. Plain loops, which the compiler turns into vectors of the instruction set.
+//! From the sums of the tasks to the total, in the order of the tasks, and from the total to the mean with its L2
+//! term. Plain loops, which the compiler turns into vectors of the instruction set.
 
 use crate::{
-    Error, LinearModel, Partial, Scalar,
+    Error, LinearModel, Partial,
+    driver::Workspace,
+    element::Element,
+    kernel::add_held,
     simd::{Lanes, Run},
-    task::Task,
 };
+use core::ops::Range;
 
-/// Adds up the gradients of the tasks, for some classes.
-pub struct Reduce<'a, T> {
-    pub(crate) tasks: &'a [Task<T>],
-    pub(crate) first_class: usize,
+/// Adds what the tasks of a round contribute to the gradient of some classes: their own gradients, or the blocks
+/// that they hold for a shared one.
+pub struct Fold<'a, T> {
+    pub(crate) workspaces: &'a [Workspace<T>],
+    pub(crate) shared: bool,
+    pub(crate) classes: Range<usize>,
     pub(crate) n_features: usize,
-    /// The total for classes from `first_class` on.
+    /// The gradient from the first of the classes on.
     pub(crate) dw: &'a mut [f64],
 }
 
-impl<T: Scalar> Run<T> for Reduce<'_, T> {
+impl<T: Element> Run<T> for Fold<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) {
-        for (i, dw) in self.dw.chunks_exact_mut(self.n_features).enumerate() {
-            let (first, others) = self.tasks.split_first().expect("at least one task");
-            dw.copy_from_slice(first.gradient(self.first_class + i, self.n_features));
-            for task in others {
-                let terms = task.gradient(self.first_class + i, self.n_features);
-                dw.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Self { workspaces, shared, classes, n_features: d, dw } = self;
+        if shared {
+            let held = workspaces.iter().map(|task| (&task.copies, &task.scores, &task.gradient));
+            return add_held::<L>(proof, held, classes, d, dw);
+        }
+        for (class, dw) in classes.zip(dw.chunks_exact_mut(d)) {
+            for task in workspaces {
+                dw.iter_mut()
+                    .zip(task.gradient.class(class, d))
+                    .for_each(|(sum, term)| *sum += term);
             }
         }
     }
@@ -41,7 +50,7 @@ pub struct Mean<'a, T> {
     pub(crate) gradient: Option<&'a mut LinearModel<T>>,
 }
 
-impl<T: Scalar> Run<T> for Mean<'_, T> {
+impl<T: Element> Run<T> for Mean<'_, T> {
     type Output = Result<f64, Error>;
 
     #[inline(always)]
@@ -83,7 +92,7 @@ impl<T: Scalar> Run<T> for Mean<'_, T> {
 
 /// Σ W², in as many sums as there are lanes.
 #[inline(always)]
-fn sum_of_squares<T: Scalar>(weights: &[T]) -> f64 {
+fn sum_of_squares<T: Element>(weights: &[T]) -> f64 {
     let mut sums = [0.0; 8];
     for chunk in weights.chunks(sums.len()) {
         for (sum, w) in sums.iter_mut().zip(chunk) {

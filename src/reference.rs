@@ -1,7 +1,7 @@
 //! The oracle: the definition of the loss and its gradient, term by term, in `f64`. It is slow and
 //! obvious on purpose; every kernel answers to it in the tests.
 
-use crate::{Batch, LinearModel, Loss, Objective, Scalar};
+use crate::{Batch, Element, LinearModel, Loss, Objective};
 
 /// L, dL/dW and dL/db.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Reference {
 }
 
 /// Evaluates the definition. Labels must be classes of the model.
-pub fn loss_and_gradient<T: Scalar>(
+pub fn loss_and_gradient<T: Element>(
     objective: &Objective,
     model: &LinearModel<T>,
     batch: &Batch<'_, T>,
@@ -53,7 +53,7 @@ pub fn loss_and_gradient<T: Scalar>(
 }
 
 /// W x + b.
-pub fn scores<T: Scalar>(model: &LinearModel<T>, x: &[T]) -> Vec<f64> {
+pub fn scores<T: Element>(model: &LinearModel<T>, x: &[T]) -> Vec<f64> {
     let d = model.n_features();
     let dot = |w: &[T]| w.iter().zip(x).map(|(w, x)| w.to_f64() * x.to_f64()).sum::<f64>();
     (0..model.n_classes())

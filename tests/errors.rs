@@ -4,7 +4,7 @@
 mod common;
 
 use common::failure::{error_of, says};
-use common::{Case, KNOWN_ISAS, Shape, for_each_isa};
+use common::{Case, Shape, for_each_isa};
 use softmargin::{Batch, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Partial};
 
 const BIG: usize = usize::MAX / 2;
@@ -306,7 +306,7 @@ fn unknown_isa() {
 #[test]
 fn unavailable_isa() {
     let here: Vec<_> = Isa::available().iter().map(|isa| isa.name()).collect();
-    for name in KNOWN_ISAS {
+    for &name in Isa::NAMES {
         match name.parse::<Isa>() {
             Ok(isa) => assert!(isa.name() == name && here.contains(&name)),
             Err(error) => {

@@ -1,6 +1,6 @@
 //! Features from matrices of `faer`, and W and b as such matrices.
 
-use crate::{Error, LinearModel, MatrixView, kernel::View};
+use crate::{Error, LinearModel, MatrixView, view::View};
 use ::faer::{ColRef, Mat, MatRef};
 
 /// Column-major, as `faer` stores matrices, or row-major (transposed), whole or a part.

@@ -1,6 +1,6 @@
 //! Features from arrays of `ndarray`, and W and b as such arrays.
 
-use crate::{Error, LinearModel, MatrixView, kernel::View};
+use crate::{Error, LinearModel, MatrixView, view::View};
 use ::ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 /// Row-major or column-major, whole or a part: of an array with labels in its last column,

@@ -1,81 +1,35 @@
 //! The two matrix products, on a block of rows that stays in cache between them: the scores
-//! S = X Wᵀ + b, and the gradient dW += dSᵀ X. There are three ways to compute them: for few classes, where
-//! X is read where it lies, by rows or by columns, and for many; [`Path`] chooses. Short rows are turned into
-//! columns.
+//! S = X Wᵀ + b, and the gradient dW += dSᵀ X. There are three ways to compute them, each a [`Plan`]: for few
+//! classes, where X is read where it lies, by [`Rows`] or by [`Columns`]; and for many, where it is packed into
+//! [`Panels`]. Short rows are turned into columns.
 
 mod block;
-pub(crate) mod columns;
-pub(crate) mod direct;
-mod gather;
-mod layout;
-pub(crate) mod packed;
+mod columns;
+mod copies;
+mod panels;
+mod plan;
 #[cfg(feature = "train")]
 mod product;
-mod view;
+mod rows;
+mod tiles;
 
-pub(crate) use block::{Block, ColumnBlock, RowBlock};
-pub(crate) use gather::Gather;
-pub(crate) use layout::Layout;
+use block::{ColumnBlock, RowBlock};
+pub(crate) use columns::Columns;
+pub(crate) use copies::Copies;
+use panels::RowLists;
+pub(crate) use panels::{MAX_HELD, Panels, add_held};
+pub(crate) use plan::Pack;
+pub(crate) use plan::{Plan, PlanKind, Shape, with_plan};
 #[cfg(feature = "train")]
 pub(crate) use product::{Strided, multiply};
-pub(crate) use view::View;
+pub(crate) use rows::Rows;
 
 use crate::{
-    Batch, LinearModel, MatrixView, Scalar,
     buffer::Buffer,
-    simd::{Lanes, Run},
+    simd::{Lanes, MAX_LANES},
 };
 
-/// How the products of a shape are computed, and so in which order the scores of a block are stored.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Path {
-    /// [`direct`]: the scores of a class side by side, one sample a lane.
-    Direct,
-    /// [`columns`]: the same order.
-    Columns,
-    /// [`packed`]: the scores of a sample side by side, one class a lane.
-    Packed,
-}
-
-impl Path {
-    /// The fastest path for so many classes.
-    pub(crate) fn of<T: Scalar>(batch: &Batch<'_, T>, n_classes: usize) -> Self {
-        match batch.selection() {
-            _ if batch.n_features() <= SHORT_ROW.min(2 * n_classes) => Self::Columns,
-            _ if n_classes >= PACKED_CLASSES => Self::Packed,
-            None => Self::unpacked(batch.features()),
-            // Gathered into rows.
-            Some(_) => Self::Direct,
-        }
-    }
-
-    /// The path that reads features where they lie.
-    pub(crate) fn unpacked<T: Scalar>(x: MatrixView<'_, T>) -> Self {
-        if x.col_stride() == 1 { Self::Direct } else { Self::Columns }
-    }
-}
-
-/// From this many classes on, X is packed. With 32 classes both ways take the same time within a tenth
-/// (AVX-512), where rows have hundreds of features; with 100, packed is ahead by a tenth, with 16, direct
-/// by a fifth. Short rows favour packing (by a quarter at 16 or 64 features and 37 classes), AVX2 reading
-/// long ones directly (by a fifth up to 64 classes): the number of classes is what decides most.
-const PACKED_CLASSES: usize = 33;
-
-/// Rows of so few features are short, and fill no register tile: they are copied as columns, if there are also
-/// enough classes to make up for the copy. With 26 classes and 16 features that takes two thirds of the time
-/// (AVX-512) or three quarters (AVX2); with 10 and 16 three quarters, or as long.
-const SHORT_ROW: usize = 32;
-
-/// The lanes of the widest vectors, of which the scratch memory has whole numbers.
-pub(crate) const MAX_LANES: usize = 16;
-
-/// Terms that are summed in one register before it is added to a sum of sums.
-pub(crate) const CHAIN: usize = 16;
-
-/// Up to so many features, the products are the smaller part of the work, and the sums of a gradient are shorter.
-const FEW_FEATURES: usize = 64;
-
-/// W and b in the order in which a path reads them, packed once an evaluation.
+/// W and b in the order in which a plan reads them.
 #[derive(Debug, Default)]
 pub(crate) struct PackedWeights<T> {
     weights: Buffer<T>,
@@ -84,49 +38,56 @@ pub(crate) struct PackedWeights<T> {
     n_features: usize,
 }
 
-impl<T> PackedWeights<T> {
-    pub(crate) fn n_classes(&self) -> usize {
-        self.n_classes
+/// What a task contributes to the gradient.
+#[derive(Debug, Default)]
+pub(crate) struct TaskGradient {
+    /// Σ wᵢ dLᵢ/dW of the task, at the [`gradient_stride`]; empty if the gradient is shared.
+    dw: Buffer<f64>,
+    /// The rows of the last block that count; empty if there was none.
+    rows: RowLists,
+    sparse: bool,
+    shared: bool,
+}
+
+impl TaskGradient {
+    /// Starts at zero. Many derivatives may be zero if they are `sparse`; all tasks add to one gradient if it is
+    /// `shared`.
+    pub(crate) fn clear(&mut self, weights: [usize; 2], sparse: bool, shared: bool) {
+        let [n_classes, n_features] = weights;
+        self.dw.resize(if shared { 0 } else { n_classes * gradient_stride(n_features) });
+        self.dw.as_mut_slice().fill(0.0);
+        self.rows.clear();
+        (self.sparse, self.shared) = (sparse, shared);
+    }
+
+    /// The gradient of a class, unless it is shared.
+    pub(crate) fn class(&self, class: usize, n_features: usize) -> &[f64] {
+        &self.dw.as_slice()[class * gradient_stride(n_features)..][..n_features]
     }
 }
 
-/// Packs a model with the lanes that will read it. Takes O(C D).
-pub struct Pack<'a, T> {
-    pub(crate) path: Path,
-    pub(crate) model: &'a LinearModel<T>,
-    pub(crate) weights: &'a mut PackedWeights<T>,
+/// The places for each class in the gradient of a task: whole vectors of features, so that kernels need not
+/// regard tails.
+fn gradient_stride(n_features: usize) -> usize {
+    n_features.next_multiple_of(MAX_LANES)
 }
 
-impl<T: Scalar> Run<T> for Pack<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) {
-        let Self { path, model, weights } = self;
-        (weights.n_classes, weights.n_features) = (model.n_classes(), model.n_features());
-        match path {
-            Path::Direct => direct::pack::<L>(model, weights, L::LANES),
-            Path::Columns => direct::pack::<L>(model, weights, 1),
-            Path::Packed => packed::pack::<L>(model, weights),
-        }
-    }
-}
-
-/// Where tile `i` starts when `n` things are covered by tiles as equal as can be.
+/// Where tile `i` starts when `n` items are covered by `n_tiles` tiles as evenly as possible.
 const fn tile_start(n: usize, n_tiles: usize, i: usize) -> usize {
     // In two parts, as `n * i` may overflow.
     n / n_tiles * i + n % n_tiles * i / n_tiles
 }
 
-/// Adds the lanes to the first `f64` of `target`, as many as there are.
-#[inline(always)]
-fn add_widened<L: Lanes>(sums: L, target: &mut [f64]) {
-    let mut lanes = [L::Elem::default(); MAX_LANES];
-    sums.write_to(&mut lanes);
-    for (target, lane) in target.iter_mut().zip(&lanes[..L::LANES]) {
-        *target += lane.to_f64();
-    }
+/// As many rows of `n_features` as take up at most `bytes`: whole vectors, at least one.
+fn rows_within<T>(bytes: usize, n_features: usize) -> usize {
+    let rows = bytes / size_of::<T>() / n_features.max(1);
+    rows.clamp(MAX_LANES, MOST_ROWS) / MAX_LANES * MAX_LANES
 }
+
+/// The most rows of a block, except for long columns: capped to bound scratch for short rows. Columns should
+/// be no shorter either: each stretch of one is on another page than the next. With 96 rows instead
+/// of 256, an evaluation of 50000 × 3072 × 10 takes two fifths more.
+const MOST_ROWS: usize = 256;
 
 /// The sum of the lanes of each vector.
 #[inline(always)]
@@ -141,4 +102,17 @@ fn sum_lanes<L: Lanes, const N: usize, const M: usize>(vectors: [[L; N]; M]) -> 
         }
     }
     totals
+}
+
+/// Transposes a square of lanes: lane j of vector i becomes lane i of vector j. Every round exchanges the top
+/// bit of the number of a lane with that of the number of its vector.
+#[inline(always)]
+fn transpose<L: Lanes>(square: &mut [L; MAX_LANES]) {
+    let half = L::LANES / 2;
+    for _ in 0..L::LANES.ilog2() {
+        let before = *square;
+        for i in 0..half {
+            (square[2 * i], square[2 * i + 1]) = before[i].interleave(before[i + half]);
+        }
+    }
 }

@@ -8,9 +8,10 @@
 //! R − 1 + e^{s_y − m} is what is added to 1. The derivative at the label is −R / (R + e^{s_y − m}),
 //! without a cancellation.
 
-use super::{SampleLoss, Scores};
+use super::SampleLoss;
 use crate::{
-    Scalar,
+    element::Element,
+    scores::SampleScores,
     simd::{Lanes, math},
 };
 
@@ -19,11 +20,19 @@ use crate::{
 pub(crate) struct CrossEntropy;
 
 impl SampleLoss for CrossEntropy {
+    const SPARSE_DERIVATIVES: bool = false;
+    const SMOOTH: bool = true;
+
+    /// p (1 − p) of two equal probabilities, twice; of more classes that are equally likely, 1 / C.
+    fn curvature(self, n_classes: usize) -> f64 {
+        1.0 / n_classes.max(2) as f64
+    }
+
     #[inline(always)]
     fn evaluate<L: Lanes>(
         self,
         p: L::Proof,
-        mut scores: impl Scores<L>,
+        mut scores: impl SampleScores<L>,
         label: L,
         weight: L,
         gradient: bool,

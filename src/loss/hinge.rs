@@ -1,8 +1,8 @@
 //! The multiclass hinge loss of Weston and Watkins (1999): every class whose score comes within the
-//! margin of the label's score adds what it lacks to the loss, and one to its own derivative.
+//! margin of the label's score adds its margin violation to the loss, and one to its own derivative.
 
-use super::{SampleLoss, Scores};
-use crate::{Scalar, simd::Lanes};
+use super::SampleLoss;
+use crate::{element::Element, scores::SampleScores, simd::Lanes};
 
 /// Σ_{j≠y} max(0, s_j − s_y + Δ).
 #[derive(Clone, Copy)]
@@ -12,11 +12,18 @@ pub(crate) struct Hinge {
 }
 
 impl SampleLoss for Hinge {
+    const SPARSE_DERIVATIVES: bool = true;
+    const SMOOTH: bool = false;
+
+    fn curvature(self, _: usize) -> f64 {
+        1.0
+    }
+
     #[inline(always)]
     fn evaluate<L: Lanes>(
         self,
         p: L::Proof,
-        mut scores: impl Scores<L>,
+        mut scores: impl SampleScores<L>,
         label: L,
         weight: L,
         gradient: bool,

@@ -1,89 +1,150 @@
-//! From scores to losses and their derivatives, in place.
+//! From scores to losses and their derivatives, in place: the epilogue of the first product.
 //!
-//! Both losses treat the label's own class apart: cross-entropy because 1 − p_y is a sum of the other
-//! probabilities that must not cancel, the hinge because its sum leaves the label out. So the score
-//! of the label is taken out of its row before, with −∞ left in its place, which no maximum, no
-//! exponential and no violated margin takes notice of; and its derivative is put in afterwards.
+//! Every loss treats the label's own class apart: cross-entropy because 1 − p_y is a sum of the other
+//! probabilities that must not cancel, the hinge because its sum leaves the label out. So the score of the
+//! label is exchanged for −∞ before, which contributes nothing to a maximum, to a sum of exponentials or to
+//! violated margins, and its derivative is put in its place afterwards.
 //!
-//! A loss is evaluated for as many samples as there are lanes, one a lane; how the scores of these
-//! are stored is the business of [`Scores`].
+//! A loss is evaluated for as many samples as there are lanes, one a lane; [`SampleScores`] knows how their
+//! scores are stored.
 
 mod cross_entropy;
 mod hinge;
-mod scores;
+mod targets;
 
-pub(crate) use cross_entropy::CrossEntropy;
-pub(crate) use hinge::Hinge;
-pub(crate) use scores::{ByClass, BySample, Scores};
+pub(crate) use targets::Targets;
 
 use crate::{
-    Loss, Scalar,
-    kernel::Layout,
-    simd::{Lanes, Run},
+    Loss,
+    element::Element,
+    scores::{SampleScores, ScoreBlock},
+    simd::{Lanes, Run, math},
 };
+use cross_entropy::CrossEntropy;
+use hinge::Hinge;
+
+/// The list of losses: evaluates `$body` with the kernel of a [`Loss`].
+macro_rules! with_loss {
+    ($loss:expr, $kernel:ident => $body:expr) => {
+        match $loss {
+            Loss::Hinge { margin } => {
+                let $kernel = Hinge { margin };
+                $body
+            }
+            Loss::CrossEntropy => {
+                let $kernel = CrossEntropy;
+                $body
+            }
+        }
+    };
+}
 
 /// A loss of a vector of samples.
 trait SampleLoss: Copy {
-    /// Reads the scores, where those of the labels are −∞ and stand in `label` instead. Returns the
-    /// losses, not yet weighted, and the derivatives by the scores of the labels, weighted; with
-    /// `gradient`, leaves the weighted derivatives by the other scores in place of the scores, and 0 in
-    /// those of the labels.
+    /// Whether most derivatives may be exactly zero, so that it pays to skip them.
+    const SPARSE_DERIVATIVES: bool;
+    /// Whether it has second derivatives everywhere.
+    const SMOOTH: bool;
+
+    /// How large its second derivatives by the scores are, about, for steps of a length that suits them. A loss that
+    /// has none but at its kinks says 1: its steps move a score from one side of a kink to the other.
+    fn curvature(self, n_classes: usize) -> f64;
+
+    /// Reads the scores, where those of the labels are −∞ and stand in `label` instead. Returns the losses,
+    /// not yet weighted, and the derivatives with respect to the scores of the labels, weighted; if
+    /// `gradient`, replaces the scores by the weighted derivatives, which are 0 in the places of the labels.
     fn evaluate<L: Lanes>(
         self,
         proof: L::Proof,
-        scores: impl Scores<L>,
+        scores: impl SampleScores<L>,
         label: L,
         weight: L,
         gradient: bool,
     ) -> (L, L);
 }
 
-/// The loss of the samples of a block: one place in each slice a sample, in whole vectors.
-pub(crate) struct EvaluateLoss<'a, T> {
-    pub(crate) loss: Loss,
-    pub(crate) layout: Layout,
-    /// The scores, those of the labels taken out; to be replaced by the derivatives.
-    pub(crate) scores: &'a mut [T],
-    /// How many samples there are; behind them come weights of zero.
-    pub(crate) n_samples: usize,
-    /// The scores of the labels; to be replaced by the derivatives by them.
-    pub(crate) labels: &'a mut [T],
-    /// The sample weights.
-    pub(crate) weights: &'a [T],
-    /// To be filled with the losses, not yet weighted.
-    pub(crate) losses: &'a mut [T],
-    /// Whether to leave derivatives.
-    pub(crate) gradient: bool,
+impl Loss {
+    /// Whether most derivatives may be exactly zero, so that it pays to skip them.
+    pub(crate) fn has_sparse_derivatives(self) -> bool {
+        fn of<F: SampleLoss>(_: F) -> bool {
+            F::SPARSE_DERIVATIVES
+        }
+        with_loss!(self, loss => of(loss))
+    }
+
+    /// How large its second derivatives by the scores are, about.
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only solvers ask"))]
+    pub(crate) fn curvature(self, n_classes: usize) -> f64 {
+        with_loss!(self, loss => loss.curvature(n_classes))
+    }
+
+    /// Whether it has second derivatives everywhere.
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only solvers ask"))]
+    pub(crate) fn is_smooth(self) -> bool {
+        fn of<F: SampleLoss>(_: F) -> bool {
+            F::SMOOTH
+        }
+        with_loss!(self, loss => of(loss))
+    }
 }
 
-impl<T: Scalar> Run<T> for EvaluateLoss<'_, T> {
+/// Evaluates the losses of the samples of a block, into its targets. If `gradient`, leaves the derivatives in
+/// place of the scores.
+#[inline(always)]
+pub(crate) fn epilogue<L: Lanes, S: ScoreBlock<Elem = L::Elem>>(
+    proof: L::Proof,
+    loss: Loss,
+    scores: &mut S,
+    targets: &mut Targets<L::Elem>,
+    gradient: bool,
+) {
+    scores.pad::<L>();
+    targets.swap_labels(scores);
+    with_loss!(loss, loss => L::call(proof, Epilogue { loss, scores, targets, gradient }));
+    if gradient {
+        targets.swap_labels(scores);
+    }
+}
+
+/// Replaces the scores of a block, which must be padded, by their softmax: e^{s_k − m} / Σ e^{s_j − m}, with m the
+/// largest score of each sample.
+#[inline(always)]
+pub(crate) fn softmax<L: Lanes, S: ScoreBlock<Elem = L::Elem>>(p: L::Proof, block: &mut S) {
+    let lowest = L::splat(p, L::Elem::from_f64(f64::NEG_INFINITY));
+    for first in (0..block.n_samples()).step_by(L::LANES) {
+        let mut scores = block.vector::<L>(first);
+        let max = scores.max(p, lowest);
+        let [sum] = scores.update(p, [max], true, |score, [max]| {
+            let e = math::exp(p, score - max);
+            (e, [e])
+        });
+        let [] = scores.update(p, [sum], true, |e, [sum]| (e / sum, []));
+    }
+}
+
+/// A loss of a block. The scores of the labels have been taken out; they are replaced by derivatives.
+struct Epilogue<'a, F, S: ScoreBlock> {
+    loss: F,
+    scores: &'a mut S,
+    targets: &'a mut Targets<S::Elem>,
+    gradient: bool,
+}
+
+impl<T: Element, F: SampleLoss, S: ScoreBlock<Elem = T>> Run<T> for Epilogue<'_, F, S> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        match self.loss {
-            Loss::Hinge { margin } => self.each_vector::<L>(proof, Hinge { margin }),
-            Loss::CrossEntropy => self.each_vector::<L>(proof, CrossEntropy),
-        }
-    }
-}
-
-impl<T: Scalar> EvaluateLoss<'_, T> {
-    #[inline(always)]
-    fn each_vector<L: Lanes<Elem = T>>(self, p: L::Proof, loss: impl SampleLoss) {
-        let Self { layout, scores, n_samples, labels, weights, losses, gradient, .. } = self;
-        for first in (0..n_samples).step_by(L::LANES) {
-            let label = L::from_slice(p, &labels[first..]);
-            let weight = L::from_slice(p, &weights[first..]);
-            let (sample_losses, derivatives) = match layout.by_class(scores, first) {
-                Some(scores) => loss.evaluate::<L>(p, scores, label, weight, gradient),
-                None => {
-                    let scores = layout.by_sample(scores, first, n_samples);
-                    loss.evaluate::<L>(p, scores, label, weight, gradient)
-                }
-            };
+        let Self { loss, scores, targets, gradient } = self;
+        let (label_scores, weights, losses) = targets.vectors();
+        for first in (0..scores.n_samples()).step_by(L::LANES) {
+            let label = L::from_slice(proof, &label_scores[first..]);
+            let weight = L::from_slice(proof, &weights[first..]);
+            let scores = scores.vector::<L>(first);
+            let (sample_losses, derivatives) =
+                loss.evaluate::<L>(proof, scores, label, weight, gradient);
             sample_losses.write_to(&mut losses[first..]);
-            derivatives.write_to(&mut labels[first..]);
+            derivatives.write_to(&mut label_scores[first..]);
         }
     }
 }

@@ -1,11 +1,10 @@
-//! Which instruction sets this machine has. An [`Isa`] exists only for one that it has, so whatever
-//! takes an `Isa` may use its instructions without asking again.
+//! Which instruction sets there are, and which of them this machine has: the list that names, errors and
+//! dispatch follow. An [`Isa`] exists only for one that the machine has, so whatever takes an `Isa` may use
+//! its instructions without asking again.
 
 #[cfg(target_arch = "x86_64")]
-use super::x86::{Avx2, Avx512};
-use crate::Error;
-use core::fmt;
-use core::str::FromStr;
+use super::x86;
+use super::{Lanes, Run, math::Elementary, portable};
 
 /// An instruction set that this machine was found to have.
 ///
@@ -28,74 +27,68 @@ use core::str::FromStr;
 /// assert!(Isa::available().contains(&isa));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Isa(pub(super) Kind);
+pub struct Isa(Kind);
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    Portable,
+macro_rules! isas {
+    ($($(#[$only:meta])? $kind:ident($proof:ty): $name:literal, $detect:expr, $f32:ty, $f64:ty;)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        enum Kind {
+            $($(#[$only])? $kind($proof),)*
+        }
+
+        impl Isa {
+            /// The names of all instruction sets that the crate has kernels for, on some machine.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// Every instruction set of this machine, the best one last.
+            pub fn available() -> Vec<Self> {
+                let mut available = Vec::new();
+                $($(#[$only])? available.extend($detect.map(|proof| Self(Kind::$kind(proof))));)*
+                available
+            }
+
+            /// One of [`NAMES`](Self::NAMES).
+            pub fn name(self) -> &'static str {
+                match self.0 {
+                    $($(#[$only])? Kind::$kind(_) => $name,)*
+                }
+            }
+
+            /// Runs a kernel with this instruction set.
+            pub(crate) fn run<T: Backends, R: Run<T>>(self, kernel: R) -> R::Output {
+                match self.0 {
+                    $($(#[$only])? Kind::$kind(proof) => T::$kind::call(proof, kernel),)*
+                }
+            }
+        }
+
+        /// The lanes of an element type on each instruction set.
+        pub trait Backends: Elementary {
+            $($(#[$only])? #[doc = $name] type $kind: Lanes<Elem = Self, Proof = $proof>;)*
+        }
+
+        impl Backends for f32 {
+            $($(#[$only])? type $kind = $f32;)*
+        }
+
+        impl Backends for f64 {
+            $($(#[$only])? type $kind = $f64;)*
+        }
+    };
+}
+
+// Variant(proof): name, detection, lanes of f32, lanes of f64; the best one last.
+isas! {
+    Portable(()): "portable", Some(()), portable::F32x8, portable::F64x4;
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
+    Avx2(x86::Avx2): "avx2", x86::Avx2::detect(), x86::F32x8, x86::F64x4;
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512(x86::Avx512): "avx512", x86::Avx512::detect(), x86::F32x16, x86::F64x8;
 }
 
 impl Isa {
     /// The best instruction set of this machine.
     pub fn detect() -> Self {
         *Self::available().last().expect("portable is always there")
-    }
-
-    /// Every instruction set of this machine, the best one last.
-    pub fn available() -> Vec<Self> {
-        #[allow(unused_mut, reason = "only x86-64 has more than one")]
-        let mut available = vec![Self(Kind::Portable)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            available.extend(Avx2::detect().map(|proof| Self(Kind::Avx2(proof))));
-            available.extend(Avx512::detect().map(|proof| Self(Kind::Avx512(proof))));
-        }
-        available
-    }
-
-    /// `portable`, `avx2` or `avx512`.
-    pub fn name(self) -> &'static str {
-        match self.0 {
-            Kind::Portable => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => "avx512",
-        }
-    }
-}
-
-impl FromStr for Isa {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let available = Self::available();
-        if let Some(isa) = available.iter().find(|isa| isa.name() == name) {
-            return Ok(*isa);
-        }
-        match ["avx2", "avx512"].into_iter().find(|known| *known == name) {
-            Some(name) => {
-                let available =
-                    available.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", ");
-                Err(Error::IsaUnavailable { name, available })
-            }
-            None => Err(Error::UnknownIsa { name: name.to_owned() }),
-        }
-    }
-}
-
-impl fmt::Display for Isa {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl fmt::Debug for Isa {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

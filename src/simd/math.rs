@@ -15,8 +15,22 @@
 //! `tests/elementary.rs` measures them, and holds them to 1 and 2 ULP. The largest errors of e^x
 //! are where it is subnormal, as it is rounded twice there.
 
-use super::{Backends, Lanes};
-use crate::Scalar;
+use super::{Lanes, MAX_LANES, Run};
+use crate::element::Element;
+
+/// An element type whose elementary functions are known.
+pub trait Elementary: Element {
+    /// The coefficients of the functions.
+    const CONSTANTS: Constants<Self>;
+}
+
+impl Elementary for f32 {
+    const CONSTANTS: Constants<Self> = F32;
+}
+
+impl Elementary for f64 {
+    const CONSTANTS: Constants<Self> = F64;
+}
 
 /// The numbers that depend on the precision.
 pub struct Constants<T: 'static> {
@@ -46,7 +60,7 @@ pub struct Constants<T: 'static> {
 
 /// Single precision.
 #[allow(clippy::excessive_precision, reason = "the digits as they were computed")]
-pub(super) const F32: Constants<f32> = Constants {
+const F32: Constants<f32> = Constants {
     round: 12_582_912.0,
     round_and_bias: 12_582_912.0 + 127.0,
     exp_zero: -104.0,
@@ -73,7 +87,7 @@ pub(super) const F32: Constants<f32> = Constants {
 
 /// Double precision.
 #[allow(clippy::excessive_precision, reason = "the digits as they were computed")]
-pub(super) const F64: Constants<f64> = Constants {
+const F64: Constants<f64> = Constants {
     round: 6_755_399_441_055_744.0,
     round_and_bias: 6_755_399_441_055_744.0 + 1023.0,
     exp_zero: -746.0,
@@ -109,7 +123,7 @@ pub(super) const F64: Constants<f64> = Constants {
 /// e^x. −∞ gives 0, +∞ and overflow give +∞, NaN gives NaN; subnormal results are rounded once.
 #[inline(always)]
 pub(crate) fn exp<L: Lanes>(p: L::Proof, x: L) -> L {
-    let m = &<L::Elem as Backends>::MATH;
+    let m = &L::Elem::CONSTANTS;
     let vanishes = L::splat(p, m.exp_zero).gt(x);
     // In this order of operands a NaN passes.
     let x = L::splat(p, m.exp_zero).max(x);
@@ -139,7 +153,7 @@ pub(crate) fn exp<L: Lanes>(p: L::Proof, x: L) -> L {
 /// ln(1 + x) for finite x ≥ 0, with a small relative error however small x is; NaN gives NaN.
 #[inline(always)]
 pub(crate) fn ln_1p<L: Lanes>(p: L::Proof, x: L) -> L {
-    let m = &<L::Elem as Backends>::MATH;
+    let m = &L::Elem::CONSTANTS;
     let unit = L::splat(p, one());
 
     // 1 + x rounds; what it loses is c, to first order c / (1 + x) in the logarithm.
@@ -176,10 +190,41 @@ fn polynomial<L: Lanes>(p: L::Proof, x: L, coefficients: &'static [L::Elem]) -> 
 /// lowest bits by a float addition and shifted into place.
 #[inline(always)]
 fn power_of_two<L: Lanes>(p: L::Proof, n: L) -> L {
-    (n + L::splat(p, <L::Elem as Backends>::MATH.round_and_bias)).shl_mantissa()
+    (n + L::splat(p, L::Elem::CONSTANTS.round_and_bias)).shl_mantissa()
 }
 
 #[inline(always)]
-fn one<T: Scalar>() -> T {
+fn one<T: Element>() -> T {
     T::from_f64(1.0)
+}
+
+/// A function of all numbers of a slice, in place.
+pub struct Apply<'a, T> {
+    pub(crate) function: Function,
+    pub(crate) values: &'a mut [T],
+}
+
+/// The functions of this file.
+pub(crate) enum Function {
+    Exp,
+    Ln1p,
+}
+
+impl<T: Element> Run<T> for Apply<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Self { function, values } = self;
+        let apply = |x: L| match function {
+            Function::Exp => exp(proof, x),
+            Function::Ln1p => ln_1p(proof, x),
+        };
+        let mut padded = [T::default(); MAX_LANES];
+        for values in values.chunks_mut(L::LANES) {
+            padded[..values.len()].copy_from_slice(values);
+            apply(L::from_slice(proof, &padded)).write_to(&mut padded);
+            values.copy_from_slice(&padded[..values.len()]);
+        }
+    }
 }

@@ -14,11 +14,15 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(crate) use isa::Backends;
 pub use isa::Isa;
-use isa::Kind;
 
-use crate::Scalar;
+use crate::element::Element;
 use core::ops::{Add, Div, Mul, Sub};
+
+/// The lanes of the widest vectors: what blocks of rows, rows of scratch memory and arrays of lanes are
+/// multiples of, so that they hold whole vectors on every instruction set.
+pub(crate) const MAX_LANES: usize = 16;
 
 /// A vector register's worth of numbers.
 ///
@@ -28,7 +32,7 @@ pub trait Lanes:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
     /// The type of a lane.
-    type Elem: Scalar;
+    type Elem: math::Elementary;
     /// Shows that this machine has the instructions.
     type Proof: Copy;
     /// One truth value a lane.
@@ -68,21 +72,21 @@ pub trait Lanes:
 
     /// `self * b + c`, rounded once where the machine has FMA.
     fn mul_add(self, b: Self, c: Self) -> Self;
-    /// `self > b`, else `b`: a NaN in `b` stays, one in `self` does not.
+    /// `self` where it is greater, else `b`; a NaN in `b` propagates, one in `self` does not.
     fn max(self, b: Self) -> Self;
-    /// `self` where it is less than `b`, else `b`: a NaN in `b` stays, one in `self` does not.
+    /// `self` where it is less, else `b`; a NaN in `b` propagates, one in `self` does not.
     fn min(self, b: Self) -> Self;
 
-    /// `self > b` in each lane.
+    /// Whether `self > b`, lane by lane.
     fn gt(self, b: Self) -> Self::Mask;
     /// `yes` where the mask is set, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
 
-    /// Runs a kernel as a function of its own, compiled for the instruction set: registers are
+    /// Runs a kernel as a separate function, compiled for the instruction set: registers are
     /// allocated for it alone, which the tiles of the products depend on.
     fn call<R: Run<Self::Elem>>(proof: Self::Proof, kernel: R) -> R::Output;
 
-    /// The lanes of both vectors in turn: those of the lower halves, and those of the upper ones.
+    /// The alternating lanes of both vectors: of their lower halves, and of their upper halves.
     fn interleave(self, b: Self) -> (Self, Self);
 
     /// The sum of the lanes of each of four vectors, in a fixed order of additions.
@@ -135,65 +139,20 @@ macro_rules! prefetch {
 }
 
 prefetch! {
-    /// Asks for a cache line to be brought into the second-level cache, for later.
+    /// Asks for a cache line to be brought into L2, for later.
     prefetch, _MM_HINT_T2
 }
 prefetch! {
-    /// Asks for a cache line to be brought into the first-level cache, for soon.
+    /// Asks for a cache line to be brought into L1, for soon.
     prefetch_near, _MM_HINT_T0
 }
 
 /// A kernel, with its arguments.
-pub trait Run<T: Scalar> {
+pub trait Run<T: Element> {
     /// What it returns.
     type Output;
     /// Runs with the given lanes. Implementations are `#[inline(always)]`, as is all they call.
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> Self::Output;
-}
-
-impl Isa {
-    /// Runs a kernel with this instruction set.
-    pub(crate) fn run<T: Scalar, R: Run<T>>(self, kernel: R) -> R::Output {
-        match self.0 {
-            Kind::Portable => T::Portable::call((), kernel),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(proof) => T::Avx2::call(proof, kernel),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(proof) => T::Avx512::call(proof, kernel),
-        }
-    }
-}
-
-/// The lanes of each backend, and the constants of [`math`], for an element type.
-pub trait Backends: Sized + 'static {
-    /// On every machine.
-    type Portable: Lanes<Elem = Self, Proof = ()>;
-    /// With AVX2 and FMA.
-    #[cfg(target_arch = "x86_64")]
-    type Avx2: Lanes<Elem = Self, Proof = x86::Avx2>;
-    /// With AVX-512.
-    #[cfg(target_arch = "x86_64")]
-    type Avx512: Lanes<Elem = Self, Proof = x86::Avx512>;
-    /// What `exp` and `ln_1p` need to know.
-    const MATH: math::Constants<Self>;
-}
-
-impl Backends for f32 {
-    type Portable = portable::F32x8;
-    #[cfg(target_arch = "x86_64")]
-    type Avx2 = x86::F32x8;
-    #[cfg(target_arch = "x86_64")]
-    type Avx512 = x86::F32x16;
-    const MATH: math::Constants<Self> = math::F32;
-}
-
-impl Backends for f64 {
-    type Portable = portable::F64x4;
-    #[cfg(target_arch = "x86_64")]
-    type Avx2 = x86::F64x4;
-    #[cfg(target_arch = "x86_64")]
-    type Avx512 = x86::F64x8;
-    const MATH: math::Constants<Self> = math::F64;
 }
 
 #[cfg(test)]
@@ -202,7 +161,7 @@ mod tests {
 
     struct FromIntegers<'a>(&'a [i8]);
 
-    impl<T: Scalar> Run<T> for FromIntegers<'_> {
+    impl<T: Element> Run<T> for FromIntegers<'_> {
         type Output = Vec<f64>;
 
         #[inline(always)]

@@ -2,8 +2,7 @@
 //! instructions of `core::arch`. AVX2 and AVX-512 differ in their names and in how they compare,
 //! select and mask, which is all that [`x86_lanes`] is told.
 
-use super::{Lanes, Run};
-use crate::Scalar;
+use super::{Backends, Lanes, Run};
 use core::arch::x86_64::*;
 use core::ops::{Add, Div, Mul, Sub};
 
@@ -36,14 +35,14 @@ impl Avx512 {
 /// The shell in which a kernel is compiled for AVX2.
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
-fn call_avx2<T: Scalar, R: Run<T>>(proof: Avx2, kernel: R) -> R::Output {
+fn call_avx2<T: Backends, R: Run<T>>(proof: Avx2, kernel: R) -> R::Output {
     kernel.run::<T::Avx2>(proof)
 }
 
 /// The shell in which a kernel is compiled for AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 #[inline(never)]
-fn call_avx512<T: Scalar, R: Run<T>>(proof: Avx512, kernel: R) -> R::Output {
+fn call_avx512<T: Backends, R: Run<T>>(proof: Avx512, kernel: R) -> R::Output {
     kernel.run::<T::Avx512>(proof)
 }
 

@@ -8,7 +8,7 @@ use super::{
     line_search, max_norm,
     secants::Secants,
 };
-use crate::{Batch, Error, Evaluator, LinearModel, Loss, Scalar};
+use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
 use core::ops::ControlFlow;
 
 /// The limited-memory BFGS method (Nocedal and Wright, "Numerical Optimization", algorithm 7.5). See the
@@ -146,9 +146,9 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
     ) -> Result<StopReason, Error> {
         let mut stop_reason = self.report(on_iteration);
         let mut curvature = None;
-        let cross_entropy = matches!(self.cost.evaluator.objective().loss(), Loss::CrossEntropy);
+        let smooth = self.cost.evaluator.objective().loss().is_smooth();
         if let (None, true, true, Some(sample)) =
-            (stop_reason, self.solver.curvature, cross_entropy, sample)
+            (stop_reason, self.solver.curvature, smooth, sample)
             && let Some((to_fit, to_measure)) = Sample::pair(self.best.model.n_classes(), sample)
         {
             if self.best.model.parameters().iter().all(|parameter| *parameter == T::default()) {

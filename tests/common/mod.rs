@@ -19,18 +19,15 @@ use softmargin::reference::Reference;
 use softmargin::{Error, Evaluator, Isa, LinearModel, Scalar};
 use std::io::Write;
 
-/// Every instruction set that the crate has kernels for, on some machine.
-pub const KNOWN_ISAS: [&str; 3] = ["portable", "avx2", "avx512"];
-
 /// Calls `test` with every instruction set of this machine. What it lacks is reported on stderr,
 /// and is a failure if the environment variable `SOFTMARGIN_REQUIRE_ISA` (names separated by
 /// commas) asks for it: a machine of which we know what it has must not skip in silence.
 pub fn for_each_isa(mut test: impl FnMut(Isa)) {
     let required = std::env::var("SOFTMARGIN_REQUIRE_ISA").unwrap_or_default();
     for name in required.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        assert!(KNOWN_ISAS.contains(&name), "SOFTMARGIN_REQUIRE_ISA: {name:?} is not known");
+        assert!(Isa::NAMES.contains(&name), "SOFTMARGIN_REQUIRE_ISA: {name:?} is not known");
     }
-    for name in KNOWN_ISAS {
+    for &name in Isa::NAMES {
         match name.parse::<Isa>() {
             Ok(isa) => test(isa),
             Err(error) => {

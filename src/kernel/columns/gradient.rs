@@ -1,42 +1,42 @@
 //! dW += dSᵀ X for a block of rows.
 //!
 //! A tile of a few classes × a few features keeps one vector of sums for every pair in registers while it walks
-//! down the rows. After a chain of vectors, their lanes are added up and the total is added to dW, which is kept
-//! in `f64`.
+//! down the rows. After the first of the [`Levels`], the lanes are added up and the total is added to dW in `f64`.
 //!
 //! The features are walked over from the last one to the first: those that the scores have read last are still in
-//! near caches (of data and of pages), and those that are left there at the end are the first ones that the
+//! L2 and the dTLB, and those that are left there at the end are the first ones that the
 //! scores of the next block read.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use crate::{
-    Scalar,
+    element::Element,
     kernel::{
-        CHAIN, ColumnBlock, FEW_FEATURES,
-        block::MOST_ROWS,
-        direct::{n_tiles, shape},
+        ColumnBlock, MOST_ROWS, gradient_stride,
+        rows::n_tiles,
         sum_lanes, tile_start,
+        tiles::{TileKernel, few, largest_few},
     },
-    simd::{Lanes, Run, prefetch, prefetch_near},
+    scores::{ClassMajor, ScoreBlock},
+    simd::{Lanes, prefetch, prefetch_near},
+    summation::Levels,
 };
 
-/// Adds Σ_r ds[k * stride + r] X[r][d] to `dw[k * dw_stride + d]`, for all classes k and features d. Behind the
-/// last row, up to a whole vector, `ds` must be finite.
+/// Adds Σ_r ds_rk X_rl to dW_kl for all classes k and features l. Past the last row, up to a whole vector, `ds`
+/// must be finite.
 #[inline(always)]
-pub(crate) fn accumulate<L: Lanes>(
+pub(super) fn accumulate<L: Lanes>(
     proof: L::Proof,
     block: &ColumnBlock<'_, L::Elem>,
-    ds: &[L::Elem],
-    stride: usize,
-    n_classes: usize,
+    ds: &ClassMajor<'_, L::Elem>,
     dw: &mut [f64],
-    dw_stride: usize,
 ) {
+    let (n_classes, stride, ds) = (ds.n_classes(), ds.stride(), ds.as_slice());
+    let dw_stride = gradient_stride(block.n_features());
     let (d, n_tiles) = (block.n_features(), n_tiles::<L>(n_classes));
     let mut end = d;
     while end > 0 {
-        let width = match (end, shape::<L>().0) {
+        let width = match (end, largest_few::<L>().1) {
             (rest, most) if rest >= most => most,
             (2.., _) => 2,
             _ => 1,
@@ -47,27 +47,7 @@ pub(crate) fn accumulate<L: Lanes>(
             let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
             let (ds, dw) = (&ds[start * stride..], &mut dw[start * dw_stride + feature..]);
             let sum = Sum { block, tile, feature, ds, stride, dw, dw_stride };
-            match (classes, width) {
-                (1, 4) => L::call(proof, Tile::<_, 1, 4>(sum)),
-                (1, 2) => L::call(proof, Tile::<_, 1, 2>(sum)),
-                (1, 1) => L::call(proof, Tile::<_, 1, 1>(sum)),
-                (2, 4) => L::call(proof, Tile::<_, 2, 4>(sum)),
-                (2, 2) => L::call(proof, Tile::<_, 2, 2>(sum)),
-                (2, 1) => L::call(proof, Tile::<_, 2, 1>(sum)),
-                (3, 4) => L::call(proof, Tile::<_, 3, 4>(sum)),
-                (3, 2) => L::call(proof, Tile::<_, 3, 2>(sum)),
-                (3, 1) => L::call(proof, Tile::<_, 3, 1>(sum)),
-                (4, 4) => L::call(proof, Tile::<_, 4, 4>(sum)),
-                (4, 2) => L::call(proof, Tile::<_, 4, 2>(sum)),
-                (4, 1) => L::call(proof, Tile::<_, 4, 1>(sum)),
-                (5, 4) => L::call(proof, Tile::<_, 5, 4>(sum)),
-                (5, 2) => L::call(proof, Tile::<_, 5, 2>(sum)),
-                (5, 1) => L::call(proof, Tile::<_, 5, 1>(sum)),
-                (6, 4) => L::call(proof, Tile::<_, 6, 4>(sum)),
-                (6, 2) => L::call(proof, Tile::<_, 6, 2>(sum)),
-                (6, 1) => L::call(proof, Tile::<_, 6, 1>(sum)),
-                shape => unreachable!("a tile of {shape:?}"),
-            }
+            few::<L>(proof, (classes, width), sum);
         }
         end = feature;
     }
@@ -88,25 +68,19 @@ struct Sum<'a, T> {
     dw_stride: usize,
 }
 
-/// One register tile of `K` classes × `F` features.
-struct Tile<'a, T, const K: usize, const F: usize>(Sum<'a, T>);
-
-impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
-    type Output = ();
-
+/// In one register tile of `K` classes × `F` features.
+impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Sum { block, tile, feature, ds, stride, dw, dw_stride } = self.0;
+    fn run<L: Lanes<Elem = T>, const K: usize, const F: usize>(self, proof: L::Proof) {
+        let Sum { block, tile, feature, ds, stride, dw, dw_stride } = self;
         let n = block.len();
         assert!(feature + F <= block.n_features());
         assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));
 
-        // Shorter chains cost 20000 × 16 × 26 a tenth, and take the error of a million rows of Cauchy features from
-        // 1.1e-7 to 7e-8.
-        let chain = if block.n_features() <= FEW_FEATURES { CHAIN / 4 } else { CHAIN } * L::LANES;
-        for first in (0..n).step_by(chain) {
+        let level = Levels::of_vectors::<L>(block.n_features()).first;
+        for first in (0..n).step_by(level) {
             let mut sums = [[L::splat(proof, T::default()); F]; K];
-            for row in (first..n.min(first + chain)).step_by(L::LANES) {
+            for row in (first..n.min(first + level)).step_by(L::LANES) {
                 let mut x = [sums[0][0]; F];
                 for f in 0..F {
                     let source = block.at(row, feature + f);
@@ -126,7 +100,7 @@ impl<T: Scalar, const K: usize, const F: usize> Run<T> for Tile<'_, T, K, F> {
                 if tile < 2 && n <= MOST_ROWS {
                     prefetch(block.at(n + row, feature + tile));
                 }
-                // The features that come next are in a near cache at best: short stretches do not let the
+                // The features that come next are in L2 at best: short stretches do not let the
                 // hardware see them coming.
                 if tile == 0 {
                     for f in 0..F {

@@ -2,51 +2,51 @@
 //!
 //! A tile of a few vectors of rows × a few classes keeps their sums in registers while it walks over some
 //! features, with a weight broadcast to all lanes; then they are added to the scores. All classes see the same
-//! features before the next ones are looked at, while they are in the nearest cache.
+//! features before the next ones are looked at, while they are in L1.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use crate::{
-    Scalar,
+    element::Element,
     kernel::{
         ColumnBlock, PackedWeights,
-        direct::{ClassTile, shape, tiles},
+        rows::pack::{ClassTile, tiles},
+        tiles::{TileKernel, few, largest_few},
     },
-    simd::{Lanes, Run, prefetch_near},
+    scores::ClassMajor,
+    simd::{Lanes, prefetch_near},
 };
 use core::ops::Range;
 
-/// Features that a tile of four vectors walks over, and whose products are summed in one register; tiles of two
-/// have half the work for each, and walk over twice as many. While it does, a tile asks for as many that come
-/// next, which have to stay in the nearest cache until then: with 64 instead of 16, an evaluation of
-/// 60000 × 784 × 10 takes a fifth more.
-const CHAIN: usize = 16;
+/// Features that a tile of four vectors walks over; tiles of two have half the work for each, and walk over twice
+/// as many. While it does, a tile asks for as many that come next, which have to stay in L1 until then: with 64
+/// instead of 16, an evaluation of 60000 × 784 × 10 takes a fifth more.
+const STEPS: usize = 16;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Writes the score of row r for class k to `scores[k * stride + r]`, and something behind the last row up to a
-/// whole vector.
+/// Writes the scores of the rows, and something past the last row up to a whole vector.
 #[inline(always)]
-pub(crate) fn scores<L: Lanes>(
+pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
     block: &ColumnBlock<'_, L::Elem>,
     weights: &PackedWeights<L::Elem>,
-    scores: &mut [L::Elem],
-    stride: usize,
+    scores: &mut ClassMajor<'_, L::Elem>,
 ) {
+    let (stride, scores) = (scores.stride(), scores.as_mut_slice());
     let (n, d) = (block.len(), block.n_features());
     assert_eq!(d, weights.n_features);
     for (scores, bias) in scores.chunks_exact_mut(stride).zip(weights.bias.as_slice()) {
         scores[..n.next_multiple_of(L::LANES)].fill(*bias);
     }
-    let chain = CHAIN * 4 / shape::<L>().0;
-    for first in (0..d).step_by(chain) {
-        let features = first..d.min(first + chain);
+    let steps = STEPS * 4 / largest_few::<L>().1;
+    for first in (0..d).step_by(steps) {
+        let features = first..d.min(first + steps);
         let mut row = 0;
         while row < n {
             // As high as there are whole vectors; the last vector, if it is not whole, comes by itself.
-            let height = match ((n - row) / L::LANES, shape::<L>().0) {
+            let height = match ((n - row) / L::LANES, largest_few::<L>().1) {
                 (rest, most) if rest >= most => most,
                 (2.., _) => 2,
                 _ => 1,
@@ -55,27 +55,7 @@ pub(crate) fn scores<L: Lanes>(
                 let scores = &mut scores[tile.start * stride + row..];
                 let (classes, features) = (tile.bias.len(), features.clone());
                 let sum = Sum { block, row, features, tile: &tile, first: t == 0, scores, stride };
-                match (height, classes) {
-                    (4, 1) => L::call(proof, Tile::<_, 4, 1>(sum)),
-                    (4, 2) => L::call(proof, Tile::<_, 4, 2>(sum)),
-                    (4, 3) => L::call(proof, Tile::<_, 4, 3>(sum)),
-                    (4, 4) => L::call(proof, Tile::<_, 4, 4>(sum)),
-                    (4, 5) => L::call(proof, Tile::<_, 4, 5>(sum)),
-                    (4, 6) => L::call(proof, Tile::<_, 4, 6>(sum)),
-                    (2, 1) => L::call(proof, Tile::<_, 2, 1>(sum)),
-                    (2, 2) => L::call(proof, Tile::<_, 2, 2>(sum)),
-                    (2, 3) => L::call(proof, Tile::<_, 2, 3>(sum)),
-                    (2, 4) => L::call(proof, Tile::<_, 2, 4>(sum)),
-                    (2, 5) => L::call(proof, Tile::<_, 2, 5>(sum)),
-                    (2, 6) => L::call(proof, Tile::<_, 2, 6>(sum)),
-                    (1, 1) => L::call(proof, Tile::<_, 1, 1>(sum)),
-                    (1, 2) => L::call(proof, Tile::<_, 1, 2>(sum)),
-                    (1, 3) => L::call(proof, Tile::<_, 1, 3>(sum)),
-                    (1, 4) => L::call(proof, Tile::<_, 1, 4>(sum)),
-                    (1, 5) => L::call(proof, Tile::<_, 1, 5>(sum)),
-                    (1, 6) => L::call(proof, Tile::<_, 1, 6>(sum)),
-                    shape => unreachable!("a tile of {shape:?}"),
-                }
+                few::<L>(proof, (classes, height), sum);
             }
             row += height * L::LANES;
         }
@@ -96,20 +76,16 @@ struct Sum<'a, T> {
     stride: usize,
 }
 
-/// One register tile of `R` vectors of rows × `K` classes.
-struct Tile<'a, T, const R: usize, const K: usize>(Sum<'a, T>);
-
-impl<T: Scalar, const R: usize, const K: usize> Run<T> for Tile<'_, T, R, K> {
-    type Output = ();
-
+/// In one register tile of `K` classes × `R` vectors of rows.
+impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Sum { block, row, features, tile, first, scores, stride } = self.0;
+    fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
+        let Sum { block, row, features, tile, first, scores, stride } = self;
         let (d, rest) = (block.n_features(), block.len() - row);
         assert!(rest >= R * L::LANES || R == 1);
         assert!(features.end <= d && tile.weights.len() >= features.end * K);
 
-        // The features that come next; behind the last ones, the first ones of the rows that come next.
+        // The features that come next; past the last ones, the first ones of the rows that come next.
         let (ahead_rows, mut ahead) = match features.end {
             end if end < d => (row, end),
             _ => (row + block.len(), 0),

@@ -4,8 +4,8 @@
 use super::panel_width;
 use crate::{
     LinearModel,
-    kernel::{ColumnBlock, MAX_LANES, PackedWeights, RowBlock, gather::transpose},
-    simd::{Lanes, prefetch},
+    kernel::{ColumnBlock, PackedWeights, RowBlock, transpose},
+    simd::{Lanes, MAX_LANES, prefetch},
 };
 
 /// Rows that are packed together: enough that each panel gets a few cache lines at a time, and few
@@ -14,10 +14,7 @@ const TOGETHER: usize = 8;
 
 /// Packs a model into panels of Wᵀ (features × classes), and the bias.
 #[inline(always)]
-pub(in crate::kernel) fn pack<L: Lanes>(
-    model: &LinearModel<L::Elem>,
-    packed: &mut PackedWeights<L::Elem>,
-) {
+pub(super) fn pack<L: Lanes>(model: &LinearModel<L::Elem>, packed: &mut PackedWeights<L::Elem>) {
     let (c, d) = (model.n_classes(), model.n_features());
     let width = panel_width::<L>();
     let padded = c.next_multiple_of(width);
@@ -38,10 +35,10 @@ pub(in crate::kernel) fn pack<L: Lanes>(
     }
 }
 
-/// Packs the rows of a block into panels of X, each with room for `panel_rows`. What lies behind the
-/// rows of the block in a panel is left as it is.
+/// Packs the rows of a block into panels of X, each with room for `panel_rows`. Past the rows of the block, panels
+/// keep what they hold.
 #[inline(always)]
-pub(crate) fn pack_rows<L: Lanes>(
+pub(super) fn pack_rows<L: Lanes>(
     proof: L::Proof,
     rows: &RowBlock<'_, L::Elem>,
     panels: &mut [L::Elem],
@@ -73,7 +70,7 @@ pub(crate) fn pack_rows<L: Lanes>(
 
 /// As [`pack_rows`], from columns: squares of as many columns as rows are transposed in registers.
 #[inline(always)]
-pub(crate) fn pack_columns<L: Lanes>(
+pub(super) fn pack_columns<L: Lanes>(
     proof: L::Proof,
     block: &ColumnBlock<'_, L::Elem>,
     panels: &mut [L::Elem],
@@ -84,7 +81,7 @@ pub(crate) fn pack_columns<L: Lanes>(
     for feature in (0..d).step_by(L::LANES) {
         let panel = &mut panels[feature / width * panel_rows * width..][..panel_rows * width];
         let columns = L::LANES.min(d - feature);
-        // The columns that come next; behind the last ones, the first ones of the rows that come next.
+        // The columns that come next; past the last ones, the first ones of the rows that come next.
         let (ahead_rows, ahead) = match feature + L::LANES {
             next if next < d => (L::LANES - 1, next),
             _ => (n + L::LANES - 1, 0),

@@ -1,23 +1,13 @@
-//! The two element types, and for each the lanes that compute with it.
+//! Numbers, the ground of everything else: the two element types and what is asked of them.
 
-use crate::{entry::Kernels, simd::Backends};
 use core::{
     fmt::{Debug, Display},
     ops::{Add, Neg},
 };
 
-/// The element type of features, weights and gradients: `f32` or `f64`. Sealed: its supertrait, which
-/// names the lanes of each instruction set, is private.
-///
-/// ```
-/// use softmargin::{LinearModel, Scalar};
-///
-/// fn largest_weight<T: Scalar>(model: &LinearModel<T>) -> f64 {
-///     model.weights().iter().fold(0.0, |max, weight| weight.to_f64().abs().max(max))
-/// }
-/// assert_eq!(largest_weight(&LinearModel::<f32>::zeros(3, 2)), 0.0);
-/// ```
-pub trait Scalar:
+/// A floating-point number, as features, weights and gradients consist of: `f32` or `f64`. Not to be
+/// implemented for others: [`Scalar`](crate::Scalar), which evaluations ask for, is sealed.
+pub trait Element:
     Copy
     + Debug
     + Display
@@ -28,8 +18,7 @@ pub trait Scalar:
     + Sync
     + Add<Output = Self>
     + Neg<Output = Self>
-    + Backends
-    + Kernels
+    + 'static
 {
     /// The largest finite value.
     const MAX: Self;
@@ -46,7 +35,7 @@ pub trait Scalar:
     fn is_finite(self) -> bool;
 }
 
-impl Scalar for f32 {
+impl Element for f32 {
     const MAX: Self = f32::MAX;
     const MIN_POSITIVE: Self = f32::MIN_POSITIVE;
     const EPSILON: Self = f32::EPSILON;
@@ -65,7 +54,7 @@ impl Scalar for f32 {
     }
 }
 
-impl Scalar for f64 {
+impl Element for f64 {
     const MAX: Self = f64::MAX;
     const MIN_POSITIVE: Self = f64::MIN_POSITIVE;
     const EPSILON: Self = f64::EPSILON;

@@ -4,7 +4,7 @@
 
 use core::marker::PhantomData;
 
-/// Every element (i, j) of the matrix lies `i * row_stride + j * col_stride` elements behind `start` and may be
+/// Every element (i, j) of the matrix lies `i * row_stride + j * col_stride` elements after `start` and may be
 /// read as long as `'a` lasts. One of the strides is 1.
 #[derive(Debug)]
 pub(crate) struct View<'a, T> {
@@ -30,7 +30,7 @@ unsafe impl<T: Sync> Send for View<'_, T> {}
 unsafe impl<T: Sync> Sync for View<'_, T> {}
 
 impl<'a, T> View<'a, T> {
-    /// A matrix within a slice, or `None` if it is not: if it ends behind the slice, if its size overflows, or
+    /// A matrix within a slice, or `None` if it is not: if it ends past the slice, if its size overflows, or
     /// if neither stride is 1.
     pub(crate) fn new(
         data: &'a [T],
@@ -48,7 +48,7 @@ impl<'a, T> View<'a, T> {
     /// A view of a matrix that another crate has a view of, or `None` if neither stride is 1.
     ///
     /// # Safety
-    /// Every element (i, j), `i * row_stride + j * col_stride` behind `start`, must be readable for `'a`.
+    /// Every element (i, j), `i * row_stride + j * col_stride` after `start`, must be readable for `'a`.
     #[cfg(any(feature = "ndarray", feature = "faer"))]
     unsafe fn of_parts(
         start: *const T,
@@ -99,7 +99,15 @@ impl<'a, T> View<'a, T> {
         self.col_stride
     }
 
-    /// Row `i`, or `None` behind the last one, or where its elements do not lie side by side.
+    /// The rows of a range, or `None` unless all of them are there.
+    pub(crate) fn slice_rows(&self, range: core::ops::Range<usize>) -> Option<Self> {
+        let fits = range.start <= range.end && range.end <= self.rows;
+        // Where nothing may be read, as in an empty range, it does not matter where that begins.
+        let start = self.start.wrapping_add(range.start.wrapping_mul(self.row_stride));
+        fits.then(|| Self { start, rows: range.end - range.start, ..*self })
+    }
+
+    /// Row `i`, or `None` past the last one, or where its elements do not lie side by side.
     pub(crate) fn row(&self, i: usize) -> Option<&'a [T]> {
         let start = self.start.wrapping_add(i * self.row_stride);
         // SAFETY: the elements of row i lie side by side, and they may be read for 'a.
@@ -122,7 +130,7 @@ impl<'a, T> View<'a, T> {
 
     /// Where element (i, j) is, if the matrix has it.
     #[inline(always)]
-    pub(super) fn at(&self, i: usize, j: usize) -> *const T {
+    pub(crate) fn at(&self, i: usize, j: usize) -> *const T {
         let offset = i.wrapping_mul(self.row_stride).wrapping_add(j.wrapping_mul(self.col_stride));
         self.start.wrapping_add(offset)
     }

@@ -19,7 +19,7 @@ pub(in crate::kernel) struct ClassTile<'a, T> {
     pub(in crate::kernel) bias: &'a [T],
 }
 
-/// Packs a model in steps of so many features.
+/// Packs a model in steps of `step` features.
 #[inline(always)]
 pub(in crate::kernel) fn pack<L: Lanes>(
     model: &LinearModel<L::Elem>,

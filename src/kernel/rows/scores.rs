@@ -10,29 +10,34 @@
 use super::{
     n_tiles,
     pack::{ClassTile, tiles},
-    shape,
 };
 use crate::{
-    Scalar,
-    kernel::{PackedWeights, RowBlock, block::GROUP, sum_lanes, tile_start},
-    simd::{Lanes, Run, prefetch},
+    element::Element,
+    kernel::{
+        PackedWeights, RowBlock,
+        block::GROUP,
+        sum_lanes, tile_start,
+        tiles::{TileKernel, few, largest_few},
+    },
+    scores::ClassMajor,
+    simd::{Lanes, prefetch},
 };
 use core::ops::Range;
 
-/// What of the packed weights is walked over at a time, for all rows of a block: it stays in a
-/// first-level cache of 32 KiB while the rows pass through.
+/// What of the packed weights is walked over at a time, for all rows of a block: it stays in an L1 of 32 KiB while
+/// the rows pass through.
 const WEIGHT_BYTES: usize = 20 << 10;
 
-/// Writes the score of row r for class k to `scores[k * stride + r]`. When the rows are no multiple
-/// of [`GROUP`], up to `GROUP − 1` places behind them are written too, with scores of the last row.
+/// Writes the scores of the rows. When they are no multiple of [`GROUP`], the places past them are written too,
+/// with scores of the last row.
 #[inline(always)]
-pub(crate) fn scores<L: Lanes>(
+pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
     rows: &RowBlock<'_, L::Elem>,
     weights: &PackedWeights<L::Elem>,
-    scores: &mut [L::Elem],
-    stride: usize,
+    scores: &mut ClassMajor<'_, L::Elem>,
 ) {
+    let (stride, scores) = (scores.stride(), scores.as_mut_slice());
     assert_eq!(rows.n_features(), weights.n_features);
     let vectors = rows.n_features().div_ceil(L::LANES);
     let n_tiles = n_tiles::<L>(weights.n_classes);
@@ -43,21 +48,7 @@ pub(crate) fn scores<L: Lanes>(
             let scores = &mut scores[tile.start * stride..];
             let classes = tile.bias.len();
             let block = Block { rows, tile: &tile, n_tiles, t, part, scores, stride };
-            match (shape::<L>().0, classes) {
-                (4, 1) => L::call(proof, Tiles::<_, 4, 1>(block)),
-                (4, 2) => L::call(proof, Tiles::<_, 4, 2>(block)),
-                (4, 3) => L::call(proof, Tiles::<_, 4, 3>(block)),
-                (4, 4) => L::call(proof, Tiles::<_, 4, 4>(block)),
-                (4, 5) => L::call(proof, Tiles::<_, 4, 5>(block)),
-                (4, 6) => L::call(proof, Tiles::<_, 4, 6>(block)),
-                (2, 1) => L::call(proof, Tiles::<_, 2, 1>(block)),
-                (2, 2) => L::call(proof, Tiles::<_, 2, 2>(block)),
-                (2, 3) => L::call(proof, Tiles::<_, 2, 3>(block)),
-                (2, 4) => L::call(proof, Tiles::<_, 2, 4>(block)),
-                (2, 5) => L::call(proof, Tiles::<_, 2, 5>(block)),
-                (2, 6) => L::call(proof, Tiles::<_, 2, 6>(block)),
-                shape => unreachable!("a tile of {shape:?}"),
-            }
+            few::<L>(proof, (classes, largest_few::<L>().1), block);
         }
     }
 }
@@ -76,15 +67,11 @@ struct Block<'a, T> {
     stride: usize,
 }
 
-/// A block in register tiles of `R` rows and `K` classes.
-struct Tiles<'a, T, const R: usize, const K: usize>(Block<'a, T>);
-
-impl<T: Scalar, const R: usize, const K: usize> Run<T> for Tiles<'_, T, R, K> {
-    type Output = ();
-
+/// In register tiles of `K` classes × `R` rows.
+impl<T: Element> TileKernel<T> for Block<'_, T> {
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Block { rows, tile, t, n_tiles, part, scores, stride } = self.0;
+    fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
+        let Block { rows, tile, t, n_tiles, part, scores, stride } = self;
         let d = rows.n_features();
         let (full, rest) = (d / L::LANES, d % L::LANES);
         assert!(part.end <= full + usize::from(rest > 0));

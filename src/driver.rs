@@ -1,0 +1,160 @@
+//! The work of one task, block by block: load, scores, epilogue, accumulate; the fold into one gradient follows in
+//! [`reduce`](crate::reduce). Each step is one call of a [`Plan`], of its scores or of the loss, while the block
+//! is in cache.
+
+use crate::{
+    Batch, Error, LinearModel, Loss, NonFinite,
+    buffer::Buffer,
+    diagnose,
+    element::Element,
+    kernel::{Copies, PackedWeights, Plan, PlanKind, TaskGradient, with_plan},
+    loss::{Targets, epilogue},
+    scores::ScoreBlock,
+    simd::{Lanes, Run},
+};
+use core::ops::Range;
+
+/// What all tasks of an evaluation share.
+pub(crate) struct Pass<'a, T> {
+    pub(crate) plan: PlanKind,
+    /// The rows of a block.
+    pub(crate) block_rows: usize,
+    pub(crate) loss: Loss,
+    pub(crate) model: &'a LinearModel<T>,
+    pub(crate) weights: &'a PackedWeights<T>,
+    pub(crate) batch: &'a Batch<'a, T>,
+    pub(crate) gradient: bool,
+    /// Whether the tasks share one gradient.
+    pub(crate) shared: bool,
+}
+
+/// The scratch memory of a task and, after it ran, its sums.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace<T> {
+    pub(crate) copies: Copies<T>,
+    /// The scores of the last block, or their derivatives.
+    pub(crate) scores: Buffer<T>,
+    pub(crate) gradient: TaskGradient,
+    targets: Targets<T>,
+    db: Vec<f64>,
+    loss: f64,
+    error: Option<Error>,
+}
+
+impl<T: Element> Workspace<T> {
+    /// What stopped the task, if anything did.
+    pub(crate) fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
+    }
+
+    /// Σ wᵢ Lᵢ.
+    pub(crate) fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    /// Σ wᵢ dLᵢ/db; empty without the gradient.
+    pub(crate) fn db(&self) -> &[f64] {
+        &self.db
+    }
+}
+
+/// A task at its samples.
+pub struct RunTask<'a, T> {
+    pub(crate) pass: &'a Pass<'a, T>,
+    pub(crate) workspace: &'a mut Workspace<T>,
+    pub(crate) samples: Range<usize>,
+}
+
+impl<T: Element> Run<T> for RunTask<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        with_plan!(self.pass.plan, plan => L::call(proof, Planned(plan, self)));
+    }
+}
+
+/// A task with its plan.
+struct Planned<'a, P, T>(P, RunTask<'a, T>);
+
+impl<T: Element, P: Plan> Run<T> for Planned<'_, P, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Self(plan, RunTask { pass, workspace, samples }) = self;
+        workspace.clear(pass);
+        for start in samples.clone().step_by(pass.block_rows) {
+            let mut block = start..samples.end.min(start + pass.block_rows);
+            let ahead = samples.end.min(block.end + pass.block_rows);
+            // Stops at the first invalid sample: one before it may be found invalid by a later step.
+            while let Err(fault) = workspace.block::<L, P>(proof, plan, pass, block.clone(), ahead)
+            {
+                block.end = fault.sample;
+                workspace.error = Some(fault.error);
+            }
+            if workspace.error.is_some() {
+                return;
+            }
+        }
+    }
+}
+
+/// An invalid sample, and what is wrong with it.
+struct Fault {
+    sample: usize,
+    error: Error,
+}
+
+impl<T: Element> Workspace<T> {
+    /// Prepares for a task.
+    fn clear(&mut self, pass: &Pass<'_, T>) {
+        self.db.clear();
+        if pass.gradient {
+            let (c, d) = (pass.model.n_classes(), pass.model.n_features());
+            self.db.resize(c, 0.0);
+            self.gradient.clear([c, d], pass.loss.has_sparse_derivatives(), pass.shared);
+        }
+        (self.loss, self.error) = (0.0, None);
+    }
+
+    /// Adds the samples of one block to the sums; those up to `ahead` come next.
+    #[inline(always)]
+    fn block<L: Lanes<Elem = T>, P: Plan>(
+        &mut self,
+        proof: L::Proof,
+        plan: P,
+        pass: &Pass<'_, T>,
+        block: Range<usize>,
+        ahead: usize,
+    ) -> Result<(), Fault> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        let Self { copies, scores, targets, gradient, db, loss, .. } = self;
+        let Pass { batch, model, weights, .. } = pass;
+        let first = block.start;
+        let row = |i: usize| batch.row_index(first + i);
+        let fault = |i: usize, error: Error| Fault { sample: first + i, error };
+
+        let classes = model.n_classes();
+        targets
+            .load(batch, block.clone(), classes)
+            .map_err(|(i, label)| fault(i, Error::Label { row: row(i), label, classes }))?;
+        let x = plan.load::<L>(proof, &batch.samples(block, ahead), copies);
+        let mut s = plan.scores::<L>(proof, &x, weights, scores);
+        if let Some(i) = s.first_not_finite() {
+            return Err(fault(i, diagnose::score(model, batch, row(i))));
+        }
+        epilogue::<L, _>(proof, pass.loss, &mut s, targets, pass.gradient);
+        *loss = targets
+            .add_losses(*loss)
+            .map_err(|i| fault(i, Error::NonFinite { row: row(i), cause: NonFinite::Loss }))?;
+
+        if pass.gradient {
+            s.add_class_sums::<L>(proof, db);
+            plan.accumulate::<L>(proof, &x, &s, gradient);
+        }
+        Ok(())
+    }
+}

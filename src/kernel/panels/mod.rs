@@ -1,0 +1,128 @@
+//! For many classes: X is copied, block by block, into panels, and both products run over panels with the same
+//! register tile. A panel holds NR columns, as many as the tile is wide, for every row of the block, row after
+//! row, so that the gradient loads from it and the scores broadcast from it; the copy also gathers selected
+//! rows, drops the padding between rows, and fills up the last vector with zeros. Its cost is that of one class
+//! or two.
+//!
+//! The micro-kernel is that of the BLIS papers: at each step, an outer product of MR broadcast elements with a
+//! few vectors is added to sums that stay in registers.
+
+mod gradient;
+mod pack;
+mod scores;
+mod terms;
+mod tile;
+
+pub(crate) use terms::{MAX_HELD, RowLists, add_held};
+
+use super::{
+    Copies, PackedWeights, Plan, Shape, TaskGradient, copies::InPlace, gradient_stride,
+    rows_within, tiles::largest_many,
+};
+use crate::{
+    LinearModel,
+    batch::SampleRange,
+    buffer::Buffer,
+    element::Element,
+    scores::{SampleMajor, ScoreBlock},
+    simd::{Lanes, MAX_LANES},
+};
+
+/// What of X a block may take up, so that it stays in L2. More than where X is not packed, as each pass over it
+/// does more work.
+const BLOCK_BYTES: usize = 768 << 10;
+
+/// The plan that packs X.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels;
+
+/// The rows of a block, packed.
+pub(crate) struct PackedBlock<'a, T> {
+    /// Panels of `panel_rows` rows.
+    x: &'a [T],
+    n_rows: usize,
+    n_features: usize,
+    panel_rows: usize,
+}
+
+impl Plan for Panels {
+    type Block<'a, T: Element> = PackedBlock<'a, T>;
+    type Scores<'a, T: Element> = SampleMajor<'a, T>;
+
+    const SHARES_GRADIENT: bool = true;
+
+    fn block_rows<T: Element>(self, shape: Shape) -> usize {
+        rows_within::<T>(BLOCK_BYTES, shape.n_features)
+    }
+
+    #[inline(always)]
+    fn pack<L: Lanes>(self, model: &LinearModel<L::Elem>, packed: &mut PackedWeights<L::Elem>) {
+        pack::pack::<L>(model, packed);
+    }
+
+    #[inline(always)]
+    fn load<'a, L: Lanes>(
+        self,
+        proof: L::Proof,
+        samples: &SampleRange<'a, L::Elem>,
+        copies: &'a mut Copies<L::Elem>,
+    ) -> PackedBlock<'a, L::Elem> {
+        let (n_rows, n_features) = (samples.len(), samples.features().cols());
+        let panel_rows = n_rows.next_multiple_of(MAX_LANES);
+        let (block, panels) = copies.in_place(samples);
+        panels.resize(n_panels::<L>(n_features) * panel_rows * panel_width::<L>());
+        let x = panels.as_mut_slice();
+        match block {
+            InPlace::Rows(rows) => pack::pack_rows::<L>(proof, &rows, x, panel_rows),
+            InPlace::Columns(columns) => pack::pack_columns::<L>(proof, &columns, x, panel_rows),
+        }
+        PackedBlock { x, n_rows, n_features, panel_rows }
+    }
+
+    #[inline(always)]
+    fn scores<'a, L: Lanes>(
+        self,
+        proof: L::Proof,
+        x: &PackedBlock<'_, L::Elem>,
+        weights: &PackedWeights<L::Elem>,
+        memory: &'a mut Buffer<L::Elem>,
+    ) -> SampleMajor<'a, L::Elem> {
+        let (c, width) = (weights.n_classes, panel_width::<L>());
+        let mut scores = SampleMajor::new(memory, x.n_rows, c, width);
+        scores::compute::<L>(proof, x, weights, &mut scores);
+        scores
+    }
+
+    #[inline(always)]
+    fn accumulate<L: Lanes>(
+        self,
+        proof: L::Proof,
+        x: &PackedBlock<'_, L::Elem>,
+        ds: &SampleMajor<'_, L::Elem>,
+        gradient: &mut TaskGradient,
+    ) {
+        let TaskGradient { dw, rows, sparse, shared } = gradient;
+        rows.list::<L>(proof, ds, *sparse);
+        if !*shared {
+            let (terms, d) = (rows.terms(x.x, ds.as_slice()), x.n_features);
+            let (classes, stride) = (0..ds.n_classes(), gradient_stride(d));
+            gradient::accumulate::<L>(proof, &[terms], classes, d, dw.as_mut_slice(), stride);
+        }
+    }
+}
+
+/// NR: the columns of a panel, the vectors of the widest tile.
+const fn panel_width<L: Lanes>() -> usize {
+    largest_many::<L>().1 * L::LANES
+}
+
+/// Panels for `n` columns.
+fn n_panels<L: Lanes>(n: usize) -> usize {
+    n.div_ceil(panel_width::<L>())
+}
+
+/// The vectors of panel `panel` that hold any of `n` columns.
+fn vectors_in_panel<L: Lanes>(n: usize, panel: usize) -> usize {
+    let columns = (n - panel * panel_width::<L>()).min(panel_width::<L>());
+    columns.div_ceil(L::LANES)
+}

@@ -1,0 +1,83 @@
+//! S = X Wᵀ + b for a block of packed rows. A tile has MR rows × vectors of classes; the steps are the features,
+//! whose elements are broadcast from the panels of X.
+
+use super::{
+    PackedBlock, n_panels, panel_width,
+    tile::{Tile, add_outer_products, store},
+    vectors_in_panel,
+};
+use crate::{
+    element::Element,
+    kernel::{
+        PackedWeights,
+        tiles::{TileKernel, largest_many, many},
+    },
+    scores::SampleMajor,
+    simd::Lanes,
+};
+
+/// Writes the scores of a block. Classes that fill up the last panel get the score 0; rows up to the next multiple
+/// of MR are written too, with whatever the panels of X hold.
+#[inline(always)]
+pub(super) fn compute<L: Lanes>(
+    proof: L::Proof,
+    block: &PackedBlock<'_, L::Elem>,
+    weights: &PackedWeights<L::Elem>,
+    scores: &mut SampleMajor<'_, L::Elem>,
+) {
+    let (c, width) = (weights.n_classes, panel_width::<L>());
+    assert_eq!((weights.n_features, scores.panel_rows()), (block.n_features, block.panel_rows));
+    let (mr, _) = largest_many::<L>();
+    let panels = scores.as_mut_slice().chunks_exact_mut(block.panel_rows * width);
+    for (panel, scores) in panels.enumerate() {
+        let rows = Rows { block, weights, panel, scores };
+        many::<L>(proof, (mr, vectors_in_panel::<L>(c, panel)), rows);
+    }
+}
+
+/// The rows of a block and the weights of a panel of classes.
+struct Rows<'a, T> {
+    block: &'a PackedBlock<'a, T>,
+    weights: &'a PackedWeights<T>,
+    /// The number of the panel of classes.
+    panel: usize,
+    /// That panel of S.
+    scores: &'a mut [T],
+}
+
+/// Their scores, in tiles of `M` rows × `V` vectors of classes.
+impl<T: Element> TileKernel<T> for Rows<'_, T> {
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>, const M: usize, const V: usize>(self, proof: L::Proof) {
+        let Rows { block, weights, panel, scores } = self;
+        let PackedBlock { x, n_rows, panel_rows, .. } = *block;
+        let (d, width) = (weights.n_features, panel_width::<L>());
+        let bias = &weights.bias.as_slice()[panel * width..][..width];
+        let weights = &weights.weights.as_slice()[panel * d * width..][..d * width];
+        assert!(n_rows <= panel_rows && panel_rows.is_multiple_of(M));
+        assert!(x.len() >= n_panels::<L>(d) * panel_rows * width);
+
+        for row in (0..n_rows).step_by(M) {
+            let mut tile: Tile<L, M, V> = [[L::splat(proof, T::default()); V]; M];
+            for feature in (0..d).step_by(width) {
+                let a = x.as_ptr().wrapping_add(feature * panel_rows + row * width);
+                let b = weights.as_ptr().wrapping_add(feature * width);
+                let (steps, at) = (width.min(d - feature), |k| (k, k * width));
+                // SAFETY: X has the panel that starts with `feature`, as asserted, and it the rows of
+                // the tile, as their number divides that of the panel; the weights have the features.
+                unsafe {
+                    add_outer_products(proof, &mut tile, a, width, b, steps, at);
+                }
+            }
+            let scores = &mut scores[row * width..][..M * width];
+            for (sums, scores) in store(tile).iter().zip(scores.chunks_exact_mut(width)) {
+                for v in 0..V {
+                    let bias = L::from_slice(proof, &bias[v * L::LANES..]);
+                    let scores = &mut scores[v * L::LANES..];
+                    (L::from_slice(proof, &sums[v].0) + bias).write_to(scores);
+                }
+                scores[V * L::LANES..].fill(T::default());
+            }
+        }
+    }
+}

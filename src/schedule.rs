@@ -1,0 +1,84 @@
+//! How a batch is divided into tasks, and when their sums are added up. The order of all sums depends on the shape
+//! alone, never on the number of threads, so that the bits of a result are the same on any number of them.
+//!
+//! Where each task has its own gradient there is one round: each task walks over its part of the samples, and
+//! then the gradients are added up. Where the gradient is so large that the tasks share it there are many: in each,
+//! every task computes the derivatives of one block of rows; then each thread adds all of these blocks to a range of
+//! the classes.
+
+use crate::{
+    kernel::{MAX_HELD, PlanKind, Shape},
+    parallel::n_threads,
+    simd::MAX_LANES,
+    summation::THIRD_LEVEL,
+};
+use core::ops::Range;
+
+/// Multiplications in each of the two products below which a task is not worth a thread: some tens of
+/// microseconds of work.
+const MIN_TASK_WORK: usize = 1 << 20;
+
+/// Rows below which a task is not worth its own gradient, which is cleared, read and added to the others' once:
+/// with 16 it takes a fifth of the time of 4097 × 1023 × 37, with 512 a twentieth, with 2048 next to nothing, but
+/// there would be two tasks.
+const MIN_TASK_ROWS: usize = 512;
+
+/// Enough for the threads of large machines, and for threads of unequal speed.
+const MAX_TASKS: usize = 32;
+
+/// What the tasks' gradients may take up together.
+const MAX_GRADIENT_BYTES: usize = 32 << 20;
+
+/// From this many weights on the gradient is shared: gradients of tasks, larger than L2, would be read from memory
+/// and written to it for every block, and take up memory.
+const SHARED_WEIGHTS: usize = 1 << 18;
+
+/// A division of N samples into tasks and rounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    n_samples: usize,
+    /// Tasks of a round.
+    pub(crate) n_tasks: usize,
+    /// Samples of a task in a round.
+    task_rows: usize,
+    /// Whether the tasks share one gradient.
+    pub(crate) shared: bool,
+    /// Classes of the gradient that a thread folds at a time.
+    pub(crate) fold_classes: usize,
+}
+
+impl Schedule {
+    pub(crate) fn new(plan: PlanKind, shape: Shape, block_rows: usize) -> Self {
+        let Shape { n_samples, n_features, n_classes } = shape;
+        let weights = n_classes.saturating_mul(n_features).max(1);
+        let shared = plan.shares_gradient() && weights >= SHARED_WEIGHTS;
+        if shared {
+            // As whole sums of the third level are folded each time, their bits do not depend on the tasks.
+            let threads = n_threads();
+            let per_thread = if threads.is_multiple_of(THIRD_LEVEL) { 1 } else { THIRD_LEVEL };
+            let n_tasks = threads.saturating_mul(per_thread).min(MAX_HELD);
+            // Whole register tiles on every instruction set.
+            let fold_classes = n_classes.div_ceil(threads).next_multiple_of(8);
+            return Self { n_samples, n_tasks, task_rows: block_rows, shared, fold_classes };
+        }
+        let worth = n_samples.saturating_mul(weights) / MIN_TASK_WORK;
+        let affordable = MAX_GRADIENT_BYTES / size_of::<f64>() / weights;
+        let n_tasks = worth.min(affordable).min(n_samples / MIN_TASK_ROWS).clamp(1, MAX_TASKS);
+        // A power of two is as much work for each of two, four or eight threads.
+        let n_tasks = 1 << n_tasks.ilog2();
+        let task_rows = n_samples.div_ceil(n_tasks).next_multiple_of(MAX_LANES);
+        let n_tasks = n_samples.div_ceil(task_rows);
+        Self { n_samples, n_tasks, task_rows, shared, fold_classes: n_classes.div_ceil(n_tasks) }
+    }
+
+    /// The rounds, each by the first of its samples.
+    pub(crate) fn rounds(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.n_samples).step_by(self.n_tasks * self.task_rows)
+    }
+
+    /// The samples of a task in a round.
+    pub(crate) fn samples(&self, round: usize, task: usize) -> Range<usize> {
+        let place = |task: usize| self.n_samples.min(round + task * self.task_rows);
+        place(task)..place(task + 1)
+    }
+}

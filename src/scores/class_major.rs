@@ -1,0 +1,162 @@
+//! Scores class by class: the samples of a class lie side by side, so that a vector holds a class of several
+//! samples.
+
+use super::{SampleScores, ScoreBlock, add_first_vectors};
+use crate::{
+    buffer::Buffer,
+    element::Element,
+    simd::{Lanes, MAX_LANES},
+    summation::FIRST_LEVEL,
+};
+
+/// The score of sample i for class k is `scores[k * stride + i]`.
+pub(crate) struct ClassMajor<'a, T> {
+    scores: &'a mut [T],
+    stride: usize,
+    n_samples: usize,
+}
+
+impl<'a, T: Element> ClassMajor<'a, T> {
+    /// Makes room in `memory` for scores that are to be written.
+    #[inline(always)]
+    pub(crate) fn new(memory: &'a mut Buffer<T>, n_samples: usize, n_classes: usize) -> Self {
+        let stride = n_samples.next_multiple_of(MAX_LANES);
+        memory.resize(n_classes * stride);
+        Self { scores: memory.as_mut_slice(), stride, n_samples }
+    }
+
+    /// The distance between classes: the samples, up to whole vectors on every instruction set.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// All places.
+    pub(crate) fn as_slice(&self) -> &[T] {
+        self.scores
+    }
+
+    /// All places.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+        self.scores
+    }
+}
+
+impl<T: Element> ScoreBlock for ClassMajor<'_, T> {
+    type Elem = T;
+
+    fn n_samples(&self) -> usize {
+        self.n_samples
+    }
+
+    fn n_classes(&self) -> usize {
+        self.scores.len() / self.stride
+    }
+
+    #[inline(always)]
+    fn at(&mut self, i: usize, k: usize) -> &mut T {
+        &mut self.scores[k * self.stride + i]
+    }
+
+    #[inline(always)]
+    fn all_finite(&self) -> bool {
+        let finite = |class: &[T]| class.iter().fold(true, |all, s| all & s.is_finite());
+        let mut classes = self.scores.chunks_exact(self.stride);
+        classes.all(|class| finite(&class[..self.n_samples]))
+    }
+
+    #[inline(always)]
+    fn pad<L: Lanes<Elem = T>>(&mut self) {
+        let padding = self.n_samples..self.n_samples.next_multiple_of(L::LANES);
+        for class in self.scores.chunks_exact_mut(self.stride) {
+            class[padding.clone()].fill(T::default());
+        }
+    }
+
+    #[inline(always)]
+    fn vector<L: Lanes<Elem = T>>(&mut self, first: usize) -> impl SampleScores<L> {
+        Vector { scores: &mut self.scores[first..], stride: self.stride }
+    }
+
+    #[inline(always)]
+    fn write_rows(&self, target: &mut [T]) {
+        let c = self.n_classes();
+        // As many samples at a time as there are elements in a cache line, each of which is then read once.
+        for (first, target) in (0..).step_by(MAX_LANES).zip(target.chunks_mut(MAX_LANES * c)) {
+            let n = target.len() / c;
+            for (k, class) in self.scores.chunks_exact(self.stride).enumerate() {
+                let scores = class[first..][..n].iter().enumerate();
+                scores.for_each(|(i, score)| target[i * c + k] = *score);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write_argmax<L: Lanes<Elem = T>>(&mut self, _: L::Proof, classes: &mut [u32]) {
+        classes.fill(0);
+        let Some((largest, others)) = self.scores.split_at_mut_checked(self.stride) else { return };
+        for (k, class) in others.chunks_exact(self.stride).enumerate() {
+            let samples = class.iter().zip(&mut *largest).zip(&mut *classes);
+            for ((score, largest), place) in samples {
+                let larger = *score > *largest;
+                *largest = if larger { *score } else { *largest };
+                *place = if larger { k as u32 + 1 } else { *place };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_class_sums<L: Lanes<Elem = T>>(&self, proof: L::Proof, sums: &mut [f64]) {
+        // The derivatives of the samples that fill up a vector are zero.
+        let padded = self.n_samples.next_multiple_of(L::LANES);
+        for (class, sum) in self.scores.chunks_exact(self.stride).zip(sums) {
+            let mut lanes = [0.0; MAX_LANES];
+            add_first_vectors::<L>(proof, &class[..padded], L::LANES, &mut lanes);
+            *sum += lanes.iter().sum::<f64>();
+        }
+    }
+}
+
+/// Of every class, a vector of samples: at the start of every `stride` scores.
+struct Vector<'a, T> {
+    scores: &'a mut [T],
+    stride: usize,
+}
+
+impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
+    #[inline(always)]
+    fn max(&self, proof: L::Proof, least: L) -> L {
+        let mut max = least;
+        for class in self.scores.chunks(self.stride) {
+            max = L::from_slice(proof, class).max(max);
+        }
+        max
+    }
+
+    #[inline(always)]
+    fn update<const P: usize, const N: usize>(
+        &mut self,
+        proof: L::Proof,
+        parameters: [L; P],
+        replace: bool,
+        f: impl Fn(L, [L; P]) -> (L, [L; N]),
+    ) -> [L; N] {
+        let mut sums = [L::splat(proof, L::Elem::default()); N];
+        // In two levels, as a long sum over many classes would lose digits.
+        for classes in self.scores.chunks_mut(FIRST_LEVEL * self.stride) {
+            let mut first = [L::splat(proof, L::Elem::default()); N];
+            for class in classes.chunks_mut(self.stride) {
+                let (score, terms) = f(L::from_slice(proof, class), parameters);
+                for n in 0..N {
+                    first[n] = first[n] + terms[n];
+                }
+                if replace {
+                    score.write_to(class);
+                }
+            }
+            for n in 0..N {
+                sums[n] = sums[n] + first[n];
+            }
+        }
+        sums
+    }
+}
