@@ -215,11 +215,11 @@ fn a_fit_that_fails_leaves_nothing() {
     let at = |name: &str| text(&folder.path().join(name));
     let (out, report) = (at("model"), at("new/report"));
     let train = ["train", "--l2", "1e300", "--out", &out, "--report", &report];
-    fails(1, &train, &["the fit failed"]);
+    fails(1, &train, &["λ is 1e300"]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     // A folder that was there stays.
     fs::create_dir(folder.path().join("new")).unwrap();
-    fails(1, &train, &["the fit failed"]);
+    fails(1, &train, &["λ is 1e300"]);
     assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 0);
 }
 
