@@ -223,6 +223,34 @@ fn a_fit_that_fails_leaves_nothing() {
     assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 0);
 }
 
+/// What has no meaning for the data is not passed over.
+#[test]
+fn options_of_other_data() {
+    let folder = folder();
+    let csv = write(&folder, "a.csv", "a,label\n1,0\n2,1\n");
+    let svm = write(&folder, "a.svm", "0 1:1\n1 1:2\n");
+    let npy = write(&folder, "x.npy", npy("|u1", false, "(2, 1)", &[1, 2]));
+    let labels = write(&folder, "y.txt", "label\n0\n1\n");
+    for (option, value, other, kind) in [
+        ("--label-column", "0", &svm, "CSV"),
+        ("--weight-column", "0", &svm, "CSV"),
+        ("--ignore-columns", "0", &svm, "CSV"),
+        ("--header", "no", &svm, "CSV"),
+        ("--separator", ";", &npy, "CSV"),
+        ("--index-base", "0", &csv, "SVMlight"),
+        ("--index-base", "1", &npy, "SVMlight"),
+    ] {
+        let train = ["train", "--data", other, option, value];
+        fails(1, &train, &[other, option, &format!("is for {kind} files")]);
+        // Nor for the bundled sample.
+        fails(2, &["train", option, value], &["required arguments"]);
+    }
+    fails(2, &["train", "--labels", &labels], &["required arguments"]);
+    fails(2, &["train", "--format", "csv"], &["required arguments"]);
+    // It may be meant for the labels.
+    output(&["train", "--data", &npy, "--labels", &labels, "--header", "yes"]);
+}
+
 /// Tensors of other types, other shapes and under other names.
 #[test]
 fn models_of_another_kind() {

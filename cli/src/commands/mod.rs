@@ -98,31 +98,31 @@ struct DataArgs {
     #[arg(long)]
     data: Option<PathBuf>,
     /// The labels of features that come without: NPY, IDX, or text with one label a line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "data")]
     labels: Option<PathBuf>,
     /// The format of the data. By default its contents tell, or else its suffix
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Auto)]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Auto, requires = "data")]
     format: Format,
     /// CSV: the column of the labels, a name, or a number from 0. By default that of the model; in training the
     /// column named "label", "class" or "target", or else the last one
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", requires = "data")]
     label_column: Option<LabelColumn>,
     /// CSV: the column of the sample weights, a name, or a number from 0
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", requires = "data")]
     weight_column: Option<LabelColumn>,
     /// CSV: columns to leave out, names or numbers from 0; as CSV, with quotes where a name has a comma
-    #[arg(long, value_name = "COLUMN,…")]
+    #[arg(long, value_name = "COLUMN,…", requires = "data")]
     ignore_columns: Option<Columns>,
     /// CSV: whether the first line names the columns. By default it does if its cells are no numbers where the
     /// next lines have some, and none is merely missing or mistyped
-    #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Header::Auto)]
+    #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Header::Auto, requires = "data")]
     header: Header,
     /// CSV: what separates cells: one character, tab or space. By default what makes most cells numbers
-    #[arg(long, value_name = "CHARACTER", value_parser = data::separator)]
+    #[arg(long, value_name = "CHARACTER", value_parser = data::separator, requires = "data")]
     separator: Option<u8>,
     /// SVMlight: what indices count from. By default that of the model; in training 0 if there is an index 0,
     /// and 1 otherwise
-    #[arg(long, value_enum, value_name = "BASE", default_value_t = IndexBase::Auto)]
+    #[arg(long, value_enum, value_name = "BASE", default_value_t = IndexBase::Auto, requires = "data")]
     index_base: IndexBase,
     /// Distinct labels, and the largest number that is one: more are refused, as amounts, years and identifiers
     /// are no classes

@@ -118,7 +118,7 @@ impl Dataset {
     /// Whatever is wrong with the file, with its name and the line or row; and if it is not as `options` say.
     pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Self> {
         if path.is_dir() {
-            no_columns(options).with_context(|| path.display().to_string())?;
+            check_options(Format::Idx, options).with_context(|| path.display().to_string())?;
             let mut data = idx::read_folder(path, options)?;
             data.finish(path.display().to_string(), options)?;
             return Ok(data);
@@ -152,9 +152,7 @@ impl Dataset {
             Format::Auto => detect::detect(source.head(), path)?,
             format => format,
         };
-        if format != Format::Csv {
-            no_columns(options)?;
-        }
+        check_options(format, options)?;
         match format {
             Format::Auto | Format::Csv => csv::read(source, options),
             Format::Svmlight => svmlight::read(source, options),
@@ -365,15 +363,21 @@ impl Dataset {
     }
 }
 
-/// Checks that no columns are asked for, of data that has none.
-fn no_columns(options: &ReadOptions<'_>) -> Result<()> {
-    for (given, option) in [
-        (options.label_column.is_some(), "--label-column"),
-        (options.weight_column.is_some(), "--weight-column"),
-        (!options.ignore_columns.is_empty(), "--ignore-columns"),
+/// Checks that nothing is asked for that data of this format has not.
+fn check_options(format: Format, options: &ReadOptions<'_>) -> Result<()> {
+    // These may be meant for a text of labels.
+    let of_data = options.labels.is_none();
+    for (given, option, kind) in [
+        (options.label_column.is_some(), "--label-column", Format::Csv),
+        (options.weight_column.is_some(), "--weight-column", Format::Csv),
+        (!options.ignore_columns.is_empty(), "--ignore-columns", Format::Csv),
+        (of_data && options.header != Header::Auto, "--header", Format::Csv),
+        (of_data && options.separator.is_some(), "--separator", Format::Csv),
+        (options.index_base != IndexBase::Auto, "--index-base", Format::Svmlight),
     ] {
-        if given {
-            bail!("{option} is for CSV files, and this is none");
+        if given && format != kind {
+            let kind = if kind == Format::Csv { "CSV" } else { "SVMlight" };
+            bail!("{option} is for {kind} files, and this is none");
         }
     }
     Ok(())
