@@ -175,9 +175,10 @@ pub(crate) fn number(count: f64) -> String {
 }
 
 fn shortened(name: &str) -> String {
+    let name = units::one_line(name);
     match name.char_indices().nth(NAME_WIDTH) {
         Some(_) => name.chars().take(NAME_WIDTH - 1).chain(['…']).collect(),
-        None => name.to_owned(),
+        None => name,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers and names as people read them.
 
 /// A duration with three digits: `830 µs`, `4.21 ms`, `43.4 ms`, `434 ms`, `1.55 s`, `2 min 05 s`, `1 h 02 min`.
 pub(crate) fn seconds(value: f64) -> String {
@@ -26,4 +26,19 @@ pub(crate) fn count(value: f64) -> String {
 /// A share: `84.39 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
+}
+
+/// A name from a file without what would break a line, or what a terminal would obey.
+pub(crate) fn one_line(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_on_their_line() {
+        assert_eq!(one_line("a\nb\r\tc \u{1b}[31mé"), "a b  c  [31mé");
+    }
 }

@@ -1,7 +1,6 @@
 //! Models go to scikit-learn and PyTorch and come from them, and predict the same there; fits at equivalent C and λ
-//! agree. `SOFTMARGIN_PYTHON`
-//! names a Python that has `python/requirements.txt`, and PyTorch if that is to be tested, too; without it the
-//! test is skipped.
+//! agree. `SOFTMARGIN_PYTHON` names a Python that has `python/requirements.txt`, and PyTorch if that is to be tested,
+//! too; without it the test is skipped.
 
 mod common;
 

@@ -4,6 +4,7 @@ use super::{print_json, print_table};
 use crate::{
     data::Schema,
     model_file::{ModelFile, Parameters},
+    units,
 };
 use anyhow::Result;
 use clap::Args;
@@ -106,5 +107,6 @@ impl Info {
 fn few(names: &[String]) -> String {
     let more =
         if names.len() > SHOWN { format!(", … ({} in all)", names.len()) } else { String::new() };
-    names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ") + &more
+    names.iter().take(SHOWN).map(|name| units::one_line(name)).collect::<Vec<_>>().join(", ")
+        + &more
 }
