@@ -102,7 +102,8 @@ impl Applied<'_> {
                 let mut evaluator = Evaluator::new(objective).with_isa(self.isa);
                 self.for_each_chunk(data, |rows, x| {
                     let weights = weights.map(|weights| &weights[rows.clone()]);
-                    if let Some(batch) = weighted(Batch::new(x, &labels[rows])?, weights)? {
+                    let batch = weighted(Batch::new(x, &labels[rows])?, weights, None);
+                    if let Some(batch) = that_counts(batch)? {
                         add(evaluator.loss(model, &batch)?, batch.total_weight());
                     }
                     Ok(())
@@ -116,7 +117,8 @@ impl Applied<'_> {
                         weights.map(|weights| weights.iter().copied().map(f64::from).collect());
                     let wide = widened(x);
                     let batch = Batch::new(view(&wide, x)?, &labels[rows])?;
-                    if let Some(batch) = weighted(batch, weights.as_deref())? {
+                    let batch = weighted(batch, weights.as_deref(), None);
+                    if let Some(batch) = that_counts(batch)? {
                         add(evaluator.loss(model, &batch)?, batch.total_weight());
                     }
                     Ok(())
@@ -165,15 +167,23 @@ impl Applied<'_> {
     }
 }
 
-/// A batch with weights, or none if no sample of it counts.
-fn weighted<'a, T: Scalar>(
+/// A batch with sample weights and class weights, where there are any.
+pub(crate) fn weighted<'a, T: Scalar>(
     batch: Batch<'a, T>,
-    weights: Option<&'a [T]>,
-) -> Result<Option<Batch<'a, T>>> {
-    match weights.map(|weights| batch.with_sample_weights(weights)) {
-        None => Ok(Some(batch)),
-        Some(Err(Error::ZeroSampleWeights { .. })) => Ok(None),
-        Some(batch) => Ok(Some(batch?)),
+    sample_weights: Option<&'a [T]>,
+    class_weights: Option<&'a [T]>,
+) -> Result<Batch<'a, T>, Error> {
+    let batch = sample_weights.map_or(Ok(batch), |weights| batch.with_sample_weights(weights))?;
+    class_weights.map_or(Ok(batch), |weights| batch.with_class_weights(weights))
+}
+
+/// Leaves out a part of the data in which no sample counts.
+pub(crate) fn that_counts<T: Scalar>(
+    batch: Result<Batch<'_, T>, Error>,
+) -> Result<Option<Batch<'_, T>>, Error> {
+    match batch {
+        Err(Error::ZeroSampleWeights { .. }) => Ok(None),
+        batch => batch.map(Some),
     }
 }
 

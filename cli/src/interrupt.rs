@@ -10,7 +10,7 @@ use std::{
     error::Error,
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
 };
@@ -35,19 +35,14 @@ impl Error for Interrupted {}
 /// From now on Ctrl-C, SIGTERM and SIGHUP do not end the program, but what is returned here says that one of them
 /// came.
 pub(crate) fn watch() -> Result<impl Fn() -> bool> {
-    static CAME: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    let first = CAME.get().is_none();
-    let came = CAME.get_or_init(Arc::default);
-    for signal in signals().into_iter().filter(|_| first) {
+    let came = Arc::new(AtomicBool::new(false));
+    for signal in signals() {
         // In this order: the second signal finds the flag that the first one set.
-        flag::register_conditional_shutdown(
-            signal,
-            Interrupted::EXIT_CODE.into(),
-            Arc::clone(came),
-        )?;
-        flag::register(signal, Arc::clone(came))?;
+        let status = Interrupted::EXIT_CODE.into();
+        flag::register_conditional_shutdown(signal, status, Arc::clone(&came))?;
+        flag::register(signal, Arc::clone(&came))?;
     }
-    Ok(|| came.load(SeqCst))
+    Ok(move || came.load(SeqCst))
 }
 
 fn signals() -> Vec<i32> {

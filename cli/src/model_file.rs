@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context, Result};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Serialize, de::DeserializeOwned};
-use softmargin::{LinearModel, Loss};
+use softmargin::{LinearModel, Loss, Scalar};
 use std::{collections::HashMap, path::Path};
 
 /// W and b. In `f64` where `f32` would lose digits that the scores need, as those of features far from zero do.
@@ -41,6 +41,15 @@ impl Parameters {
     pub fn n_features(&self) -> usize {
         with_model!(self, model => model.n_features())
     }
+
+    /// ΣW².
+    pub(crate) fn square_sum(&self) -> f64 {
+        with_model!(self, model => square_sum(model.weights()))
+    }
+}
+
+fn square_sum<T: Scalar>(values: &[T]) -> f64 {
+    values.iter().map(|value| value.to_f64().powi(2)).sum()
 }
 
 /// A model from a file.

@@ -291,8 +291,10 @@ fn an_earlier_model_survives() {
     let labels = write(&folder, "y.npy", npy("|u1", false, "(4,)", &[0, 1, 0, 1]));
     // Found by the fit, which reads the values where they lie.
     let train = ["train", "--data", &data, "--labels", &labels, "--out", &model];
-    for solver in ["lbfgs", "sgd"] {
-        let train = [&train[..], &["--solver", solver]].concat();
+    let [validation, path] =
+        [&["--validation", "0.5"][..], &["--validation", "0.5", "--l2-path", "1,0.1"]];
+    for extra in [&["--solver", "lbfgs"][..], &["--solver", "sgd"], validation, path] {
+        let train = [&train[..], extra].concat();
         fails(1, &train, &[&data, "row 3, feature 0", "NaN is not finite"]);
         assert_eq!(fs::read(&model).unwrap(), b"precious");
     }

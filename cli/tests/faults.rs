@@ -72,7 +72,10 @@ fn interrupted_it_saves_the_best_model() {
         let out = text(&model);
         let endless =
             ["train", "--solver", "sgd", "--epochs", "100000000", "--json", "--out", &out];
-        let child = spawn(&endless);
+        // Whatever the tests themselves were started with: under `nohup`, SIGHUP would be ignored.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,TERM,HUP", PROGRAM]).args(endless);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
         sleep(Duration::from_secs(1));
         let pid = child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());

@@ -5,7 +5,6 @@ use crate::{apply::Applied, data::Split, model_file::ModelFile, units};
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use softmargin::{LinearModel, Scalar};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -47,7 +46,7 @@ impl Evaluate {
         // The weights of scaled features, whose squares were penalised, are not those in the file.
         let penalty = match (self.objective.l2, about.l2_penalty) {
             (None, Some(penalty)) => penalty,
-            _ => objective.l2() * crate::with_model!(&parameters, model => square_sum(model)),
+            _ => objective.l2() * parameters.square_sum(),
         };
         if self.json {
             return print_json(&json!({
@@ -66,8 +65,4 @@ impl Evaluate {
         ])?;
         super::print_text(&format!("\n{}", metrics.text(|class| classes.name(class).to_owned())))
     }
-}
-
-fn square_sum<T: Scalar>(model: &LinearModel<T>) -> f64 {
-    model.weights().iter().map(|w| w.to_f64().powi(2)).sum()
 }

@@ -281,8 +281,12 @@ impl Dataset {
     }
 
     /// An error of an evaluation of this data as a message: with the name of the file, and what is wrong
-    /// with a value.
-    pub fn explain(&self, error: Error) -> anyhow::Error {
+    /// with a value. Other errors are left as they are.
+    pub fn explain(&self, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        let error = match error.into().downcast() {
+            Ok(error) => error,
+            Err(other) => return other,
+        };
         let error = match error {
             Error::NonFinite { row, cause: NonFinite::Feature { feature, value } } => {
                 BadValue { row, column: feature, value }.error()

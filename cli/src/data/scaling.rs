@@ -3,11 +3,10 @@
 use super::Dataset;
 use crate::model_file::Parameters;
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
 use softmargin::{Error, LinearModel, NonFinite};
 
 /// A shift and a scale for each feature.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Scaling {
     shift: Vec<f64>,
     scale: Vec<f64>,
@@ -60,21 +59,6 @@ impl Scaling {
         };
         let scale = variances.into_iter().zip(&ranges).map(scale).collect();
         Ok(Self { shift: means, scale })
-    }
-
-    /// D.
-    pub fn n_features(&self) -> usize {
-        self.shift.len()
-    }
-
-    /// What is subtracted from each feature.
-    pub fn shift(&self) -> &[f64] {
-        &self.shift
-    }
-
-    /// What each feature is multiplied by then.
-    pub fn scale(&self) -> &[f64] {
-        &self.scale
     }
 
     /// Scales rows in place.

@@ -2,6 +2,7 @@
 
 use super::{Solver, Train};
 use crate::{
+    apply::{that_counts, weighted},
     data::{Classes, Dataset},
     interrupt,
     progress::Reporter,
@@ -44,40 +45,18 @@ impl Samples<'_> {
     /// All of them, of which the features are in memory.
     fn batch(&self) -> Result<Batch<'_, f32>> {
         let features = self.data.view().context("the features are not in memory")?;
-        let mut batch = Batch::new(features, self.labels)?;
-        if let Some(weights) = &self.data.weights {
-            batch = batch.with_sample_weights(weights)?;
-        }
-        self.with_class_weights(batch)
-    }
-
-    fn with_class_weights<'a>(&'a self, batch: Batch<'a, f32>) -> Result<Batch<'a, f32>> {
-        Ok(match &self.class_weights {
-            Some(weights) => batch.with_class_weights(weights)?,
-            None => batch,
-        })
+        let batch = Batch::new(features, self.labels)?;
+        Ok(weighted(batch, self.data.weights.as_deref(), self.class_weights.as_deref())?)
     }
 
     /// Calls `f` with some of the samples after the other, but those that count nothing.
     fn for_each_batch(&self, f: train::Evaluate<'_, f32>) -> Result<(), Error> {
         self.data.for_each_chunk(|rows, x| {
-            let mut batch = Some(Batch::new(x, &self.labels[rows.clone()])?);
-            if let (Some(weights), Some(all)) = (&self.data.weights, batch) {
-                batch = something(all.with_sample_weights(&weights[rows]))?;
-            }
-            if let (Some(weights), Some(all)) = (&self.class_weights, batch) {
-                batch = something(all.with_class_weights(weights))?;
-            }
-            batch.map_or(Ok(()), |batch| f(&batch))
+            let batch = Batch::new(x, &self.labels[rows.clone()])?;
+            let weights = self.data.weights.as_ref().map(|weights| &weights[rows]);
+            let batch = weighted(batch, weights, self.class_weights.as_deref());
+            that_counts(batch)?.map_or(Ok(()), |batch| f(&batch))
         })
-    }
-}
-
-/// A batch, unless its samples count nothing.
-fn something(batch: Result<Batch<'_, f32>, Error>) -> Result<Option<Batch<'_, f32>>, Error> {
-    match batch {
-        Err(Error::ZeroSampleWeights { .. }) => Ok(None),
-        batch => batch.map(Some),
     }
 }
 
@@ -117,20 +96,24 @@ impl Train {
         let mut validation_loss = None;
         let split = self.split(samples.data)?;
         let summary = match &split {
-            None => self.minimize(&mut model, samples, None, &mut report)?,
+            None => {
+                let fit = self.minimize(&mut model, samples, None, &mut report);
+                fit.map_err(|error| samples.data.explain(error))?
+            }
             Some((training, held_out)) if !self.l2_path.is_empty() => {
                 let batch = samples.batch()?;
                 let (training, held_out) = (batch.select(training)?, batch.select(held_out)?);
                 let mut on_iteration =
                     |_: f64, progress: &Progress, model: &LinearModel<f32>| report(progress, model);
-                path = self.lbfgs().path(
+                let fits = self.lbfgs().path(
                     &self.evaluator(),
                     &self.l2_path,
                     &model,
                     &training,
                     &held_out,
                     &mut on_iteration,
-                )?;
+                );
+                path = fits.map_err(|error| samples.data.explain(error))?;
                 let best = train::best_of(&path).context("a path of no λ")?;
                 (l2, model) = (best.l2, best.model.clone());
                 validation_loss = Some(best.validation_loss);
@@ -151,7 +134,8 @@ impl Train {
                     &mut model,
                     |model, check| self.minimize(model, samples, Some(training), check),
                     &mut report,
-                )?;
+                );
+                let validated = validated.map_err(|error| samples.data.explain(error))?;
                 validation_loss = Some(validated.validation_loss);
                 let best = validated.best;
                 let progress = Progress {
@@ -208,18 +192,22 @@ impl Train {
             // Samples that count nothing teach nothing.
             let few = few.batch().ok();
             let each = |evaluate: train::Evaluate<'_, f32>| samples.for_each_batch(evaluate);
-            let fit = self.lbfgs().fit_chunks(&mut evaluator, model, few.as_ref(), each, report);
-            return fit.map_err(|error| samples.data.explain(error));
+            return Ok(self.lbfgs().fit_chunks(
+                &mut evaluator,
+                model,
+                few.as_ref(),
+                each,
+                report,
+            )?);
         }
         let mut batch = samples.batch()?;
         if let Some(rows) = rows {
             batch = batch.select(rows)?;
         }
-        let fit = match self.solver {
-            Solver::Lbfgs => self.lbfgs().fit(&mut evaluator, model, &batch, report),
-            Solver::Sgd => self.sgd().fit(&mut evaluator, model, &batch, report),
-        };
-        fit.map_err(|error| samples.data.explain(error))
+        Ok(match self.solver {
+            Solver::Lbfgs => self.lbfgs().fit(&mut evaluator, model, &batch, report)?,
+            Solver::Sgd => self.sgd().fit(&mut evaluator, model, &batch, report)?,
+        })
     }
 }
 

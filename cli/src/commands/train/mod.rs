@@ -204,8 +204,8 @@ impl Train {
             let samples =
                 Samples { data: &mut data, classes: &classes, labels: &labels, class_weights };
             let fit = self.fit(samples, start)?;
-            let penalty = fit.l2 * square_sum(&fit.model);
             let trained = Parameters::F32(fit.model.clone());
+            let penalty = fit.l2 * trained.square_sum();
             let parameters = match &scaling {
                 Some(scaling) => scaling.fold(&fit.model),
                 None => trained.clone(),
@@ -352,8 +352,4 @@ impl Train {
             seed: self.seed,
         }
     }
-}
-
-fn square_sum(model: &LinearModel<f32>) -> f64 {
-    model.weights().iter().map(|w| f64::from(*w).powi(2)).sum()
 }
