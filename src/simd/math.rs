@@ -12,7 +12,7 @@
 //! | [`exp`] | 0.78, over every float | 0.80, over ten million points |
 //! | [`ln_1p`] | 0.87, over every float from 0 to 2³² | 0.81, over seven million points |
 //!
-//! `tests/elementary.rs` measures them, and holds them to 1 and 2 ULP. The largest errors of e^x
+//! `tests/promises/elementary.rs` measures them, and holds them to 1 and 2 ULP. The largest errors of e^x
 //! are where it is subnormal, as it is rounded twice there.
 
 use super::{Lanes, MAX_LANES, Run};

@@ -2,9 +2,9 @@
 //! time, in a new evaluator and in one that has seen other shapes. How a batch is divided, and in
 //! which order the parts are summed, follows from its shape alone.
 
-mod common;
-
-use common::{Case, Evaluated, Shape, evaluate, for_each_isa, for_each_threads, try_evaluate};
+use crate::common::{
+    Case, Evaluated, Shape, evaluate, for_each_isa, for_each_threads, try_evaluate,
+};
 use softmargin::{Evaluator, Isa, Objective, Partial, Scalar};
 
 /// Small, large enough to be divided by rows (few classes, middling, and many with long rows), and with

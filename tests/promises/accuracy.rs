@@ -2,9 +2,9 @@
 //! the same values, in the max norm relative to its largest entry. Half of that may already go into
 //! rounding the largest entry to f32; one running sum in f32 would miss it by a factor of thousands.
 
-mod common;
-
-use common::{Case, Random, Scales, evaluate, for_each_isa, max_abs, max_difference, with_threads};
+use crate::common::{
+    Case, Random, Scales, evaluate, for_each_isa, max_abs, max_difference, with_threads,
+};
 use softmargin::reference::{self, Reference};
 use softmargin::{Isa, LinearModel, Loss, Objective};
 

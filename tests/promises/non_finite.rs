@@ -2,10 +2,8 @@
 //! max(0, ·) or an e^−∞. It names the first row at fault and the cause: a feature, else a weight,
 //! else a bias, else the score, the loss or the sum of the gradient that overflows.
 
-mod common;
-
-use common::failure::{error_of, says};
-use common::{Case, Shape, evaluate, for_each_isa, try_evaluate};
+use crate::common::failure::{error_of, says};
+use crate::common::{Case, Shape, evaluate, for_each_isa, try_evaluate};
 use softmargin::{Error, Evaluator, LinearModel, NonFinite, Objective, Partial, Scalar};
 
 const BAD: [f64; 3] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];

@@ -3,9 +3,7 @@
 //! one thread and on two, for contiguous and padded rows and for columns, for whole batches and selected
 //! rows.
 
-mod common;
-
-use common::{Case, Scales, evaluate, for_each_isa, for_each_threads, tolerance};
+use crate::common::{Case, Scales, evaluate, for_each_isa, for_each_threads, tolerance};
 use serde::Deserialize;
 use softmargin::reference::{self, Reference};
 use softmargin::{LinearModel, Objective, Scalar};
@@ -68,7 +66,7 @@ impl Golden {
 }
 
 fn golden_cases() -> Vec<Golden> {
-    let cases: Vec<Golden> = serde_json::from_str(include_str!("golden/cases.json")).unwrap();
+    let cases: Vec<Golden> = serde_json::from_str(include_str!("../golden/cases.json")).unwrap();
     assert!(cases.len() >= 30, "only {} cases", cases.len());
     cases
 }
@@ -119,7 +117,7 @@ fn oracle() {
         let gradient = [&oracle.weights[..], &oracle.bias].concat();
         let gradient = LinearModel::from_parameters(golden.c, golden.d, gradient).unwrap();
         let expected = golden.expected();
-        let got = common::Evaluated { loss: oracle.loss, gradient };
+        let got = crate::common::Evaluated { loss: oracle.loss, gradient };
         Scales::new(&case, &expected).check(&got, &expected, 1e-14, &golden.name);
     }
 }

@@ -1,9 +1,7 @@
 //! More elements than 32 bits can count, in mappings of which only the touched pages exist; and sizes whose
 //! products no machine word holds.
 
-mod common;
-
-use common::for_each_isa;
+use crate::common::for_each_isa;
 use softmargin::{Batch, Error, Evaluator, LinearModel, MatrixView, Objective};
 
 /// So many zeros that take up no memory until they are written.

@@ -1,10 +1,8 @@
 //! Bad input is an error that names the sizes, the row or the value at fault, before any output is
 //! touched. One test for every way to be wrong; numbers that are not finite have their own file.
 
-mod common;
-
-use common::failure::{error_of, says};
-use common::{Case, Shape, for_each_isa};
+use crate::common::failure::{error_of, says};
+use crate::common::{Case, Shape, for_each_isa};
 use softmargin::{Batch, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Partial};
 
 const BIG: usize = usize::MAX / 2;
@@ -134,7 +132,7 @@ fn label() {
             let error = error_of(&Case { selection: with, ..case.clone() });
             assert_eq!(error, Error::Label { row, label, classes: 5 });
             let without = Case { selection: Some(others), ..case };
-            for_each_isa(|isa| assert!(common::evaluate(isa, &without).loss.is_finite()));
+            for_each_isa(|isa| assert!(crate::common::evaluate(isa, &without).loss.is_finite()));
         }
     }
 }

@@ -1,9 +1,7 @@
 //! Class weights are the sample weights that they stand for, bit for bit, wherever weights count.
 
-mod common;
-
-use common::failure::says;
-use common::{Case, Shape, for_each_isa};
+use crate::common::failure::says;
+use crate::common::{Case, Shape, for_each_isa};
 use softmargin::{
     Batch, Error, Evaluator, LinearModel, MatrixView, Objective, Partial, Predictor, Scalar,
 };
@@ -67,9 +65,9 @@ fn stand_for_sample_weights<T: Scalar>() {
                     let case =
                         Case { sample_weights: weighted.sample_weights.clone(), ..case.clone() };
                     let (loss, gradient, ..) = got;
-                    common::check_against_oracle(
+                    crate::common::check_against_oracle(
                         &case,
-                        &common::Evaluated { loss, gradient },
+                        &crate::common::Evaluated { loss, gradient },
                         &format!("{shape} on {isa}"),
                     );
                 });

@@ -1,9 +1,7 @@
 //! The page of conversions, line by line: the objectives of other libraries, written down as they document
 //! them, beside ours.
 
-mod common;
-
-use common::{Case, Shape};
+use crate::common::{Case, Shape};
 use softmargin::{Batch, Evaluator, LinearModel, Objective};
 
 const TOLERANCE: f64 = 1e-12;

@@ -2,9 +2,7 @@
 //! the kinks of the hinge loss, agree with every entry of dL/dW and dL/db, with sample weights,
 //! selections and regularisation.
 
-mod common;
-
-use common::{Case, Shape, evaluate, for_each_isa};
+use crate::common::{Case, Shape, evaluate, for_each_isa};
 use softmargin::{Evaluator, Loss, Objective, reference};
 
 /// The step. The third derivative makes an error of about STEP², rounding one of about 1e-16 / STEP.

@@ -3,10 +3,8 @@
 
 #![cfg(feature = "safetensors")]
 
-mod common;
-
-use common::Random;
-use common::failure::says;
+use crate::common::Random;
+use crate::common::failure::says;
 use softmargin::{Error, LinearModel, Scalar};
 use std::{collections::HashMap, fs, path::Path};
 

@@ -2,15 +2,13 @@
 //! run records a hash of the results of many cases on every instruction set, every later one compares:
 //!
 //! ```text
-//! cargo test --test bits -- --ignored
+//! cargo test --test promises bits:: -- --ignored
 //! ```
 //!
 //! The record is `target/tmp/bits.txt`; delete it to record anew. It is no golden file, as a better order
 //! of summation is a good reason for other bits.
 
-mod common;
-
-use common::{Case, Random, Shape, evaluate, for_each_isa, with_threads};
+use crate::common::{Case, Random, Shape, evaluate, for_each_isa, with_threads};
 use softmargin::{Evaluator, Isa, LinearModel, MatrixView, Objective, Partial, Scalar};
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -3,9 +3,7 @@
 //! stand among NaN decoys that must not be read, the gradient is full of NaN that must be
 //! overwritten, and behind it are canaries that must not be.
 
-mod common;
-
-use common::{
+use crate::common::{
     Case, Shape, check_against_oracle, evaluate, for_each_isa, try_evaluate, with_threads,
 };
 use proptest::prelude::*;

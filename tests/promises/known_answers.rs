@@ -1,9 +1,7 @@
 //! Answers that are known without an oracle: from the definitions, with paper and pencil. They hold
 //! on every instruction set, and where the arithmetic is exact they hold exactly.
 
-mod common;
-
-use common::{Case, Random, Shape, evaluate, for_each_isa, max_difference, tolerance};
+use crate::common::{Case, Random, Shape, evaluate, for_each_isa, max_difference, tolerance};
 use softmargin::{LinearModel, MatrixView, Objective, Scalar};
 
 fn convert<T: Scalar>(values: &[f64]) -> Vec<T> {

@@ -2,9 +2,7 @@
 //! result: f32 for every float there is, f64 at millions of points, most of them near the hard places.
 //! This takes some tens of seconds of all processors.
 
-mod common;
-
-use common::{Random, for_each_isa};
+use crate::common::{Random, for_each_isa};
 use rayon::prelude::*;
 use softmargin::{Isa, Scalar, elementary};
 

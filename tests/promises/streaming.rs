@@ -2,9 +2,7 @@
 //! many, merged in any order or sent from process to process as bare sums, its loss and gradient are
 //! those of one evaluation, to rounding.
 
-mod common;
-
-use common::{Case, Evaluated, Random, Shape, check_against_oracle, for_each_isa};
+use crate::common::{Case, Evaluated, Random, Shape, check_against_oracle, for_each_isa};
 use softmargin::{Batch, Error, Evaluator, LinearModel, MatrixView, Objective, Partial, Scalar};
 
 const OBJECTIVES: [fn() -> Objective; 2] =

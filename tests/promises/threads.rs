@@ -3,9 +3,7 @@
 
 #![cfg(feature = "rayon")]
 
-mod common;
-
-use common::{Case, Shape, for_each_isa, for_each_threads, try_evaluate, with_threads};
+use crate::common::{Case, Shape, for_each_isa, for_each_threads, try_evaluate, with_threads};
 use rayon::prelude::*;
 use softmargin::{Evaluator, Isa, Objective};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,9 +1,7 @@
 //! Cross-entropy where exponentials under- and overflow: score gaps of 1e-30 to 1e30, sure and right, sure
 //! and wrong, among few classes and among many; and probabilities, which sum to 1.
 
-mod common;
-
-use common::{Case, Random, evaluate, for_each_isa};
+use crate::common::{Case, Random, evaluate, for_each_isa};
 use softmargin::{LinearModel, MatrixView, Objective, Scalar};
 
 fn epsilon<T: Scalar>() -> f64 {

@@ -1,9 +1,7 @@
 //! Predictions: those that the oracle's scores ask for, for matrices and selections, rows and columns, few
 //! classes and many, on every instruction set and any number of threads; and nothing else is looked at.
 
-mod common;
-
-use common::{Case, Random, Shape, for_each_isa, for_each_threads, tolerance};
+use crate::common::{Case, Random, Shape, for_each_isa, for_each_threads, tolerance};
 use softmargin::{
     Batch, Error, LinearModel, MatrixView, Objective, Predictor, Scalar,
     reference::{self, sample_loss},

@@ -1,0 +1,27 @@
+//! What the crate promises, a module a promise. Promises about memory are tested in processes of their own: the files
+//! beside this folder.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod accuracy;
+mod api;
+mod bits;
+mod class_weights;
+mod conversions;
+mod elementary;
+mod errors;
+mod extremes;
+mod file;
+mod golden;
+mod gradient_check;
+mod huge;
+mod interop;
+mod known_answers;
+mod non_finite;
+mod predict;
+mod reproducible;
+mod shapes;
+mod streaming;
+mod threads;
+mod train;
