@@ -96,6 +96,21 @@ impl Write for Output {
     }
 }
 
+/// Refuses to put a result in the place of a file that it is made from.
+pub(crate) fn check_distinct<'a>(
+    target: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<()> {
+    let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    let target_place = place(target)?;
+    for input in inputs {
+        if place(input)? == target_place {
+            anyhow::bail!("{} is given for two files", target.display());
+        }
+    }
+    Ok(())
+}
+
 /// Symbolic links that may follow each other, as many as Linux allows.
 const MAX_LINKS: usize = 40;
 

@@ -202,6 +202,17 @@ fn one_place_for_two_files() {
     }
     assert_eq!(fs::read(&model).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // Data is not replaced by what is made from it.
+    let data = at("data.csv");
+    fs::write(&data, "1,2,a\n3,4,b\n").unwrap();
+    let twice = ["is given for two files"];
+    fails(1, &["train", "--data", &data, "--out", &at("./data.csv")], &twice);
+    fails(1, &["train", "--data", &model, "--test", &data, "--out", &data], &twice);
+    fails(1, &["predict", "--model", &model, "--data", &data, "--out", &data], &twice);
+    fails(1, &["predict", "--model", &model, "--data", &data, "--out", &model], &twice);
+    assert_eq!(fs::read(&data).unwrap(), b"1,2,a\n3,4,b\n");
+    assert_eq!(fs::read(&model).unwrap(), before);
+    fs::remove_file(&data).unwrap();
     let new = at("new");
     let nothing = ["train", "--max-iter", "1", "--out", &new, "--report", &new];
     fails(1, &nothing, &["cannot write", &new, "it is a folder"]);

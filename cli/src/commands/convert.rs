@@ -4,7 +4,7 @@ use super::print_json;
 use crate::{
     data::{self, Format, npy},
     model_file::{About, ModelFile, Parameters},
-    output::Output,
+    output::{Output, check_distinct},
     with_model,
 };
 use anyhow::{Context, Result, bail};
@@ -95,13 +95,9 @@ impl Convert {
 
     /// Checks that no file is written over another one of the same command.
     fn check_paths(&self) -> Result<()> {
-        let paths = [&self.model, &self.weight, &self.bias];
-        let places = paths.map(|path| path.canonicalize().or_else(|_| std::path::absolute(path)));
-        let places: Vec<PathBuf> = places.into_iter().collect::<Result<_, _>>()?;
-        for (i, place) in places.iter().enumerate() {
-            if places[..i].contains(place) {
-                bail!("{} is given for two files", paths[i].display());
-            }
+        let paths = [&self.model, &self.weight, &self.bias].map(PathBuf::as_path);
+        for (i, path) in paths.iter().enumerate() {
+            check_distinct(path, paths[..i].iter().copied())?;
         }
         Ok(())
     }

@@ -138,6 +138,11 @@ struct DataArgs {
 }
 
 impl DataArgs {
+    /// The files that are read.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        self.data.iter().chain(&self.labels).map(PathBuf::as_path)
+    }
+
     /// How to read data for a model with this schema, if there is one yet.
     fn options<'a>(&'a self, split: Split, schema: Option<&'a Schema>) -> ReadOptions<'a> {
         ReadOptions {

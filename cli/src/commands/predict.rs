@@ -5,7 +5,7 @@ use crate::{
     apply::Applied,
     data::{Classes, Dataset, Split},
     model_file::ModelFile,
-    output::Output,
+    output::{Output, check_distinct},
     progress::Rows,
 };
 use anyhow::Result;
@@ -47,6 +47,9 @@ pub(super) struct Predict {
 
 impl Predict {
     pub(super) fn run(self) -> Result<()> {
+        if let Some(out) = &self.out {
+            check_distinct(out, self.data.files().chain([self.model.as_path()]))?;
+        }
         let ModelFile { parameters, about } = ModelFile::load(&self.model)?;
         let classes = about.classes_or_numbered(parameters.n_classes());
         let data = self.data.read_for_model(self.split, &about, parameters.n_features())?;

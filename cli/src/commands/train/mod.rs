@@ -13,7 +13,7 @@ use crate::{
     data::{Classes, Dataset, Scaling, Split},
     interrupt,
     model_file::{About, ModelFile, Parameters},
-    output::Output,
+    output::{Output, check_distinct},
     report,
 };
 use anyhow::{Context, Result, bail};
@@ -181,6 +181,11 @@ impl Train {
     pub(super) fn run(self) -> Result<()> {
         if !self.l2_path.is_empty() && self.solver == Solver::Sgd {
             bail!("--l2-path is for --solver lbfgs");
+        }
+        if let Some(out) = &self.out {
+            // But not --start: a model may be replaced by the one that goes on from it.
+            let tested_on = self.test.iter().chain(&self.test_labels).map(PathBuf::as_path);
+            check_distinct(out, self.data.files().chain(tested_on))?;
         }
         let mut data = self.data.read(Split::Train)?;
         let classes = self.classes(&data)?;
