@@ -47,11 +47,9 @@ pub(crate) fn read_bandwidth() -> f64 {
 /// Operations a second (two for a fused multiplication and addition) of all threads of the current pool, for
 /// elements of `bytes` bytes, when nothing is read or written.
 pub(crate) fn flop_rate(isa: Isa, bytes: usize) -> f64 {
-    let threads = rayon::current_num_threads();
     let mut flops = 0;
-    let best = best_seconds(|| {
-        flops = (0..threads).into_par_iter().map(|_| multiply(isa)).sum();
-    });
+    // One turn on each thread: a parallel iterator might give one of them two.
+    let best = best_seconds(|| flops = rayon::broadcast(|_| multiply(isa)).into_iter().sum());
     // Half as many lanes fit a register, and take as long.
     flops as f64 / best * 4.0 / bytes as f64
 }
