@@ -141,8 +141,8 @@ impl<T: Element> Workspace<T> {
         targets
             .load(batch, block.clone(), classes)
             .map_err(|(i, label)| fault(i, Error::Label { row: row(i), label, classes }))?;
-        let x = plan.load::<L>(proof, &batch.samples(block, ahead), copies);
-        let mut s = plan.scores::<L>(proof, &x, weights, scores);
+        let mut x = plan.load::<L>(proof, &batch.samples(block, ahead), copies);
+        let mut s = plan.scores::<L>(proof, &mut x, weights, scores);
         if let Some(i) = s.first_not_finite() {
             return Err(fault(i, diagnose::score(model, batch, row(i))));
         }

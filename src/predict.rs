@@ -235,8 +235,8 @@ impl<T: Element, P: Plan> Run<T> for Planned<'_, '_, P, T> {
         for first in job.samples.clone().step_by(block_rows) {
             let block = first..job.samples.end.min(first + block_rows);
             let ahead = job.samples.end.min(block.end + block_rows);
-            let x = plan.load::<L>(proof, &batch.samples(block.clone(), ahead), &mut copies);
-            let mut scores = plan.scores::<L>(proof, &x, weights, &mut memory);
+            let mut x = plan.load::<L>(proof, &batch.samples(block.clone(), ahead), &mut copies);
+            let mut scores = plan.scores::<L>(proof, &mut x, weights, &mut memory);
             if let Some(i) = scores.first_not_finite() {
                 job.not_finite = Some(first + i);
                 return;

@@ -99,15 +99,13 @@ impl<'a, T: Element> RowBlock<'a, T> {
     ///
     /// While a block is worked on, the next one is brought into L2, line by line, as a burst of requests would
     /// hold up the loads of the current tile. Of every [`GROUP`] of rows the scores ask for the first two and
-    /// the gradient for the last two, each along its first two tiles of classes; or along its only one.
+    /// the gradient for the last two, each along the first tile of classes.
     ///
-    /// # Safety
-    /// `i` must be less than the number of rows, rounded up to a multiple of [`GROUP`].
+    /// # Panics
+    /// If `i` is not less than the number of rows, rounded up to a multiple of [`GROUP`].
     #[inline(always)]
-    pub(super) unsafe fn ahead(&self, i: usize) -> *const T {
-        debug_assert!(i < self.ahead.len());
-        // SAFETY: there are as many offsets as those of the rows of this block, as the caller says.
-        let offset = unsafe { *self.ahead.get_unchecked(i) };
-        self.start.wrapping_add(offset)
+    pub(super) fn ahead(&self, i: usize) -> *const T {
+        // Within the slice of the matrix, as every row is.
+        self.start.wrapping_add(self.ahead[i])
     }
 }

@@ -26,7 +26,12 @@ pub(crate) trait Plan: Copy {
     fn block_rows<T: Element>(self, shape: Shape) -> usize;
 
     /// Copies a model in the order in which the scores read it, once an evaluation.
-    fn pack<L: Lanes>(self, model: &LinearModel<L::Elem>, packed: &mut PackedWeights<L::Elem>);
+    fn pack<L: Lanes>(
+        self,
+        proof: L::Proof,
+        model: &LinearModel<L::Elem>,
+        packed: &mut PackedWeights<L::Elem>,
+    );
 
     /// Brings samples into the order in which the kernels read them: where they lie, or in copies.
     fn load<'a, L: Lanes>(
@@ -36,11 +41,11 @@ pub(crate) trait Plan: Copy {
         copies: &'a mut Copies<L::Elem>,
     ) -> Self::Block<'a, L::Elem>;
 
-    /// Computes the scores of a block, in `memory`.
+    /// Computes the scores of a block, in `memory`. On the way it may copy the block for the gradient.
     fn scores<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        x: &Self::Block<'_, L::Elem>,
+        x: &mut Self::Block<'_, L::Elem>,
         weights: &PackedWeights<L::Elem>,
         memory: &'a mut Buffer<L::Elem>,
     ) -> Self::Scores<'a, L::Elem>;
@@ -142,9 +147,9 @@ impl<T: Element> Run<T> for Pack<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) {
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
         let Self { plan, model, weights } = self;
         (weights.n_classes, weights.n_features) = (model.n_classes(), model.n_features());
-        with_plan!(plan, plan => plan.pack::<L>(model, weights));
+        with_plan!(plan, plan => plan.pack::<L>(proof, model, weights));
     }
 }

@@ -82,7 +82,7 @@ pub(super) const fn largest_few<L: Lanes>() -> (usize, usize) {
 pub(super) const fn largest_many<L: Lanes>() -> (usize, usize) {
     match L::REGISTERS {
         32.. => (8, 3),
-        16.. => (4, 3),
+        16.. => (4, 2),
         _ => (2, 2),
     }
 }

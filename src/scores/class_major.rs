@@ -9,6 +9,13 @@ use crate::{
     summation::FIRST_LEVEL,
 };
 
+/// Up to as many samples the classes are [`NEAR_STRIDE`] apart.
+const MOST_NEAR: usize = 256;
+
+/// A constant, so that kernels reach all classes of a tile from one address; and no power of two, as lines at such
+/// distances compete for the same places in L1.
+pub(crate) const NEAR_STRIDE: usize = MOST_NEAR + MAX_LANES;
+
 /// The score of sample i for class k is `scores[k * stride + i]`.
 pub(crate) struct ClassMajor<'a, T> {
     scores: &'a mut [T],
@@ -20,7 +27,10 @@ impl<'a, T: Element> ClassMajor<'a, T> {
     /// Makes room in `memory` for scores that are to be written.
     #[inline(always)]
     pub(crate) fn new(memory: &'a mut Buffer<T>, n_samples: usize, n_classes: usize) -> Self {
-        let stride = n_samples.next_multiple_of(MAX_LANES);
+        let stride = match n_samples {
+            ..=MOST_NEAR => NEAR_STRIDE,
+            _ => n_samples.next_multiple_of(MAX_LANES) + MAX_LANES,
+        };
         memory.resize(n_classes * stride);
         Self { scores: memory.as_mut_slice(), stride, n_samples }
     }

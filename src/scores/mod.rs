@@ -5,8 +5,8 @@
 mod class_major;
 mod sample_major;
 
-pub(crate) use class_major::ClassMajor;
-pub(crate) use sample_major::SampleMajor;
+pub(crate) use class_major::{ClassMajor, NEAR_STRIDE};
+pub(crate) use sample_major::{SampleMajor, panel_rows};
 
 use crate::{
     element::Element,

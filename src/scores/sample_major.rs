@@ -8,6 +8,12 @@ use crate::{
     simd::{Lanes, MAX_LANES},
 };
 
+/// The rows that a panel has room for: whole vectors and whole register tiles on every instruction set, and one
+/// more, as panels at multiples of a power of two compete for the same places in L1.
+pub(crate) fn panel_rows(n_samples: usize) -> usize {
+    n_samples.next_multiple_of(MAX_LANES) + 1
+}
+
 /// The score of sample i for class k is `scores[(k / width * panel_rows + i) * width + k % width]`.
 pub(crate) struct SampleMajor<'a, T> {
     scores: &'a mut [T],
@@ -27,12 +33,12 @@ impl<'a, T: Element> SampleMajor<'a, T> {
         n_classes: usize,
         width: usize,
     ) -> Self {
-        let panel_rows = n_samples.next_multiple_of(MAX_LANES);
+        let panel_rows = panel_rows(n_samples);
         memory.resize(n_classes.next_multiple_of(width) * panel_rows);
         Self { scores: memory.as_mut_slice(), n_samples, n_classes, panel_rows, width }
     }
 
-    /// Samples that a panel has room for: whole vectors and whole register tiles on every instruction set.
+    /// See [`panel_rows`].
     pub(crate) fn panel_rows(&self) -> usize {
         self.panel_rows
     }

@@ -24,6 +24,9 @@ use core::ops::{Add, Div, Mul, Sub};
 /// multiples of, so that they hold whole vectors on every instruction set.
 pub(crate) const MAX_LANES: usize = 16;
 
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
+
 /// A vector register's worth of numbers.
 ///
 /// Two vectors are compared lane by lane into a [`Mask`](Self::Mask). Comparisons with NaN are

@@ -40,8 +40,13 @@ impl Plan for Columns {
     }
 
     #[inline(always)]
-    fn pack<L: Lanes>(self, model: &LinearModel<L::Elem>, packed: &mut PackedWeights<L::Elem>) {
-        pack::pack::<L>(model, packed, 1);
+    fn pack<L: Lanes>(
+        self,
+        proof: L::Proof,
+        model: &LinearModel<L::Elem>,
+        packed: &mut PackedWeights<L::Elem>,
+    ) {
+        pack::pack::<L>(proof, model, packed, 1);
     }
 
     #[inline(always)]
@@ -61,7 +66,7 @@ impl Plan for Columns {
     fn scores<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        x: &ColumnBlock<'_, L::Elem>,
+        x: &mut ColumnBlock<'_, L::Elem>,
         weights: &PackedWeights<L::Elem>,
         memory: &'a mut Buffer<L::Elem>,
     ) -> ClassMajor<'a, L::Elem> {

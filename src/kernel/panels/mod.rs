@@ -24,13 +24,17 @@ use crate::{
     batch::SampleRange,
     buffer::Buffer,
     element::Element,
-    scores::{SampleMajor, ScoreBlock},
-    simd::{Lanes, MAX_LANES},
+    scores::{SampleMajor, ScoreBlock, panel_rows},
+    simd::Lanes,
 };
 
 /// What of X a block may take up, so that it stays in L2. More than where X is not packed, as each pass over it
 /// does more work.
 const BLOCK_BYTES: usize = 768 << 10;
+
+/// The most rows of a block: a panel of X and one of dS, that the gradient walks over together, stay in an L1 of
+/// 32 KiB.
+const MOST_ROWS: usize = 192;
 
 /// The plan that packs X.
 #[derive(Clone, Copy)]
@@ -52,11 +56,16 @@ impl Plan for Panels {
     const SHARES_GRADIENT: bool = true;
 
     fn block_rows<T: Element>(self, shape: Shape) -> usize {
-        rows_within::<T>(BLOCK_BYTES, shape.n_features)
+        rows_within::<T>(BLOCK_BYTES, shape.n_features).min(MOST_ROWS)
     }
 
     #[inline(always)]
-    fn pack<L: Lanes>(self, model: &LinearModel<L::Elem>, packed: &mut PackedWeights<L::Elem>) {
+    fn pack<L: Lanes>(
+        self,
+        _: L::Proof,
+        model: &LinearModel<L::Elem>,
+        packed: &mut PackedWeights<L::Elem>,
+    ) {
         pack::pack::<L>(model, packed);
     }
 
@@ -68,7 +77,7 @@ impl Plan for Panels {
         copies: &'a mut Copies<L::Elem>,
     ) -> PackedBlock<'a, L::Elem> {
         let (n_rows, n_features) = (samples.len(), samples.features().cols());
-        let panel_rows = n_rows.next_multiple_of(MAX_LANES);
+        let panel_rows = panel_rows(n_rows);
         let (block, panels) = copies.in_place(samples);
         panels.resize(n_panels::<L>(n_features) * panel_rows * panel_width::<L>());
         let x = panels.as_mut_slice();
@@ -83,7 +92,7 @@ impl Plan for Panels {
     fn scores<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        x: &PackedBlock<'_, L::Elem>,
+        x: &mut PackedBlock<'_, L::Elem>,
         weights: &PackedWeights<L::Elem>,
         memory: &'a mut Buffer<L::Elem>,
     ) -> SampleMajor<'a, L::Elem> {

@@ -51,10 +51,12 @@ pub(super) fn pack_rows<L: Lanes>(
         for (start, panel) in (0..d).step_by(width).zip(panels) {
             for r in first..rows.len().min(first + TOGETHER) {
                 let target = &mut panel[r * width..][..width];
+                let next = (r + TOGETHER).min(rows.len() - 1);
                 let features = (start..d).step_by(L::LANES);
                 for (feature, target) in features.zip(target.chunks_exact_mut(L::LANES)) {
-                    // SAFETY: the block has the row, and it is valid for reading its `d` features.
+                    // SAFETY: the block has the rows, and they are valid for reading their `d` features.
                     let x = unsafe {
+                        prefetch(rows.row(next).wrapping_add(feature));
                         let source = rows.row(r).add(feature);
                         match d - feature {
                             rest if rest < L::LANES => L::load_first(proof, source, rest),

@@ -15,6 +15,11 @@ use crate::{
     scores::SampleMajor,
     simd::Lanes,
 };
+use core::ops::Range;
+
+/// What of a panel of W is walked over at a time, for all rows of a block: it stays in an L1 of 32 KiB while the
+/// rows pass through.
+const WEIGHT_BYTES: usize = 16 << 10;
 
 /// Writes the scores of a block. Classes that fill up the last panel get the score 0; rows up to the next multiple
 /// of MR are written too, with whatever the panels of X hold.
@@ -25,44 +30,60 @@ pub(super) fn compute<L: Lanes>(
     weights: &PackedWeights<L::Elem>,
     scores: &mut SampleMajor<'_, L::Elem>,
 ) {
-    let (c, width) = (weights.n_classes, panel_width::<L>());
-    assert_eq!((weights.n_features, scores.panel_rows()), (block.n_features, block.panel_rows));
-    let (mr, _) = largest_many::<L>();
-    let panels = scores.as_mut_slice().chunks_exact_mut(block.panel_rows * width);
-    for (panel, scores) in panels.enumerate() {
-        let rows = Rows { block, weights, panel, scores };
-        many::<L>(proof, (mr, vectors_in_panel::<L>(c, panel)), rows);
+    let (c, d, width) = (weights.n_classes, weights.n_features, panel_width::<L>());
+    assert_eq!((d, scores.panel_rows()), (block.n_features, block.panel_rows));
+    let part = WEIGHT_BYTES / size_of::<L::Elem>() / width / width * width;
+    for first in (0..d).step_by(part.max(width)) {
+        let features = first..d.min(first + part.max(width));
+        let panels = scores.as_mut_slice().chunks_exact_mut(block.panel_rows * width);
+        for (panel, scores) in panels.enumerate() {
+            let features = features.clone();
+            let rows = Rows { block, weights, features, panel, scores };
+            many::<L>(proof, score_tile::<L>(vectors_in_panel::<L>(c, panel)), rows);
+        }
     }
 }
 
-/// The rows of a block and the weights of a panel of classes.
+/// The tile for `vectors` of classes: as high as the gradient's, or higher where it is narrower, since it takes
+/// eight sums to keep both FMA units busy.
+const fn score_tile<L: Lanes>(vectors: usize) -> (usize, usize) {
+    match (largest_many::<L>().0, vectors) {
+        (4, 1) => (8, 1),
+        (mr, _) => (mr, vectors),
+    }
+}
+
+/// The rows of a block and some weights of a panel of classes.
 struct Rows<'a, T> {
     block: &'a PackedBlock<'a, T>,
     weights: &'a PackedWeights<T>,
+    /// From a multiple of the width of a panel on.
+    features: Range<usize>,
     /// The number of the panel of classes.
     panel: usize,
     /// That panel of S.
     scores: &'a mut [T],
 }
 
-/// Their scores, in tiles of `M` rows × `V` vectors of classes.
+/// Their scores, or what these features add to them, in tiles of `M` rows × `V` vectors of classes.
 impl<T: Element> TileKernel<T> for Rows<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const M: usize, const V: usize>(self, proof: L::Proof) {
-        let Rows { block, weights, panel, scores } = self;
+        let Rows { block, weights, features, panel, scores } = self;
         let PackedBlock { x, n_rows, panel_rows, .. } = *block;
         let (d, width) = (weights.n_features, panel_width::<L>());
         let bias = &weights.bias.as_slice()[panel * width..][..width];
         let weights = &weights.weights.as_slice()[panel * d * width..][..d * width];
-        assert!(n_rows <= panel_rows && panel_rows.is_multiple_of(M));
+        assert!(features.start.is_multiple_of(width) && features.end <= d);
+        assert!(n_rows.next_multiple_of(M) <= panel_rows);
         assert!(x.len() >= n_panels::<L>(d) * panel_rows * width);
 
         for row in (0..n_rows).step_by(M) {
             let mut tile: Tile<L, M, V> = [[L::splat(proof, T::default()); V]; M];
-            for feature in (0..d).step_by(width) {
+            for feature in features.clone().step_by(width) {
                 let a = x.as_ptr().wrapping_add(feature * panel_rows + row * width);
                 let b = weights.as_ptr().wrapping_add(feature * width);
-                let (steps, at) = (width.min(d - feature), |k| (k, k * width));
+                let (steps, at) = (width.min(features.end - feature), |k| (k, k * width));
                 // SAFETY: X has the panel that starts with `feature`, as asserted, and it the rows of
                 // the tile, as their number divides that of the panel; the weights have the features.
                 unsafe {
@@ -72,9 +93,12 @@ impl<T: Element> TileKernel<T> for Rows<'_, T> {
             let scores = &mut scores[row * width..][..M * width];
             for (sums, scores) in store(tile).iter().zip(scores.chunks_exact_mut(width)) {
                 for v in 0..V {
-                    let bias = L::from_slice(proof, &bias[v * L::LANES..]);
                     let scores = &mut scores[v * L::LANES..];
-                    (L::from_slice(proof, &sums[v].0) + bias).write_to(scores);
+                    let before = match features.start {
+                        0 => L::from_slice(proof, &bias[v * L::LANES..]),
+                        _ => L::from_slice(proof, scores),
+                    };
+                    (L::from_slice(proof, &sums[v].0) + before).write_to(scores);
                 }
                 scores[V * L::LANES..].fill(T::default());
             }

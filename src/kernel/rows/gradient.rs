@@ -5,67 +5,62 @@
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use super::n_tiles;
+use super::{CopiedRows, n_tiles};
 use crate::{
     element::Element,
     kernel::{
-        RowBlock,
-        block::GROUP,
         gradient_stride, tile_start,
         tiles::{TileKernel, few, largest_few},
     },
-    scores::{ClassMajor, ScoreBlock},
-    simd::{Lanes, prefetch},
+    scores::{ClassMajor, NEAR_STRIDE, ScoreBlock},
+    simd::Lanes,
     summation::{Levels, add_widened},
 };
 
-/// Adds Σ_r ds_rk X_rl to dW_kl for all classes k and features l. The rows are taken up to a multiple of
-/// [`GROUP`]: past the last one, `ds` must be zero. Past the features, up to a whole vector, zeros are added.
+/// Adds Σ_r ds_rk X_rl to dW_kl for all classes k and features l. The rows are those of the copy: past the last one
+/// of the block, `ds` must be zero. Past the features, up to a whole vector, zeros are added.
 #[inline(always)]
 pub(super) fn accumulate<L: Lanes>(
     proof: L::Proof,
-    rows: &RowBlock<'_, L::Elem>,
+    x: &CopiedRows<'_, L::Elem>,
     ds: &ClassMajor<'_, L::Elem>,
     dw: &mut [f64],
 ) {
-    let (n_classes, stride, ds) = (ds.n_classes(), ds.stride(), ds.as_slice());
-    let dw_stride = gradient_stride(rows.n_features());
-    assert!(rows.len() <= stride && stride.is_multiple_of(GROUP));
+    assert_eq!(ds.stride(), STRIDE);
+    let (n_classes, ds) = (ds.n_classes(), ds.as_slice());
+    let dw_stride = gradient_stride(x.rows.n_features());
     let n_tiles = n_tiles::<L>(n_classes);
-    let (full, vectors) = (rows.n_features() / L::LANES, rows.n_features().div_ceil(L::LANES));
+    let vectors = x.rows.n_features().div_ceil(L::LANES);
     let (_, most) = largest_few::<L>();
     let mut v = 0;
     while v < vectors {
-        // As wide as there are whole vectors; the last vector, if it is not whole, comes by itself.
-        let width = match full.saturating_sub(v) {
+        let width = match vectors - v {
             rest if rest >= most => most,
             2.. => 2,
             _ => 1,
         };
+        let feature = v * L::LANES;
         for tile in 0..n_tiles {
             let start = tile_start(n_classes, n_tiles, tile);
             let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
-            let ds = &ds[start * stride..];
-            let dw = &mut dw[start * dw_stride + v * L::LANES..];
-            let feature = v * L::LANES;
-            let sum = Sum { rows, tile, n_tiles, feature, ds, stride, dw, dw_stride };
+            let (ds, dw) = (&ds[start * STRIDE..], &mut dw[start * dw_stride + feature..]);
+            let sum = Sum { x, feature, ds, dw, dw_stride };
             few::<L>(proof, (classes, width), sum);
         }
         v += width;
     }
 }
 
+/// The distance between the classes of dS.
+const STRIDE: usize = NEAR_STRIDE;
+
 /// Part of dW and what is added to it.
 struct Sum<'a, T> {
-    rows: &'a RowBlock<'a, T>,
-    /// The number of the tile among those for the same features.
-    tile: usize,
-    n_tiles: usize,
+    x: &'a CopiedRows<'a, T>,
     /// The first feature of the tile.
     feature: usize,
     /// From the first class of the tile on.
     ds: &'a [T],
-    stride: usize,
     /// From the first class and feature of the tile on.
     dw: &'a mut [f64],
     dw_stride: usize,
@@ -75,55 +70,38 @@ struct Sum<'a, T> {
 impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
-        let Sum { rows, tile, n_tiles, feature, ds, stride, dw, dw_stride } = self;
+        let Sum { x, feature, ds, dw, dw_stride } = self;
         let zero = L::splat(proof, T::default());
-        let rest = rows.n_features() - feature;
-        let n_rows = rows.len().next_multiple_of(GROUP);
-        assert!(rest >= V * L::LANES || V == 1);
-        assert!(ds.len() >= (K - 1) * stride + n_rows);
+        let CopiedRows { copy, stride, .. } = x;
+        let n_rows = x.copied_rows();
+        assert!(copy.len() >= n_rows * stride && feature + V * L::LANES <= *stride);
+        assert!(ds.len() >= (K - 1) * STRIDE + n_rows);
 
-        let levels = Levels::of_rows(rows.n_features());
+        let levels = Levels::of_rows(x.rows.n_features());
         for start in (0..n_rows).step_by(levels.second) {
             let end = n_rows.min(start + levels.second);
             let mut second = [[zero; V]; K];
             for start in (start..end).step_by(levels.first) {
-                let mut first = [[zero; V]; K];
+                let mut sums = [[zero; V]; K];
                 for r in start..end.min(start + levels.first) {
-                    // SAFETY: `r < n_rows`, which is what the block has rows for.
-                    let row = unsafe { rows.row(r) };
-                    if tile < 2 && r % GROUP < V {
-                        let (line, group) = (feature + r % GROUP * L::LANES, r - r % GROUP);
-                        // SAFETY: the rows of a group are all among the `n_rows`, a multiple of its size.
-                        let ahead = |i| unsafe { rows.ahead(group + i) };
-                        prefetch(ahead(2 + tile).wrapping_add(line));
-                        if n_tiles == 1 {
-                            prefetch(ahead(3).wrapping_add(line));
-                        }
-                    }
-                    let mut x = [zero; V];
+                    let mut vectors = [zero; V];
                     for v in 0..V {
-                        // SAFETY: a row is valid for reading all its features, of which `rest`
-                        // come from `feature` on: `V` whole vectors, or fewer elements than one.
-                        x[v] = unsafe {
-                            let source = row.add(feature + v * L::LANES);
-                            if rest >= L::LANES {
-                                L::load(proof, source)
-                            } else {
-                                L::load_first(proof, source, rest)
-                            }
-                        };
+                        let source =
+                            copy.as_ptr().wrapping_add(r * stride + feature + v * L::LANES);
+                        // SAFETY: `r < n_rows`, and each row of the copy has the vectors, as asserted.
+                        vectors[v] = unsafe { L::load(proof, source) };
                     }
                     for k in 0..K {
                         // SAFETY: `r < n_rows`, and `ds` was asserted to be long enough.
-                        let ds = L::splat(proof, unsafe { *ds.get_unchecked(k * stride + r) });
+                        let ds = L::splat(proof, unsafe { *ds.get_unchecked(k * STRIDE + r) });
                         for v in 0..V {
-                            first[k][v] = ds.mul_add(x[v], first[k][v]);
+                            sums[k][v] = ds.mul_add(vectors[v], sums[k][v]);
                         }
                     }
                 }
                 for k in 0..K {
                     for v in 0..V {
-                        second[k][v] = second[k][v] + first[k][v];
+                        second[k][v] = second[k][v] + sums[k][v];
                     }
                 }
             }

@@ -22,6 +22,7 @@ pub(in crate::kernel) struct ClassTile<'a, T> {
 /// Packs a model in steps of `step` features.
 #[inline(always)]
 pub(in crate::kernel) fn pack<L: Lanes>(
+    proof: L::Proof,
     model: &LinearModel<L::Elem>,
     packed: &mut PackedWeights<L::Elem>,
     step: usize,
@@ -41,6 +42,10 @@ pub(in crate::kernel) fn pack<L: Lanes>(
             let weights = &model.weights()[class * d..][..d];
             for (i, source) in weights.chunks(step).enumerate() {
                 let target = &mut packed[(i * classes.len() + k) * step..][..step];
+                if source.len() == L::LANES {
+                    L::from_slice(proof, source).write_to(target);
+                    continue;
+                }
                 target[..source.len()].copy_from_slice(source);
                 target[source.len()..].fill(L::Elem::default());
             }

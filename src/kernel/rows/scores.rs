@@ -8,13 +8,13 @@
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use super::{
-    n_tiles,
+    CopiedRows,
     pack::{ClassTile, tiles},
 };
 use crate::{
     element::Element,
     kernel::{
-        PackedWeights, RowBlock,
+        PackedWeights,
         block::GROUP,
         sum_lanes, tile_start,
         tiles::{TileKernel, few, largest_few},
@@ -28,38 +28,38 @@ use core::ops::Range;
 /// the rows pass through.
 const WEIGHT_BYTES: usize = 20 << 10;
 
-/// Writes the scores of the rows. When they are no multiple of [`GROUP`], the places past them are written too,
-/// with scores of the last row.
+/// Writes the scores of the rows, and their copy. When they are no multiple of [`GROUP`], the places past them are
+/// written too, with the last row again.
 #[inline(always)]
 pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
-    rows: &RowBlock<'_, L::Elem>,
+    x: &mut CopiedRows<'_, L::Elem>,
     weights: &PackedWeights<L::Elem>,
     scores: &mut ClassMajor<'_, L::Elem>,
 ) {
     let (stride, scores) = (scores.stride(), scores.as_mut_slice());
-    assert_eq!(rows.n_features(), weights.n_features);
-    let vectors = rows.n_features().div_ceil(L::LANES);
-    let n_tiles = n_tiles::<L>(weights.n_classes);
+    assert_eq!(x.rows.n_features(), weights.n_features);
+    let vectors = x.rows.n_features().div_ceil(L::LANES);
     for (t, tile) in tiles::<L>(weights).enumerate() {
         let n_parts = size_of_val(tile.weights).div_ceil(WEIGHT_BYTES);
         for part in 0..n_parts {
             let part = tile_start(vectors, n_parts, part)..tile_start(vectors, n_parts, part + 1);
             let scores = &mut scores[tile.start * stride..];
-            let classes = tile.bias.len();
-            let block = Block { rows, tile: &tile, n_tiles, t, part, scores, stride };
-            few::<L>(proof, (classes, largest_few::<L>().1), block);
+            let shape = (tile.bias.len(), largest_few::<L>().1);
+            let tile = &tile;
+            match t {
+                0 => few::<L>(proof, shape, Block::<_, true> { x, tile, part, scores, stride }),
+                _ => few::<L>(proof, shape, Block::<_, false> { x, tile, part, scores, stride }),
+            }
         }
     }
 }
 
-/// The rows of a block, and part of the weights of a few classes.
-struct Block<'a, T> {
-    rows: &'a RowBlock<'a, T>,
+/// The rows of a block, and part of the weights of a few classes. The `FIRST` classes read the rows where they lie,
+/// and copy them; the others read the copy.
+struct Block<'a, 'x, T, const FIRST: bool> {
+    x: &'a mut CopiedRows<'x, T>,
     tile: &'a ClassTile<'a, T>,
-    /// The number of the tile, and how many there are.
-    t: usize,
-    n_tiles: usize,
     /// The vectors of features to walk over.
     part: Range<usize>,
     /// From the first class of the tile on.
@@ -68,65 +68,96 @@ struct Block<'a, T> {
 }
 
 /// In register tiles of `K` classes × `R` rows.
-impl<T: Element> TileKernel<T> for Block<'_, T> {
+impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
-        let Block { rows, tile, t, n_tiles, part, scores, stride } = self;
-        let d = rows.n_features();
-        let (full, rest) = (d / L::LANES, d % L::LANES);
-        assert!(part.end <= full + usize::from(rest > 0));
+        let Block { x, tile, part, scores, stride } = self;
+        let copied_rows = x.copied_rows();
+        let CopiedRows { rows, copy, stride: copy_stride } = x;
+        let (d, copy_stride) = (rows.n_features(), *copy_stride);
+        let vectors = d.div_ceil(L::LANES);
+        // Only the first classes meet a vector that is not whole.
+        let (whole, rest) = match FIRST {
+            true => (d / L::LANES, d % L::LANES),
+            false => (vectors, 0),
+        };
+        assert!(part.end <= vectors && vectors * L::LANES <= copy_stride);
+        assert!(copy.len() >= copied_rows * copy_stride);
         assert!(tile.weights.len() >= part.end * K * L::LANES);
+        let (copy, weights) = (copy.as_mut_ptr(), tile.weights.as_ptr());
 
-        for first in (0..rows.len()).step_by(GROUP) {
-            let group = rows.group(first);
-            // SAFETY: the group was found to be one of the block.
-            let ahead = |i| unsafe { rows.ahead(first + i) };
-            let mut ahead = match t {
-                0 | 1 => [ahead(t), ahead(1)],
-                _ => [group[0]; 2],
-            };
+        for group in (0..rows.len()).step_by(GROUP) {
+            let in_place = rows.group(group);
             for offset in (0..GROUP).step_by(R) {
-                let mut starts = [group[0]; R];
-                starts.copy_from_slice(&group[offset..][..R]);
+                let copies: [_; R] =
+                    core::array::from_fn(|r| copy.wrapping_add((group + offset + r) * copy_stride));
+                let (mut starts, mut ahead) =
+                    (copies.map(<*mut T>::cast_const), [core::ptr::null(); R]);
+                if FIRST {
+                    starts.copy_from_slice(&in_place[offset..][..R]);
+                    ahead = core::array::from_fn(|r| rows.ahead(group + offset + r));
+                }
                 let mut sums = [[L::splat(proof, T::default()); R]; K];
-                for v in part.clone() {
-                    prefetch(ahead[0].wrapping_add(v * L::LANES));
-                    if n_tiles == 1 {
-                        prefetch(ahead[1].wrapping_add(v * L::LANES));
-                    }
-                    let mut x = [sums[0][0]; R];
+                for v in part.start..part.end.min(whole) {
+                    let mut vectors = [sums[0][0]; R];
                     for r in 0..R {
-                        // SAFETY: a row is valid for reading `d` elements: `full` vectors and `rest`
-                        // more.
-                        x[r] = unsafe {
-                            let source = starts[r].add(v * L::LANES);
-                            if v < full {
-                                L::load(proof, source)
-                            } else {
-                                L::load_first(proof, source, rest)
+                        // SAFETY: a row is valid for reading its `whole` vectors, and its copy for writing them, as
+                        // asserted.
+                        unsafe {
+                            vectors[r] = L::load(proof, starts[r].add(v * L::LANES));
+                            if FIRST {
+                                prefetch(ahead[r].wrapping_add(v * L::LANES));
+                                vectors[r].store(copies[r].add(v * L::LANES));
                             }
-                        };
-                    }
-                    for k in 0..K {
-                        let w = tile.weights.as_ptr().wrapping_add((v * K + k) * L::LANES);
-                        // SAFETY: there are `K` vectors of weights for each of features, as asserted.
-                        let w = unsafe { L::load(proof, w) };
-                        for r in 0..R {
-                            sums[k][r] = x[r].mul_add(w, sums[k][r]);
                         }
                     }
+                    // SAFETY: there are `K` vectors of weights for each of features, as asserted.
+                    unsafe { add_products(proof, &mut sums, vectors, weights, v) };
+                }
+                if part.end > whole {
+                    let mut vectors = [sums[0][0]; R];
+                    for r in 0..R {
+                        // SAFETY: a row is valid for reading `rest` elements more, and its copy for writing a vector.
+                        unsafe {
+                            vectors[r] =
+                                L::load_first(proof, starts[r].add(whole * L::LANES), rest);
+                            vectors[r].store(copies[r].add(whole * L::LANES));
+                        }
+                    }
+                    // SAFETY: as above.
+                    unsafe { add_products(proof, &mut sums, vectors, weights, whole) };
                 }
 
                 let totals = sum_lanes(sums);
                 for k in 0..K {
-                    let scores = &mut scores[k * stride + first + offset..][..R];
+                    let scores = &mut scores[k * stride + group + offset..][..R];
                     for r in 0..R {
                         let before = if part.start == 0 { tile.bias[k] } else { scores[r] };
                         scores[r] = before + totals[k][r];
                     }
                 }
-                ahead = [group[0]; 2];
             }
+        }
+    }
+}
+
+/// Adds the products of a vector of each row and vector `v` of the weights of each class.
+///
+/// # Safety
+/// Of `weights`, the `K` vectors from `K * v` on must be valid for reading.
+#[inline(always)]
+unsafe fn add_products<L: Lanes, const K: usize, const R: usize>(
+    proof: L::Proof,
+    sums: &mut [[L; R]; K],
+    x: [L; R],
+    weights: *const L::Elem,
+    v: usize,
+) {
+    for k in 0..K {
+        // SAFETY: the caller grants the vectors.
+        let w = unsafe { L::load(proof, weights.add((v * K + k) * L::LANES)) };
+        for r in 0..R {
+            sums[k][r] = x[r].mul_add(w, sums[k][r]);
         }
     }
 }
