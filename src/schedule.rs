@@ -23,6 +23,11 @@ const MIN_TASK_WORK: usize = 1 << 20;
 /// there would be two tasks.
 const MIN_TASK_ROWS: usize = 512;
 
+/// Rows that are worth it where there would be less than [`FEW_TASKS`] otherwise, so that batches of a thousand rows
+/// are divided, too.
+const LEAST_TASK_ROWS: usize = 128;
+const FEW_TASKS: usize = 4;
+
 /// Enough for the threads of large machines, and for threads of unequal speed.
 const MAX_TASKS: usize = 32;
 
@@ -63,7 +68,9 @@ impl Schedule {
         }
         let worth = n_samples.saturating_mul(weights) / MIN_TASK_WORK;
         let affordable = MAX_GRADIENT_BYTES / size_of::<f64>() / weights;
-        let n_tasks = worth.min(affordable).min(n_samples / MIN_TASK_ROWS).clamp(1, MAX_TASKS);
+        let by_rows =
+            (n_samples / MIN_TASK_ROWS).max(FEW_TASKS.min(n_samples / LEAST_TASK_ROWS));
+        let n_tasks = worth.min(affordable).min(by_rows).clamp(1, MAX_TASKS);
         // A power of two is as much work for each of two, four or eight threads.
         let n_tasks = 1 << n_tasks.ilog2();
         let task_rows = n_samples.div_ceil(n_tasks).next_multiple_of(MAX_LANES);

@@ -2,13 +2,19 @@
 
 use rayon::prelude::*;
 use softmargin::Isa;
-use std::{hint::black_box, time::Instant};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 /// How often each measurement is made; the best one counts, as a limit is what cannot be exceeded.
 const REPEATS: usize = 7;
 
 /// Bytes that are read, far more than any cache holds.
 const READ_BYTES: usize = 1 << 29;
+
+/// Streams that each thread reads.
+const STREAMS: usize = 4;
 
 /// Rounds of multiplications in each measurement.
 const ROUNDS: usize = 4_000_000;
@@ -28,15 +34,25 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Bytes a second that all threads of the current pool read from memory, one after the other.
+/// Bytes a second that all threads of the current pool read from memory, each in several streams: one alone does not
+/// keep enough requests on their way.
 pub(crate) fn read_bandwidth() -> f64 {
     let threads = rayon::current_num_threads();
     let data = vec![1_u64; READ_BYTES / 8];
     let best = best_seconds(|| {
         data.par_chunks(data.len().div_ceil(threads)).for_each(|part| {
-            let mut sums = [0_u64; 32];
-            for chunk in part.chunks_exact(sums.len()) {
-                sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+            const LINE: usize = 8;
+            let streams: [&[u64]; STREAMS] = {
+                let mut streams = part.chunks(part.len().div_ceil(STREAMS).next_multiple_of(LINE));
+                std::array::from_fn(|_| streams.next().unwrap_or_default())
+            };
+            let mut sums = [[0_u64; LINE]; STREAMS];
+            for at in (0..streams[0].len()).step_by(LINE) {
+                for (sums, stream) in sums.iter_mut().zip(streams) {
+                    if let Some(line) = stream.get(at..at + LINE) {
+                        sums.iter_mut().zip(line).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+                    }
+                }
             }
             black_box(sums);
         });
@@ -55,6 +71,11 @@ pub(crate) fn flop_rate(isa: Isa, bytes: usize) -> f64 {
 }
 
 fn best_seconds(mut work: impl FnMut()) -> f64 {
+    // Until the clock of the processor has settled: what it reaches for a moment is not a limit of long work.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(100) {
+        work();
+    }
     let seconds = (0..REPEATS).map(|_| {
         let start = Instant::now();
         work();

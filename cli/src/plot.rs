@@ -97,6 +97,60 @@ fn draw(report: &Report, svg: &mut String) -> Drawn {
     Ok(())
 }
 
+/// The efficiency by the number of classes, as SVG.
+pub(crate) fn sweep(report: &Report) -> Result<String> {
+    let mut svg = String::new();
+    draw_sweep(report, &mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
+    Ok(svg)
+}
+
+fn draw_sweep(report: &Report, svg: &mut String) -> Drawn {
+    let root = SVGBackend::with_string(svg, (SIZE.0, 400)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (n, d) = report.measurements.first().map_or((0, 0), |m| (m.samples, m.features));
+    let title =
+        format!("{n} × {d} · {} · {} threads · {}", report.cpu, report.threads, report.element);
+    let most = report.measurements.iter().map(|m| m.classes).max().unwrap_or(2);
+    let highest = report.measurements.iter().map(|m| m.efficiency).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(&root)
+        .caption(title, ("sans-serif", 17).into_font().color(&INK))
+        .margin(18)
+        .x_label_area_size(46)
+        .y_label_area_size(64)
+        .build_cartesian_2d((1.0..most as f64 * 1.05).log_scale().base(2.0), 0.0..highest * 1.05)?;
+    chart
+        .configure_mesh()
+        .bold_line_style(FAINT)
+        .light_line_style(TRANSPARENT)
+        .axis_style(INK)
+        .label_style(("sans-serif", 14).into_font().color(&INK))
+        .x_desc("classes")
+        .y_desc("limit / time")
+        .x_label_formatter(&|x| format!("{x}"))
+        .y_label_formatter(&|y| format!("{y:.1}"))
+        .draw()?;
+    for (loss, color) in [("cross-entropy", CROSS_ENTROPY), ("hinge", HINGE)] {
+        let points: Vec<(f64, f64)> = (report.measurements.iter())
+            .filter(|m| m.loss == loss)
+            .map(|m| (m.classes as f64, m.efficiency))
+            .collect();
+        chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, color.filled())))?;
+        chart
+            .draw_series(LineSeries::new(points, color.stroke_width(2)))?
+            .label(loss)
+            .legend(move |(x, y)| Circle::new((x + 8, y), 5, color.filled()));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .background_style(WHITE)
+        .border_style(FAINT)
+        .label_font(("sans-serif", 14).into_font().color(&INK))
+        .draw()?;
+    root.present()?;
+    Ok(())
+}
+
 fn element_bytes(report: &Report) -> f64 {
     if report.element == "f64" { 8.0 } else { 4.0 }
 }

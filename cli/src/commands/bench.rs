@@ -24,7 +24,7 @@ enum Shape {
     Images,
     /// Rows of a multiple of 4096 bytes: 50000 × 3072, 10 classes
     Cifar,
-    /// One step of SGD: 256 × 784, 10 classes
+    /// One step of SGD, on one thread: 256 × 784, 10 classes
     Minibatch,
     /// A linear probe: 100000 × 384, 100 classes
     #[value(name = "probe-100")]
@@ -40,6 +40,20 @@ enum Shape {
     Letters,
     /// No size a multiple of anything: 4097 × 1023, 37 classes
     Odd,
+    /// Twice the classes of images: 20000 × 784, 20 classes
+    Twenty,
+    /// Embeddings: 20000 × 768, 64 classes
+    #[value(name = "probe-64")]
+    Probe64,
+    /// Embeddings: 20000 × 768, 200 classes
+    #[value(name = "probe-200")]
+    Probe200,
+    /// Long rows of a power of two: 20000 × 4096, 5 classes
+    Long,
+    /// A tall table: 500000 × 100, 3 classes
+    Tall,
+    /// Far more features than samples: 1000 × 100000, 10 classes
+    Wide,
 }
 
 impl Shape {
@@ -55,16 +69,46 @@ impl Shape {
             Self::Binary => (1_000_000, 32, 2),
             Self::Letters => (20_000, 16, 26),
             Self::Odd => (4097, 1023, 37),
+            Self::Twenty => (20_000, 784, 20),
+            Self::Probe64 => (20_000, 768, 64),
+            Self::Probe200 => (20_000, 768, 200),
+            Self::Long => (20_000, 4096, 5),
+            Self::Tall => (500_000, 100, 3),
+            Self::Wide => (1000, 100_000, 10),
         }
     }
 
     fn name(self) -> String {
         self.to_possible_value().expect("no shape is hidden").get_name().to_owned()
     }
+
+    /// What is to be measured of it.
+    fn task(self) -> Task {
+        let (samples, features, classes) = self.sizes();
+        let one_thread = self == Self::Minibatch;
+        Task { name: self.name(), samples, features, classes, one_thread }
+    }
 }
 
+/// A shape to measure.
+struct Task {
+    name: String,
+    samples: usize,
+    features: usize,
+    classes: usize,
+    /// Whether there is too little work for more.
+    one_thread: bool,
+}
+
+/// The classes of the sweep.
+const SWEEP: [usize; 26] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 100, 112,
+    128,
+];
+
 /// All but the one that takes 5 GB of memory and minutes.
-const DEFAULT_SHAPES: &str = "images,cifar,minibatch,probe-100,probe-1000,binary,letters,odd";
+const DEFAULT_SHAPES: &str = "images,cifar,minibatch,probe-100,probe-1000,binary,letters,odd,\
+    twenty,probe-64,probe-200,long,tall,wide";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -87,6 +131,9 @@ pub(super) struct Bench {
     /// Draw the roofline with the shapes into this SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Measure 20000 × 784 with 1 to 128 classes instead, and draw the efficiencies into this SVG file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shapes", "plot"])]
+    sweep: Option<PathBuf>,
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -132,6 +179,7 @@ pub(crate) struct Measurement {
 impl Bench {
     pub(super) fn run(self) -> Result<()> {
         let plot = self.plot.as_deref().map(Output::create).transpose()?;
+        let sweep = self.sweep.as_deref().map(Output::create).transpose()?;
         let report = self.compute.install(|threads| {
             if self.f64 {
                 self.measure::<f64>(threads, "f64")
@@ -141,6 +189,9 @@ impl Bench {
         })?;
         if let Some(plot) = plot {
             plot.write(plot::roofline(&report)?.as_bytes())?;
+        }
+        if let Some(sweep) = sweep {
+            sweep.write(plot::sweep(&report)?.as_bytes())?;
         }
         if self.json {
             writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
@@ -152,7 +203,11 @@ impl Bench {
 
     fn measure<T: Scalar>(&self, threads: usize, element: &'static str) -> Result<Report> {
         let isa = self.compute.isa();
-        let steps = progress::Steps::new(1 + 2 * self.shapes.len());
+        let tasks: Vec<Task> = match &self.sweep {
+            Some(_) => SWEEP.into_iter().map(sweep_task).collect(),
+            None => self.shapes.iter().map(|shape| shape.task()).collect(),
+        };
+        let steps = progress::Steps::new(1 + 2 * tasks.len());
         steps.next("peak of the processor and of its memory");
         let mut report = Report {
             version: env!("CARGO_PKG_VERSION"),
@@ -164,21 +219,28 @@ impl Bench {
             read_bandwidth: machine::read_bandwidth(),
             measurements: Vec::new(),
         };
-        for &shape in &self.shapes {
-            let (n, d, c) = shape.sizes();
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        for task in tasks {
+            let Task { name, samples: n, features: d, classes: c, .. } = task;
             let data = Data::<T>::new(n, d, c);
             for (loss, objective) in
                 [("cross-entropy", Objective::cross_entropy()), ("hinge", Objective::hinge(1.0))]
             {
-                steps.next(&format!("{} {loss}", shape.name()));
+                steps.next(&format!("{name} {loss}"));
                 let objective = objective.with_l2(1e-4);
                 let mut evaluator = Evaluator::new(objective).with_isa(isa);
-                let (times, scratch_bytes) = self.time(&data, &mut evaluator)?;
+                let mut time = || self.time(&data, &mut evaluator);
+                let (times, scratch_bytes) = match task.one_thread {
+                    true => one_thread.install(time)?,
+                    false => time()?,
+                };
                 let median = times[times.len() / 2];
                 let (flop, bytes) = ((4 * n * d * c) as f64, (n * d * size_of::<T>()) as f64);
-                let limit = (flop / report.peak_flops).max(bytes / report.read_bandwidth);
+                let threads = if task.one_thread { 1 } else { threads };
+                let peak = report.peak_flops * threads as f64 / report.threads as f64;
+                let limit = (flop / peak).max(bytes / report.read_bandwidth);
                 report.measurements.push(Measurement {
-                    shape: shape.name(),
+                    shape: name.clone(),
                     samples: n,
                     features: d,
                     classes: c,
@@ -222,6 +284,12 @@ impl Bench {
         times.sort_by(f64::total_cmp);
         Ok((times, scratch))
     }
+}
+
+/// Images with another number of classes.
+fn sweep_task(classes: usize) -> Task {
+    let name = format!("{classes} classes");
+    Task { name, samples: 20_000, features: 784, classes, one_thread: false }
 }
 
 /// Random data of a shape.
