@@ -68,8 +68,7 @@ impl Schedule {
         }
         let worth = n_samples.saturating_mul(weights) / MIN_TASK_WORK;
         let affordable = MAX_GRADIENT_BYTES / size_of::<f64>() / weights;
-        let by_rows =
-            (n_samples / MIN_TASK_ROWS).max(FEW_TASKS.min(n_samples / LEAST_TASK_ROWS));
+        let by_rows = (n_samples / MIN_TASK_ROWS).max(FEW_TASKS.min(n_samples / LEAST_TASK_ROWS));
         let n_tasks = worth.min(affordable).min(by_rows).clamp(1, MAX_TASKS);
         // A power of two is as much work for each of two, four or eight threads.
         let n_tasks = 1 << n_tasks.ilog2();
