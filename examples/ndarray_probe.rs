@@ -6,7 +6,7 @@
 use core::ops::ControlFlow;
 use ndarray::{Array2, s};
 use softmargin::train::{self, Lbfgs};
-use softmargin::{Batch, Error, Evaluator, LinearModel, Objective};
+use softmargin::{Batch, Error, Evaluator, LinearModel, MatrixView, Objective};
 
 fn main() -> Result<(), Error> {
     // Stands for what a network makes of images: 64 numbers each, and the class as one more column.
@@ -19,7 +19,7 @@ fn main() -> Result<(), Error> {
 
     let embeddings = table.slice(s![.., ..d]);
     let labels: Vec<u32> = table.column(d).iter().map(|&label| label as u32).collect();
-    let batch = Batch::new(embeddings.try_into()?, &labels)?;
+    let batch = Batch::new(MatrixView::try_from(embeddings)?, &labels)?;
     let (training, validation) = train::split(n as u32, 0.2, 0);
     let (training, validation) = (batch.select(&training)?, batch.select(&validation)?);
 

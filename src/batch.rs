@@ -1,7 +1,7 @@
 //! Samples with their labels, and which of them count how much. Everything that can be checked
 //! without the model is checked here, once, so that an evaluation does not check it again.
 
-use crate::{Element, Error, MatrixView};
+use crate::{Element, Error, Features};
 use core::ops::Range;
 
 /// A batch of labelled samples: a view of the caller's data, of which nothing is copied.
@@ -24,7 +24,7 @@ use core::ops::Range;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a, T> {
-    features: MatrixView<'a, T>,
+    features: Features<'a, T>,
     labels: &'a [u32],
     sample_weights: Option<&'a [T]>,
     class_weights: Option<&'a [T]>,
@@ -38,7 +38,8 @@ impl<'a, T: Element> Batch<'a, T> {
     /// # Errors
     /// [`Error::NoSamples`], [`Error::NoFeatures`], [`Error::LabelsLength`]. That the labels are
     /// classes of the model is checked by the evaluation, which knows the model.
-    pub fn new(features: MatrixView<'a, T>, labels: &'a [u32]) -> Result<Self, Error> {
+    pub fn new(features: impl Into<Features<'a, T>>, labels: &'a [u32]) -> Result<Self, Error> {
+        let features = features.into();
         let rows = features.rows();
         if rows == 0 {
             return Err(Error::NoSamples);
@@ -60,7 +61,7 @@ impl<'a, T: Element> Batch<'a, T> {
     }
 
     /// Rows without labels, perhaps none: to be scored.
-    pub(crate) fn unlabelled(features: MatrixView<'a, T>) -> Self {
+    pub(crate) fn unlabelled(features: Features<'a, T>) -> Self {
         Self {
             features,
             labels: &[],
@@ -169,8 +170,8 @@ impl<'a, T: Element> Batch<'a, T> {
         self.features.cols()
     }
 
-    /// The feature matrix, with all its rows, selected or not.
-    pub fn features(&self) -> MatrixView<'a, T> {
+    /// The features of all rows, selected or not.
+    pub fn features(&self) -> Features<'a, T> {
         self.features
     }
 
@@ -206,7 +207,8 @@ impl<'a, T: Element> Batch<'a, T> {
     #[inline(always)]
     pub(crate) fn samples(&self, range: Range<usize>, end: usize) -> SampleRange<'a, T> {
         assert!(range.start <= range.end && range.end <= end && end <= self.n_samples());
-        SampleRange { features: self.features, selection: self.selection, range, end }
+        let rows = RowRange { selection: self.selection, range, end };
+        SampleRange { features: self.features, rows }
     }
 
     /// The original row of sample `i`; `i` must be less than [`n_samples`](Self::n_samples).
@@ -240,28 +242,40 @@ impl<'a, T: Element> Batch<'a, T> {
     }
 }
 
-/// Consecutive samples of a batch, and some that come next: all of them are rows of the matrix.
+/// Consecutive samples of a batch, and some that come next: all of them are rows of its features.
 pub(crate) struct SampleRange<'a, T> {
-    features: MatrixView<'a, T>,
+    features: Features<'a, T>,
+    rows: RowRange<'a>,
+}
+
+impl<'a, T: Element> SampleRange<'a, T> {
+    /// The features of all rows.
+    pub(crate) fn features(&self) -> Features<'a, T> {
+        self.features
+    }
+
+    /// The number of samples, without those that come next.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Which rows they are.
+    pub(crate) fn rows(&self) -> &RowRange<'a> {
+        &self.rows
+    }
+}
+
+/// The rows of consecutive samples, and of some that come next.
+pub(crate) struct RowRange<'a> {
     selection: Option<&'a [u32]>,
     range: Range<usize>,
     end: usize,
 }
 
-impl<'a, T> SampleRange<'a, T> {
-    /// Rows of a matrix.
-    ///
-    /// # Panics
-    /// If there are not as many.
-    #[inline(always)]
-    pub(crate) fn rows(features: MatrixView<'a, T>, range: Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= features.rows());
-        Self { features, selection: None, end: range.end, range }
-    }
-
-    /// The matrix, with all its rows.
-    pub(crate) fn features(&self) -> MatrixView<'a, T> {
-        self.features
+impl RowRange<'_> {
+    /// The first `n` rows of a matrix; none comes next.
+    pub(crate) fn first(n: usize) -> Self {
+        Self { selection: None, range: 0..n, end: n }
     }
 
     /// The number of samples, without those that come next.

@@ -4,7 +4,7 @@ use crate::{Batch, Element, Error, LinearModel, NonFinite, Objective, reference}
 
 /// The cause of a score of `row` that is not finite.
 pub(crate) fn score<T: Element>(model: &LinearModel<T>, batch: &Batch<'_, T>, row: usize) -> Error {
-    let x: Vec<T> = batch.features().row_elements(row).collect();
+    let x = batch.features().row(row).expect("a row of the batch");
     Error::NonFinite { row, cause: score_cause(model, &x) }
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn gradient<T: Element>(
     let mut row = 0;
     for i in 0..batch.n_samples() {
         row = batch.row_index(i);
-        let x: Vec<T> = batch.features().row_elements(row).collect();
+        let x = batch.features().row(row).expect("a row of the batch");
         let s = reference::scores(model, &x);
         let (_, ds) = reference::sample_loss(objective.loss(), &s, batch.labels()[row] as usize);
         let w = batch.weight(row).to_f64();

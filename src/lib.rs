@@ -35,6 +35,7 @@
 //! | | |
 //! |---|---|
 //! | [`MatrixView`] | features, row-major or column-major, contiguous or with padding; never copied |
+//! | [`Features`] | what a batch or a prediction takes: a matrix, as it is stored |
 //! | [`Batch`] | features with labels, perhaps weights of samples and classes, perhaps a selection of rows |
 //! | [`LinearModel`] | W and b in one buffer; a gradient has the same type; predicts |
 //! | [`Predictor`] | predictions on an instruction set of one's choice, and their accuracy |
@@ -76,6 +77,7 @@ pub mod elementary;
 mod entry;
 mod error;
 mod evaluator;
+mod features;
 #[cfg(feature = "safetensors")]
 mod file;
 #[cfg(any(feature = "ndarray", feature = "faer"))]
@@ -105,6 +107,7 @@ pub use element::Element;
 pub use entry::Scalar;
 pub use error::{Error, NonFinite};
 pub use evaluator::Evaluator;
+pub use features::Features;
 pub use matrix::MatrixView;
 pub use model::LinearModel;
 pub use objective::{Loss, Objective};

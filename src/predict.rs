@@ -2,7 +2,7 @@
 //! Nothing but the answer is kept: the memory beside it does not depend on the number of samples.
 
 use crate::{
-    Batch, Error, Isa, LinearModel, MatrixView, Scalar,
+    Batch, Error, Features, Isa, LinearModel, Scalar,
     buffer::Buffer,
     diagnose,
     element::Element,
@@ -14,7 +14,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The samples to predict: the rows of a matrix, or the selected rows of a batch, in the order of the selection.
+/// The samples to predict: all rows of some [`Features`], such as a [`MatrixView`](crate::MatrixView), or the selected rows of a batch, in the order of the selection.
 /// Made by `into`, which the functions that take it call themselves.
 ///
 /// ```
@@ -33,9 +33,9 @@ use core::ops::Range;
 #[derive(Clone, Copy, Debug)]
 pub struct Samples<'a, T>(Batch<'a, T>);
 
-impl<'a, T: Scalar> From<MatrixView<'a, T>> for Samples<'a, T> {
-    fn from(features: MatrixView<'a, T>) -> Self {
-        Self(Batch::unlabelled(features))
+impl<'a, T: Scalar, F: Into<Features<'a, T>>> From<F> for Samples<'a, T> {
+    fn from(features: F) -> Self {
+        Self(Batch::unlabelled(features.into()))
     }
 }
 

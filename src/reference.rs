@@ -27,7 +27,7 @@ pub fn loss_and_gradient<T: Element>(
 
     for i in 0..batch.n_samples() {
         let row = batch.row_index(i);
-        let x: Vec<T> = batch.features().row_elements(row).collect();
+        let x = batch.features().row(row).expect("a row of the batch");
         let y = batch.labels()[row] as usize;
         let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64());
         let w_class = batch.class_weights().map_or(1.0, |weights| weights[y].to_f64());

@@ -1,6 +1,6 @@
 //! A block of rows, where it lies in memory: by rows, or by columns.
 
-use crate::{MatrixView, batch::SampleRange, element::Element, view::View};
+use crate::{MatrixView, batch::RowRange, element::Element, view::View};
 use core::ops::Range;
 
 /// Rows whose starts are looked up together. The rows of a block are filled up to a multiple of it.
@@ -50,10 +50,14 @@ pub(crate) struct RowBlock<'a, T> {
 }
 
 impl<'a, T: Element> RowBlock<'a, T> {
-    /// Samples of a row-major matrix, of which there is at least one.
+    /// Rows of a row-major matrix, of which there is at least one.
     #[inline(always)]
-    pub(super) fn new(samples: &SampleRange<'a, T>, offsets: &'a mut Vec<usize>) -> Self {
-        let (x, n_rows) = (samples.features(), samples.len());
+    pub(super) fn new(
+        x: MatrixView<'a, T>,
+        samples: &RowRange<'_>,
+        offsets: &'a mut Vec<usize>,
+    ) -> Self {
+        let n_rows = samples.len();
         assert!(x.col_stride() == 1 && n_rows > 0);
         let padded = n_rows.next_multiple_of(GROUP);
         offsets.resize(2 * padded, 0);

@@ -4,9 +4,10 @@
 use super::{ColumnBlock, RowBlock, transpose};
 use crate::{
     MatrixView,
-    batch::SampleRange,
+    batch::{RowRange, SampleRange},
     buffer::Buffer,
     element::Element,
+    features::Storage,
     simd::{Lanes, MAX_LANES, prefetch},
 };
 
@@ -35,13 +36,13 @@ impl<T: Element> Copies<T> {
         samples: &SampleRange<'a, T>,
     ) -> (InPlace<'a, T>, &'a mut Buffer<T>) {
         let Self { offsets, rows, reordered } = self;
-        let x = samples.features();
-        let block = match samples.consecutive() {
-            _ if x.col_stride() == 1 => InPlace::Rows(RowBlock::new(samples, offsets)),
+        let Storage::Dense(x) = samples.features().storage();
+        let block = match samples.rows().consecutive() {
+            _ if x.col_stride() == 1 => InPlace::Rows(RowBlock::new(x, samples.rows(), offsets)),
             Some(range) => InPlace::Columns(ColumnBlock::new(x, range)),
             None => {
-                let copy = SampleRange::rows(copy_selected_rows(samples, rows), 0..samples.len());
-                InPlace::Rows(RowBlock::new(&copy, offsets))
+                let copy = copy_selected_rows(x, samples.rows(), rows);
+                InPlace::Rows(RowBlock::new(copy, &RowRange::first(samples.len()), offsets))
             }
         };
         (block, reordered)
@@ -51,10 +52,11 @@ impl<T: Element> Copies<T> {
 /// Copies samples that are selected from columns into rows.
 #[inline(always)]
 fn copy_selected_rows<'a, T: Element>(
-    samples: &SampleRange<'_, T>,
+    x: MatrixView<'_, T>,
+    samples: &RowRange<'_>,
     target: &'a mut Buffer<T>,
 ) -> MatrixView<'a, T> {
-    let (x, n) = (samples.features().view(), samples.len());
+    let (x, n) = (x.view(), samples.len());
     // An odd number of the widest vectors, as rows at multiples of 4096 bytes compete for the same lines of L1.
     let stride = (x.cols().div_ceil(MAX_LANES) | 1) * MAX_LANES;
     target.resize(n * stride);

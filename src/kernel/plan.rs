@@ -3,10 +3,11 @@
 
 use super::{Copies, PackedWeights, TaskGradient};
 use crate::{
-    Batch, LinearModel, MatrixView,
+    Batch, LinearModel,
     batch::SampleRange,
     buffer::Buffer,
     element::Element,
+    features::Storage,
     scores::ScoreBlock,
     simd::{Lanes, Run},
 };
@@ -112,14 +113,17 @@ impl PlanKind {
         match batch.selection() {
             _ if batch.n_features() <= SHORT_ROW.min(2 * n_classes) => Self::Columns,
             _ if n_classes >= PACKED_CLASSES => Self::Panels,
-            None => Self::unpacked(batch.features()),
+            None => Self::unpacked(batch),
             Some(_) => Self::Rows,
         }
     }
 
     /// The plan that reads features where they lie.
-    pub(crate) fn unpacked<T>(x: MatrixView<'_, T>) -> Self {
-        if x.col_stride() == 1 { Self::Rows } else { Self::Columns }
+    fn unpacked<T: Element>(batch: &Batch<'_, T>) -> Self {
+        match batch.features().storage() {
+            Storage::Dense(x) if x.col_stride() == 1 => Self::Rows,
+            Storage::Dense(_) => Self::Columns,
+        }
     }
 
     /// [`Plan::block_rows`].

@@ -80,10 +80,7 @@ impl<T: Scalar> Sample<T> {
         let rows: Vec<usize> = samples.map(|i| batch.row_index(i)).collect();
         let mut features = Vec::with_capacity(rows.len() * batch.n_features());
         for row in &rows {
-            match batch.features().row(*row) {
-                Some(row) => features.extend_from_slice(row),
-                None => features.extend(batch.features().row_elements(*row)),
-            }
+            features.extend(batch.features().row(*row).expect("a row of the batch"));
         }
         let labels = rows.iter().map(|row| batch.labels()[*row]).collect();
         let weighted = batch.sample_weights().or(batch.class_weights()).is_some();

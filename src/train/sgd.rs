@@ -133,7 +133,7 @@ impl Sgd {
         let n = batch.n_samples();
         let batch_size = self.batch_size.min(n);
         if batch.features().rows() > u32::MAX as usize {
-            let (rows, row_stride) = (batch.features().rows(), batch.features().row_stride());
+            let (rows, row_stride) = (batch.features().rows(), batch.features().cols());
             return Err(Error::SizeOverflow { rows, row_stride });
         }
         let mut order: Vec<u32> = match batch.selection() {

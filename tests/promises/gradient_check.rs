@@ -13,7 +13,7 @@ fn distance_to_kink(case: &Case<f64>) -> f64 {
     let Loss::Hinge { margin } = case.objective.loss() else { return f64::INFINITY };
     let mut distance = f64::INFINITY;
     for row in case.sample_rows() {
-        let s = reference::scores(&case.model, case.batch().features().row(row).unwrap());
+        let s = reference::scores(&case.model, &case.batch().features().row(row).unwrap());
         let y = case.labels[row] as usize;
         for k in (0..s.len()).filter(|&k| k != y) {
             distance = distance.min((s[k] - s[y] + margin).abs());
