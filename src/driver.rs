@@ -34,7 +34,7 @@ pub(crate) struct Workspace<T> {
     pub(crate) copies: Copies<T>,
     /// The scores of the last block, or their derivatives.
     pub(crate) scores: Buffer<T>,
-    pub(crate) gradient: TaskGradient,
+    pub(crate) gradient: TaskGradient<T>,
     targets: Targets<T>,
     db: Vec<f64>,
     loss: f64,
@@ -97,6 +97,7 @@ impl<T: Element, P: Plan> Run<T> for Planned<'_, P, T> {
                 return;
             }
         }
+        workspace.gradient.complete::<L>(proof);
     }
 }
 

@@ -51,7 +51,7 @@ macro_rules! jobs {
 jobs! {
     pack: Pack<'_, Self> => ();
     run_task: RunTask<'_, Self> => ();
-    fold: Fold<'_, Self> => ();
+    fold: Fold<'_, Self> => bool;
     mean: Mean<'_, Self> => Result<f64, Error>;
     predict: RunJob<'_, '_, Self> => ();
     apply: Apply<'_, Self> => ();

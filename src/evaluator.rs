@@ -9,6 +9,7 @@ use crate::{
     reduce::{Fold, Mean},
     schedule::Schedule,
 };
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Computes losses and gradients.
 ///
@@ -157,10 +158,13 @@ impl<T: Scalar> Evaluator<T> {
         self.total.reshape(c, d);
         let (dw, rest) = self.total.sums_mut().split_at_mut(c * d);
         let (db, scalars) = rest.split_at_mut(c);
-        dw.fill(0.0);
+        if shared {
+            dw.fill(0.0);
+        }
         db.fill(0.0);
         scalars.copy_from_slice(&[0.0, batch.total_weight()]);
         let workspaces = &mut self.workspaces[..n_tasks];
+        let finite = AtomicBool::new(true);
         for round in schedule.rounds() {
             for_each_chunk(workspaces, 1, |i, workspace| {
                 let (workspace, samples) = (&mut workspace[0], schedule.samples(round, i));
@@ -177,12 +181,13 @@ impl<T: Scalar> Evaluator<T> {
                 let workspaces = &*workspaces;
                 for_each_chunk(dw, fold_classes * d, |i, dw| {
                     let classes = i * fold_classes..c.min((i + 1) * fold_classes);
-                    T::fold(isa, Fold { workspaces, shared, classes, n_features: d, dw });
+                    if !T::fold(isa, Fold { workspaces, shared, classes, n_features: d, dw }) {
+                        finite.store(false, Relaxed);
+                    }
                 });
             }
         }
-        let finite = |sums: &[f64]| sums.iter().fold(true, |all, sum| all & sum.is_finite());
-        if gradient && !finite(self.total.gradient()) {
+        if !finite.into_inner() || db.iter().any(|sum| !sum.is_finite()) {
             return Err(diagnose::gradient(&self.objective, model, batch));
         }
         Ok(())

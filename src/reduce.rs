@@ -10,8 +10,8 @@ use crate::{
 };
 use core::ops::Range;
 
-/// Adds what the tasks of a round contribute to the gradient of some classes: their own gradients, or the blocks
-/// that they hold for a shared one.
+/// The gradient of some classes: the sum of the tasks' own gradients or, if they share one, what it is before with
+/// the blocks added that the tasks hold. Returns whether it is finite.
 pub struct Fold<'a, T> {
     pub(crate) workspaces: &'a [Workspace<T>],
     pub(crate) shared: bool,
@@ -22,22 +22,25 @@ pub struct Fold<'a, T> {
 }
 
 impl<T: Element> Run<T> for Fold<'_, T> {
-    type Output = ();
+    type Output = bool;
 
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> bool {
         let Self { workspaces, shared, classes, n_features: d, dw } = self;
         if shared {
             let held = workspaces.iter().map(|task| (&task.copies, &task.scores, &task.gradient));
-            return add_held::<L>(proof, held, classes, d, dw);
-        }
-        for (class, dw) in classes.zip(dw.chunks_exact_mut(d)) {
-            for task in workspaces {
-                dw.iter_mut()
-                    .zip(task.gradient.class(class, d))
-                    .for_each(|(sum, term)| *sum += term);
+            add_held::<L>(proof, held, classes, d, dw);
+        } else if let Some((first, others)) = workspaces.split_first() {
+            for (class, dw) in classes.zip(dw.chunks_exact_mut(d)) {
+                dw.copy_from_slice(first.gradient.class(class, d));
+                for task in others {
+                    dw.iter_mut()
+                        .zip(task.gradient.class(class, d))
+                        .for_each(|(sum, term)| *sum += term);
+                }
             }
         }
+        dw.iter().fold(true, |all, sum| all & sum.is_finite())
     }
 }
 

@@ -5,7 +5,7 @@
 //! | level | what it adds up | where |
 //! |---|---|---|
 //! | first | terms | a register |
-//! | second | sums of the first level | registers, or the stack |
+//! | second | sums of the first level | registers, the stack, or memory that stays in cache |
 //! | third | blocks of rows, where X is packed | the same |
 //! | last | all that a task, or a round of tasks, sees | `f64` in memory |
 
@@ -48,8 +48,8 @@ impl Levels {
     /// For terms of one row.
     pub(crate) const fn of_rows(n_features: usize) -> Self {
         match n_features {
-            ..=FEW_FEATURES => Self { first: 8, second: 16 },
-            _ => Self::PACKED,
+            ..=FEW_FEATURES => Self { first: 8, second: 64 },
+            _ => Self { first: ROWS, second: 8 * ROWS },
         }
     }
 

@@ -2,22 +2,16 @@
 
 use rayon::prelude::*;
 use softmargin::Isa;
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
-
-/// How often each measurement is made; the best one counts, as a limit is what cannot be exceeded.
-const REPEATS: usize = 7;
+use std::{hint::black_box, time::Instant};
 
 /// Bytes that are read, far more than any cache holds.
-const READ_BYTES: usize = 1 << 29;
+const READ_BYTES: usize = 1 << 28;
 
 /// Streams that each thread reads.
 const STREAMS: usize = 4;
 
 /// Rounds of multiplications in each measurement.
-const ROUNDS: usize = 4_000_000;
+const ROUNDS: usize = 1_000_000;
 
 /// The name of the processor, as far as the system tells.
 pub(crate) fn cpu_name() -> String {
@@ -34,14 +28,27 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Bytes a second that all threads of the current pool read from memory, each in several streams: one alone does not
-/// keep enough requests on their way.
-pub(crate) fn read_bandwidth() -> f64 {
-    let threads = rayon::current_num_threads();
-    let data = vec![1_u64; READ_BYTES / 8];
-    let best = best_seconds(|| {
-        data.par_chunks(data.len().div_ceil(threads)).for_each(|part| {
-            const LINE: usize = 8;
+/// Measures what limits an evaluation, in some ten milliseconds: what other work on the machine leaves of it changes
+/// within seconds, so that limits are measured again and again, between the evaluations.
+pub(crate) struct Limits {
+    isa: Isa,
+    /// Bytes of an element.
+    element: usize,
+    data: Vec<u64>,
+}
+
+impl Limits {
+    pub(crate) fn new(isa: Isa, element: usize) -> Self {
+        Self { isa, element, data: vec![1; READ_BYTES / 8] }
+    }
+
+    /// Bytes a second that all threads of the current pool read from memory, each in several streams: one alone does
+    /// not keep enough requests on their way.
+    pub(crate) fn read_bandwidth(&self) -> f64 {
+        const LINE: usize = 8;
+        let threads = rayon::current_num_threads();
+        let start = Instant::now();
+        self.data.par_chunks(self.data.len().div_ceil(threads)).for_each(|part| {
             let streams: [&[u64]; STREAMS] = {
                 let mut streams = part.chunks(part.len().div_ceil(STREAMS).next_multiple_of(LINE));
                 std::array::from_fn(|_| streams.next().unwrap_or_default())
@@ -56,32 +63,20 @@ pub(crate) fn read_bandwidth() -> f64 {
             }
             black_box(sums);
         });
-    });
-    READ_BYTES as f64 / best
-}
-
-/// Operations a second (two for a fused multiplication and addition) of all threads of the current pool, for
-/// elements of `bytes` bytes, when nothing is read or written.
-pub(crate) fn flop_rate(isa: Isa, bytes: usize) -> f64 {
-    let mut flops = 0;
-    // One turn on each thread: a parallel iterator might give one of them two.
-    let best = best_seconds(|| flops = rayon::broadcast(|_| multiply(isa)).into_iter().sum());
-    // Half as many lanes fit a register, and take as long.
-    flops as f64 / best * 4.0 / bytes as f64
-}
-
-fn best_seconds(mut work: impl FnMut()) -> f64 {
-    // Until the clock of the processor has settled: what it reaches for a moment is not a limit of long work.
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(100) {
-        work();
+        READ_BYTES as f64 / start.elapsed().as_secs_f64()
     }
-    let seconds = (0..REPEATS).map(|_| {
-        let start = Instant::now();
-        work();
-        start.elapsed().as_secs_f64()
-    });
-    seconds.fold(f64::INFINITY, f64::min)
+
+    /// Operations a second (two for a fused multiplication and addition) of all threads of the current pool, when
+    /// nothing is read or written.
+    pub(crate) fn flop_rate(&self) -> f64 {
+        // One turn on each thread: a parallel iterator might give one of them two.
+        let rates = rayon::broadcast(|_| {
+            let start = Instant::now();
+            multiply(self.isa) as f64 / start.elapsed().as_secs_f64()
+        });
+        // Half as many lanes fit a register, and take as long.
+        rates.into_iter().sum::<f64>() * 4.0 / self.element as f64
+    }
 }
 
 /// Multiplies and adds `f32` in registers, and returns the number of operations.

@@ -73,6 +73,11 @@ impl<'a, T: Element> RowBlock<'a, T> {
         self.n_rows
     }
 
+    /// The number of rows, rounded up to a multiple of [`GROUP`].
+    pub(super) fn padded_len(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(super) fn n_features(&self) -> usize {
         self.x.cols()
     }
@@ -111,5 +116,16 @@ impl<'a, T: Element> RowBlock<'a, T> {
     pub(super) fn ahead(&self, i: usize) -> *const T {
         // Within the slice of the matrix, as every row is.
         self.start.wrapping_add(self.ahead[i])
+    }
+
+    /// Of a group of rows of the next block, the half that the gradient asks for.
+    ///
+    /// # Panics
+    /// If there is no such group.
+    #[inline(always)]
+    pub(super) fn group_ahead(&self, first: usize) -> [*const T; GROUP / 2] {
+        let offsets = &self.ahead[first..][GROUP / 2..GROUP];
+        // Within the slice of the matrix, as every row is.
+        core::array::from_fn(|i| self.start.wrapping_add(offsets[i]))
     }
 }

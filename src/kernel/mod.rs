@@ -10,6 +10,7 @@ mod panels;
 mod plan;
 #[cfg(feature = "train")]
 mod product;
+mod recent;
 mod rows;
 mod tiles;
 
@@ -22,10 +23,12 @@ pub(crate) use plan::Pack;
 pub(crate) use plan::{Plan, PlanKind, Shape, with_plan};
 #[cfg(feature = "train")]
 pub(crate) use product::{Strided, multiply};
+use recent::RecentSums;
 pub(crate) use rows::Rows;
 
 use crate::{
     buffer::Buffer,
+    element::Element,
     simd::{Lanes, MAX_LANES},
 };
 
@@ -40,24 +43,33 @@ pub(crate) struct PackedWeights<T> {
 
 /// What a task contributes to the gradient.
 #[derive(Debug, Default)]
-pub(crate) struct TaskGradient {
+pub(crate) struct TaskGradient<T> {
     /// Σ wᵢ dLᵢ/dW of the task, at the [`gradient_stride`]; empty if the gradient is shared.
     dw: Buffer<f64>,
+    /// What is not yet part of it.
+    recent: RecentSums<T>,
     /// The rows of the last block that count; empty if there was none.
     rows: RowLists,
     sparse: bool,
     shared: bool,
 }
 
-impl TaskGradient {
+impl<T: Element> TaskGradient<T> {
     /// Starts at zero. Many derivatives may be zero if they are `sparse`; all tasks add to one gradient if it is
     /// `shared`.
     pub(crate) fn clear(&mut self, weights: [usize; 2], sparse: bool, shared: bool) {
         let [n_classes, n_features] = weights;
         self.dw.resize(if shared { 0 } else { n_classes * gradient_stride(n_features) });
         self.dw.as_mut_slice().fill(0.0);
+        self.recent.clear();
         self.rows.clear();
         (self.sparse, self.shared) = (sparse, shared);
+    }
+
+    /// Adds to the gradient what is not yet part of it. To be called after the last block.
+    #[inline(always)]
+    pub(crate) fn complete<L: Lanes<Elem = T>>(&mut self, proof: L::Proof) {
+        self.recent.fold::<L>(proof, self.dw.as_mut_slice());
     }
 
     /// The gradient of a class, unless it is shared.

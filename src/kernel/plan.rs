@@ -58,7 +58,7 @@ pub(crate) trait Plan: Copy {
         proof: L::Proof,
         x: &Self::Block<'_, L::Elem>,
         ds: &Self::Scores<'_, L::Elem>,
-        gradient: &mut TaskGradient,
+        gradient: &mut TaskGradient<L::Elem>,
     );
 }
 

@@ -23,7 +23,12 @@ impl<T: Element, K: TileKernel<T>, const M: usize, const V: usize> Run<T> for Sh
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        self.0.run::<L, M, V>(proof);
+        // Where the table has tiles that no instruction set with so few registers asks for, they are not compiled.
+        if const { M * V + V < L::REGISTERS } {
+            self.0.run::<L, M, V>(proof);
+        } else {
+            unreachable!("a tile of {M} × {V} vectors");
+        }
     }
 }
 
@@ -58,6 +63,14 @@ tiles! {
         4: 1 2 4;
         5: 1 2 4;
         6: 1 2 4;
+        7: 1 2;
+        8: 1 2;
+        9: 1 2;
+        10: 1 2;
+        11: 1 2;
+        12: 1 2;
+        13: 1 2;
+        14: 1 2;
     }
     /// Runs a kernel for many classes: with tiles of the given broadcast elements × vectors.
     many {
@@ -67,13 +80,15 @@ tiles! {
     }
 }
 
-/// The largest tile for few classes. The sums, a vector for each column of the tile and one more fit the
-/// registers.
-pub(super) const fn largest_few<L: Lanes>() -> (usize, usize) {
-    match L::REGISTERS {
-        32.. => (6, 4),
-        16.. => (6, 2),
-        _ => (2, 2),
+/// How many tiles cover a few classes, as evenly as possible, and how many vectors a tile has at most. The sums, a
+/// vector for each column of the tile and one more fit the registers. One tile for all classes is best, as each
+/// line of X is then read once; with few classes, longer tiles make up for the loads of what is broadcast.
+pub(super) const fn few_tiles<L: Lanes>(n_classes: usize) -> (usize, usize) {
+    match (L::REGISTERS, n_classes) {
+        (32.., ..=6) => (1, 4),
+        (32.., _) => (n_classes.div_ceil(14), 2),
+        (16.., _) => (n_classes.div_ceil(6), 2),
+        _ => (n_classes.div_ceil(2), 2),
     }
 }
 

@@ -1,7 +1,11 @@
 //! `softmargin bench`: the time of one evaluation by shape, beside what this machine can do at most.
 
 use super::{ComputeArgs, positive};
-use crate::{machine, output::Output, plot, progress, units};
+use crate::{
+    machine::{self, Limits},
+    output::Output,
+    plot, progress, units,
+};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use rand_xoshiro::{
@@ -209,14 +213,17 @@ impl Bench {
         };
         let steps = progress::Steps::new(1 + 2 * tasks.len());
         steps.next("peak of the processor and of its memory");
+        let limits = Limits::new(isa, size_of::<T>());
+        let mut of_machine = Times::default();
+        of_machine.measure(&limits);
         let mut report = Report {
             version: env!("CARGO_PKG_VERSION"),
             cpu: machine::cpu_name(),
             isa: isa.name().to_owned(),
             threads,
             element,
-            peak_flops: machine::flop_rate(isa, size_of::<T>()),
-            read_bandwidth: machine::read_bandwidth(),
+            peak_flops: 0.0,
+            read_bandwidth: 0.0,
             measurements: Vec::new(),
         };
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
@@ -229,16 +236,20 @@ impl Bench {
                 steps.next(&format!("{name} {loss}"));
                 let objective = objective.with_l2(1e-4);
                 let mut evaluator = Evaluator::new(objective).with_isa(isa);
-                let mut time = || self.time(&data, &mut evaluator);
-                let (times, scratch_bytes) = match task.one_thread {
+                let mut time = || self.time(&data, &mut evaluator, &limits);
+                let (mut times, scratch_bytes) = match task.one_thread {
                     true => one_thread.install(time)?,
                     false => time()?,
                 };
-                let median = times[times.len() / 2];
                 let (flop, bytes) = ((4 * n * d * c) as f64, (n * d * size_of::<T>()) as f64);
-                let threads = if task.one_thread { 1 } else { threads };
-                let peak = report.peak_flops * threads as f64 / report.threads as f64;
-                let limit = (flop / peak).max(bytes / report.read_bandwidth);
+                let (peak, bandwidth) = (median(&mut times.flops), median(&mut times.bandwidths));
+                let limit = (flop / peak).max(bytes / bandwidth);
+                if !task.one_thread {
+                    of_machine.flops.append(&mut times.flops);
+                    of_machine.bandwidths.append(&mut times.bandwidths);
+                }
+                let times = &mut times.evaluations;
+                let median = median(times);
                 report.measurements.push(Measurement {
                     shape: name.clone(),
                     samples: n,
@@ -257,15 +268,19 @@ impl Bench {
             }
         }
         drop(steps);
+        report.peak_flops = median(&mut of_machine.flops);
+        report.read_bandwidth = median(&mut of_machine.bandwidths);
         Ok(report)
     }
 
-    /// The times of evaluations in the steady state, in ascending order, and the memory they took.
+    /// The times of evaluations in the steady state and, in between, what the machine can do; and the memory that the
+    /// evaluations took.
     fn time<T: Scalar>(
         &self,
         data: &Data<T>,
         evaluator: &mut Evaluator<T>,
-    ) -> Result<(Vec<f64>, Option<u64>)> {
+        limits: &Limits,
+    ) -> Result<(Times, Option<u64>)> {
         let features = MatrixView::new(&data.features, data.labels.len(), data.model.n_features())?;
         let batch = Batch::new(features, &data.labels)?;
         let mut gradient = data.model.clone();
@@ -274,16 +289,50 @@ impl Bench {
         let after = machine::resident_bytes();
         let scratch = before.zip(after).map(|(before, after)| after.saturating_sub(before));
 
-        let mut times = Vec::new();
+        let mut times = Times::default();
         let start = Instant::now();
-        while times.len() < 3 || start.elapsed() < Duration::from_secs(self.seconds as u64) {
-            let start = Instant::now();
+        while times.evaluations.len() < 3
+            || start.elapsed() < Duration::from_secs(self.seconds as u64)
+        {
+            times.measure(limits);
+            // The first one finds the caches full of other data.
             evaluator.loss_and_gradient(&data.model, &batch, &mut gradient)?;
-            times.push(start.elapsed().as_secs_f64());
+            let turn = Instant::now();
+            while turn.elapsed() < TURN {
+                let start = Instant::now();
+                evaluator.loss_and_gradient(&data.model, &batch, &mut gradient)?;
+                times.evaluations.push(start.elapsed().as_secs_f64());
+            }
         }
-        times.sort_by(f64::total_cmp);
         Ok((times, scratch))
     }
+}
+
+/// How long evaluations are timed until the limits are measured again.
+const TURN: Duration = Duration::from_millis(100);
+
+/// What was measured.
+#[derive(Default)]
+struct Times {
+    /// Seconds.
+    evaluations: Vec<f64>,
+    /// Operations a second.
+    flops: Vec<f64>,
+    /// Bytes a second.
+    bandwidths: Vec<f64>,
+}
+
+impl Times {
+    fn measure(&mut self, limits: &Limits) {
+        self.flops.push(limits.flop_rate());
+        self.bandwidths.push(limits.read_bandwidth());
+    }
+}
+
+/// The median of some numbers, which it sorts.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Images with another number of classes.

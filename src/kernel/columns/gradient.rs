@@ -12,10 +12,8 @@
 use crate::{
     element::Element,
     kernel::{
-        ColumnBlock, MOST_ROWS, gradient_stride,
-        rows::n_tiles,
-        sum_lanes, tile_start,
-        tiles::{TileKernel, few, largest_few},
+        ColumnBlock, MOST_ROWS, gradient_stride, sum_lanes, tile_start,
+        tiles::{TileKernel, few, few_tiles},
     },
     scores::{ClassMajor, ScoreBlock},
     simd::{Lanes, prefetch, prefetch_near},
@@ -33,12 +31,12 @@ pub(super) fn accumulate<L: Lanes>(
 ) {
     let (n_classes, stride, ds) = (ds.n_classes(), ds.stride(), ds.as_slice());
     let dw_stride = gradient_stride(block.n_features());
-    let (d, n_tiles) = (block.n_features(), n_tiles::<L>(n_classes));
+    let (d, (n_tiles, most)) = (block.n_features(), few_tiles::<L>(n_classes));
     let mut end = d;
     while end > 0 {
-        let width = match (end, largest_few::<L>().1) {
-            (rest, most) if rest >= most => most,
-            (2.., _) => 2,
+        let width = match end {
+            rest if rest >= most => most,
+            2.. => 2,
             _ => 1,
         };
         let feature = end - width;

@@ -81,7 +81,7 @@ impl Plan for Columns {
         proof: L::Proof,
         x: &ColumnBlock<'_, L::Elem>,
         ds: &ClassMajor<'_, L::Elem>,
-        gradient: &mut TaskGradient,
+        gradient: &mut TaskGradient<L::Elem>,
     ) {
         gradient::accumulate::<L>(proof, x, ds, gradient.dw.as_mut_slice());
     }

@@ -11,7 +11,7 @@ use crate::{
     kernel::{
         ColumnBlock, PackedWeights,
         rows::pack::{ClassTile, tiles},
-        tiles::{TileKernel, few, largest_few},
+        tiles::{TileKernel, few, few_tiles},
     },
     scores::ClassMajor,
     simd::{LINE, Lanes, prefetch_near},
@@ -37,15 +37,16 @@ pub(super) fn compute<L: Lanes>(
     for (scores, bias) in scores.chunks_exact_mut(stride).zip(weights.bias.as_slice()) {
         scores[..n.next_multiple_of(L::LANES)].fill(*bias);
     }
-    let steps = STEPS * 4 / largest_few::<L>().1;
+    let (_, most) = few_tiles::<L>(weights.n_classes);
+    let steps = STEPS * 4 / most;
     for first in (0..d).step_by(steps) {
         let features = first..d.min(first + steps);
         let mut row = 0;
         while row < n {
             // As high as there are whole vectors; the last vector, if it is not whole, comes by itself.
-            let height = match ((n - row) / L::LANES, largest_few::<L>().1) {
-                (rest, most) if rest >= most => most,
-                (2.., _) => 2,
+            let height = match (n - row) / L::LANES {
+                rest if rest >= most => most,
+                2.. => 2,
                 _ => 1,
             };
             for (t, tile) in tiles::<L>(weights).enumerate() {

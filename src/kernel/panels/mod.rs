@@ -16,7 +16,7 @@ mod tile;
 pub(crate) use terms::{MAX_HELD, RowLists, add_held};
 
 use super::{
-    Copies, PackedWeights, Plan, Shape, TaskGradient, copies::InPlace, gradient_stride,
+    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, copies::InPlace, gradient_stride,
     rows_within, tiles::largest_many,
 };
 use crate::{
@@ -44,6 +44,8 @@ pub(crate) struct Panels;
 pub(crate) struct PackedBlock<'a, T> {
     /// Panels of `panel_rows` rows.
     x: &'a [T],
+    /// The rows where they lie, followed by those of the next block.
+    rows: Option<RowBlock<'a, T>>,
     n_rows: usize,
     n_features: usize,
     panel_rows: usize,
@@ -81,11 +83,17 @@ impl Plan for Panels {
         let (block, panels) = copies.in_place(samples);
         panels.resize(n_panels::<L>(n_features) * panel_rows * panel_width::<L>());
         let x = panels.as_mut_slice();
-        match block {
-            InPlace::Rows(rows) => pack::pack_rows::<L>(proof, &rows, x, panel_rows),
-            InPlace::Columns(columns) => pack::pack_columns::<L>(proof, &columns, x, panel_rows),
-        }
-        PackedBlock { x, n_rows, n_features, panel_rows }
+        let rows = match block {
+            InPlace::Rows(rows) => {
+                pack::pack_rows::<L>(proof, &rows, x, panel_rows);
+                Some(rows)
+            }
+            InPlace::Columns(columns) => {
+                pack::pack_columns::<L>(proof, &columns, x, panel_rows);
+                None
+            }
+        };
+        PackedBlock { x, rows, n_rows, n_features, panel_rows }
     }
 
     #[inline(always)]
@@ -108,9 +116,9 @@ impl Plan for Panels {
         proof: L::Proof,
         x: &PackedBlock<'_, L::Elem>,
         ds: &SampleMajor<'_, L::Elem>,
-        gradient: &mut TaskGradient,
+        gradient: &mut TaskGradient<L::Elem>,
     ) {
-        let TaskGradient { dw, rows, sparse, shared } = gradient;
+        let TaskGradient { dw, rows, sparse, shared, .. } = gradient;
         rows.list::<L>(proof, ds, *sparse);
         if !*shared {
             let (terms, d) = (rows.terms(x.x, ds.as_slice()), x.n_features);

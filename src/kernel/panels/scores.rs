@@ -13,7 +13,7 @@ use crate::{
         tiles::{TileKernel, largest_many, many},
     },
     scores::SampleMajor,
-    simd::Lanes,
+    simd::{LINE, Lanes, prefetch},
 };
 use core::ops::Range;
 
@@ -70,7 +70,7 @@ impl<T: Element> TileKernel<T> for Rows<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const M: usize, const V: usize>(self, proof: L::Proof) {
         let Rows { block, weights, features, panel, scores } = self;
-        let PackedBlock { x, n_rows, panel_rows, .. } = *block;
+        let PackedBlock { x, ref rows, n_rows, panel_rows, .. } = *block;
         let (d, width) = (weights.n_features, panel_width::<L>());
         let bias = &weights.bias.as_slice()[panel * width..][..width];
         let weights = &weights.weights.as_slice()[panel * d * width..][..d * width];
@@ -83,7 +83,17 @@ impl<T: Element> TileKernel<T> for Rows<'_, T> {
             for feature in features.clone().step_by(width) {
                 let a = x.as_ptr().wrapping_add(feature * panel_rows + row * width);
                 let b = weights.as_ptr().wrapping_add(feature * width);
-                let (steps, at) = (width.min(features.end - feature), |k| (k, k * width));
+                let steps = width.min(features.end - feature);
+                // Along the first panel of classes, the rows of the next block are asked for.
+                if let (0, Some(rows)) = (panel, rows) {
+                    for r in row..row + M {
+                        let ahead = rows.ahead(r.min(n_rows - 1)).wrapping_add(feature);
+                        for line in (0..steps).step_by(LINE / size_of::<T>()) {
+                            prefetch(ahead.wrapping_add(line));
+                        }
+                    }
+                }
+                let at = |k| (k, k * width);
                 // SAFETY: X has the panel that starts with `feature`, as asserted, and it the rows of
                 // the tile, as their number divides that of the panel; the weights have the features.
                 unsafe {

@@ -121,7 +121,7 @@ pub(crate) const MAX_HELD: usize = 64;
 #[inline(always)]
 pub(crate) fn add_held<'a, L: Lanes>(
     proof: L::Proof,
-    held: impl Iterator<Item = (&'a Copies<L::Elem>, &'a Buffer<L::Elem>, &'a TaskGradient)>,
+    held: impl Iterator<Item = (&'a Copies<L::Elem>, &'a Buffer<L::Elem>, &'a TaskGradient<L::Elem>)>,
     classes: Range<usize>,
     n_features: usize,
     dw: &mut [f64],

@@ -1,113 +1,141 @@
 //! dW += dSᵀ X for a block of rows.
 //!
-//! A tile of a few classes × a few vectors of features keeps the first two [`Levels`] of its sums in registers
-//! while it walks down the rows; then they are added to dW in `f64`.
+//! A tile of a few classes × a few vectors of features keeps the first of the [`Levels`] of its sums in registers while
+//! it walks down the rows; then they are added to the [`RecentSums`](crate::kernel::recent::RecentSums).
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use super::{CopiedRows, n_tiles};
+use super::CopiedRows;
 use crate::{
     element::Element,
     kernel::{
-        gradient_stride, tile_start,
-        tiles::{TileKernel, few, largest_few},
+        TaskGradient,
+        block::GROUP,
+        tile_start,
+        tiles::{TileKernel, few, few_tiles},
     },
     scores::{ClassMajor, NEAR_STRIDE, ScoreBlock},
-    simd::Lanes,
-    summation::{Levels, add_widened},
+    simd::{Lanes, prefetch},
+    summation::Levels,
 };
+use core::ops::Range;
 
-/// Adds Σ_r ds_rk X_rl to dW_kl for all classes k and features l. The rows are those of the copy: past the last one
-/// of the block, `ds` must be zero. Past the features, up to a whole vector, zeros are added.
+/// Adds Σ_r ds_rk X_rl to dW_kl for all classes k and features l. Past the last row of the block, up to a whole group,
+/// `ds` must be zero. Past the features, up to a whole vector, zeros are added.
 #[inline(always)]
 pub(super) fn accumulate<L: Lanes>(
     proof: L::Proof,
     x: &CopiedRows<'_, L::Elem>,
     ds: &ClassMajor<'_, L::Elem>,
-    dw: &mut [f64],
+    gradient: &mut TaskGradient<L::Elem>,
 ) {
     assert_eq!(ds.stride(), STRIDE);
     let (n_classes, ds) = (ds.n_classes(), ds.as_slice());
-    let dw_stride = gradient_stride(x.rows.n_features());
-    let n_tiles = n_tiles::<L>(n_classes);
-    let vectors = x.rows.n_features().div_ceil(L::LANES);
-    let (_, most) = largest_few::<L>();
-    let mut v = 0;
-    while v < vectors {
-        let width = match vectors - v {
-            rest if rest >= most => most,
-            2.. => 2,
-            _ => 1,
-        };
-        let feature = v * L::LANES;
-        for tile in 0..n_tiles {
-            let start = tile_start(n_classes, n_tiles, tile);
-            let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
-            let (ds, dw) = (&ds[start * STRIDE..], &mut dw[start * dw_stride + feature..]);
-            let sum = Sum { x, feature, ds, dw, dw_stride };
-            few::<L>(proof, (classes, width), sum);
+    let (n_tiles, most) = few_tiles::<L>(n_classes);
+    let n_features = x.rows.n_features();
+    // In a copy, all vectors are whole; elsewhere, the last one comes by itself, if it is not.
+    let readable = match CopiedRows::<L::Elem>::copies::<L>() {
+        true => n_features.next_multiple_of(L::LANES),
+        false => n_features,
+    };
+    let levels = Levels::of_rows(n_features);
+    let n_rows = x.rows.padded_len();
+    for start in (0..n_rows).step_by(levels.second) {
+        let rows = start..n_rows.min(start + levels.second);
+        let (sums, stride) = gradient.recent.add(rows.len(), [n_classes, n_features]);
+        let mut feature = 0;
+        while feature < n_features {
+            let width = match (readable - feature) / L::LANES {
+                rest if rest >= most => most,
+                2.. => 2,
+                _ => 1,
+            };
+            for tile in 0..n_tiles {
+                let start = tile_start(n_classes, n_tiles, tile);
+                let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
+                let (ds, sums) = (&ds[start * STRIDE..], &mut sums[start * stride + feature..]);
+                let (rows, chain, first) = (rows.clone(), levels.first, tile == 0);
+                let sum = Sum { x, rows, chain, first, feature, ds, sums, stride };
+                few::<L>(proof, (classes, width), sum);
+            }
+            feature += width * L::LANES;
         }
-        v += width;
+        if gradient.recent.n_rows() >= levels.second {
+            gradient.complete::<L>(proof);
+        }
     }
 }
 
 /// The distance between the classes of dS.
 const STRIDE: usize = NEAR_STRIDE;
 
-/// Part of dW and what is added to it.
+/// Part of the sums and what is added to them.
 struct Sum<'a, T> {
     x: &'a CopiedRows<'a, T>,
+    /// Whole groups of the block.
+    rows: Range<usize>,
+    /// Rows of the first level.
+    chain: usize,
+    /// Whether the tile is the first for these features.
+    first: bool,
     /// The first feature of the tile.
     feature: usize,
     /// From the first class of the tile on.
     ds: &'a [T],
     /// From the first class and feature of the tile on.
-    dw: &'a mut [f64],
-    dw_stride: usize,
+    sums: &'a mut [T],
+    stride: usize,
 }
 
 /// In one register tile of `K` classes × `V` vectors.
 impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
-        let Sum { x, feature, ds, dw, dw_stride } = self;
+        let Sum { x, rows, chain, first, feature, ds, sums, stride } = self;
         let zero = L::splat(proof, T::default());
-        let CopiedRows { copy, stride, .. } = x;
-        let n_rows = x.copied_rows();
-        assert!(copy.len() >= n_rows * stride && feature + V * L::LANES <= *stride);
-        assert!(ds.len() >= (K - 1) * STRIDE + n_rows);
+        let copies = CopiedRows::<T>::copies::<L>();
+        // In a copy, all vectors are whole.
+        let rest = if copies { x.stride - feature } else { x.rows.n_features() - feature };
+        assert!(rest >= V * L::LANES || V == 1);
+        assert!(rows.end.is_multiple_of(GROUP) && ds.len() >= (K - 1) * STRIDE + rows.end);
 
-        let levels = Levels::of_rows(x.rows.n_features());
-        for start in (0..n_rows).step_by(levels.second) {
-            let end = n_rows.min(start + levels.second);
-            let mut second = [[zero; V]; K];
-            for start in (start..end).step_by(levels.first) {
-                let mut sums = [[zero; V]; K];
-                for r in start..end.min(start + levels.first) {
-                    let mut vectors = [zero; V];
-                    for v in 0..V {
-                        let source =
-                            copy.as_ptr().wrapping_add(r * stride + feature + v * L::LANES);
-                        // SAFETY: `r < n_rows`, and each row of the copy has the vectors, as asserted.
-                        vectors[v] = unsafe { L::load(proof, source) };
-                    }
-                    for k in 0..K {
-                        // SAFETY: `r < n_rows`, and `ds` was asserted to be long enough.
-                        let ds = L::splat(proof, unsafe { *ds.get_unchecked(k * STRIDE + r) });
-                        for v in 0..V {
-                            sums[k][v] = ds.mul_add(vectors[v], sums[k][v]);
+        for start in rows.clone().step_by(chain) {
+            let mut tile = [[zero; V]; K];
+            for group in (start..rows.end.min(start + chain)).step_by(GROUP) {
+                let starts = x.group::<L>(group);
+                for i in 0..GROUP {
+                    if !copies && first && i < V {
+                        for ahead in x.rows.group_ahead(group) {
+                            prefetch(ahead.wrapping_add(feature + i * L::LANES));
                         }
                     }
-                }
-                for k in 0..K {
+                    let mut vectors = [zero; V];
                     for v in 0..V {
-                        second[k][v] = second[k][v] + sums[k][v];
+                        let source = starts[i].wrapping_add(feature + v * L::LANES);
+                        // SAFETY: a row is valid for reading `rest` elements from `feature` on, `V` whole vectors or
+                        // fewer elements than one.
+                        vectors[v] = unsafe {
+                            if V > 1 || rest >= L::LANES {
+                                L::load(proof, source)
+                            } else {
+                                L::load_first(proof, source, rest)
+                            }
+                        };
+                    }
+                    for k in 0..K {
+                        // SAFETY: `ds` was asserted to have places for all rows up to a whole group.
+                        let ds = unsafe { *ds.get_unchecked(k * STRIDE + group + i) };
+                        let ds = L::splat(proof, ds);
+                        for v in 0..V {
+                            tile[k][v] = ds.mul_add(vectors[v], tile[k][v]);
+                        }
                     }
                 }
             }
             for k in 0..K {
                 for v in 0..V {
-                    add_widened(second[k][v], &mut dw[k * dw_stride + v * L::LANES..][..L::LANES]);
+                    let sums = &mut sums[k * stride + v * L::LANES..];
+                    (L::from_slice(proof, sums) + tile[k][v]).write_to(sums);
                 }
             }
         }

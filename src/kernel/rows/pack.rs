@@ -2,10 +2,9 @@
 //! of the tile's classes side by side. One stream of loads, and zeros where the features do not fill a step:
 //! a vector where rows are read, one feature where columns are.
 
-use super::n_tiles;
 use crate::{
     LinearModel,
-    kernel::{PackedWeights, tile_start},
+    kernel::{PackedWeights, tile_start, tiles::few_tiles},
     simd::Lanes,
 };
 
@@ -34,7 +33,7 @@ pub(in crate::kernel) fn pack<L: Lanes>(
     packed.weights.resize(c * steps * step);
     let packed = packed.weights.as_mut_slice();
 
-    let n_tiles = n_tiles::<L>(c);
+    let (n_tiles, _) = few_tiles::<L>(c);
     for tile in 0..n_tiles {
         let classes = tile_start(c, n_tiles, tile)..tile_start(c, n_tiles, tile + 1);
         let packed = &mut packed[classes.start * steps * step..];
@@ -60,7 +59,7 @@ pub(in crate::kernel) fn tiles<L: Lanes>(
 ) -> impl Iterator<Item = ClassTile<'_, L::Elem>> {
     let c = packed.n_classes;
     let row = packed.weights.as_slice().len() / c;
-    let n_tiles = n_tiles::<L>(c);
+    let (n_tiles, _) = few_tiles::<L>(c);
     (0..n_tiles).map(move |tile| {
         let (start, end) = (tile_start(c, n_tiles, tile), tile_start(c, n_tiles, tile + 1));
         ClassTile {

@@ -17,7 +17,7 @@ use crate::{
         PackedWeights,
         block::GROUP,
         sum_lanes, tile_start,
-        tiles::{TileKernel, few, largest_few},
+        tiles::{TileKernel, few, few_tiles},
     },
     scores::ClassMajor,
     simd::{Lanes, prefetch},
@@ -40,12 +40,13 @@ pub(super) fn compute<L: Lanes>(
     let (stride, scores) = (scores.stride(), scores.as_mut_slice());
     assert_eq!(x.rows.n_features(), weights.n_features);
     let vectors = x.rows.n_features().div_ceil(L::LANES);
+    let (_, most) = few_tiles::<L>(weights.n_classes);
     for (t, tile) in tiles::<L>(weights).enumerate() {
         let n_parts = size_of_val(tile.weights).div_ceil(WEIGHT_BYTES);
         for part in 0..n_parts {
             let part = tile_start(vectors, n_parts, part)..tile_start(vectors, n_parts, part + 1);
             let scores = &mut scores[tile.start * stride..];
-            let shape = (tile.bias.len(), largest_few::<L>().1);
+            let shape = (tile.bias.len(), most);
             let tile = &tile;
             match t {
                 0 => few::<L>(proof, shape, Block::<_, true> { x, tile, part, scores, stride }),
@@ -72,29 +73,31 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
         let Block { x, tile, part, scores, stride } = self;
-        let copied_rows = x.copied_rows();
+        let copies = CopiedRows::<T>::copies::<L>();
         let CopiedRows { rows, copy, stride: copy_stride } = x;
         let (d, copy_stride) = (rows.n_features(), *copy_stride);
         let vectors = d.div_ceil(L::LANES);
-        // Only the first classes meet a vector that is not whole.
-        let (whole, rest) = match FIRST {
+        // In a copy, all vectors are whole.
+        let (whole, rest) = match FIRST || !copies {
             true => (d / L::LANES, d % L::LANES),
             false => (vectors, 0),
         };
         assert!(part.end <= vectors && vectors * L::LANES <= copy_stride);
-        assert!(copy.len() >= copied_rows * copy_stride);
+        assert!(!copies || copy.len() >= rows.padded_len() * copy_stride);
         assert!(tile.weights.len() >= part.end * K * L::LANES);
         let (copy, weights) = (copy.as_mut_ptr(), tile.weights.as_ptr());
 
         for group in (0..rows.len()).step_by(GROUP) {
             let in_place = rows.group(group);
             for offset in (0..GROUP).step_by(R) {
-                let copies: [_; R] =
+                let targets: [_; R] =
                     core::array::from_fn(|r| copy.wrapping_add((group + offset + r) * copy_stride));
                 let (mut starts, mut ahead) =
-                    (copies.map(<*mut T>::cast_const), [core::ptr::null(); R]);
-                if FIRST {
+                    (targets.map(<*mut T>::cast_const), [core::ptr::null(); R]);
+                if FIRST || !copies {
                     starts.copy_from_slice(&in_place[offset..][..R]);
+                }
+                if FIRST {
                     ahead = core::array::from_fn(|r| rows.ahead(group + offset + r));
                 }
                 let mut sums = [[L::splat(proof, T::default()); R]; K];
@@ -105,9 +108,11 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                         // asserted.
                         unsafe {
                             vectors[r] = L::load(proof, starts[r].add(v * L::LANES));
-                            if FIRST {
+                            if FIRST && (copies || offset + r < GROUP / 2) {
                                 prefetch(ahead[r].wrapping_add(v * L::LANES));
-                                vectors[r].store(copies[r].add(v * L::LANES));
+                            }
+                            if FIRST && copies {
+                                vectors[r].store(targets[r].add(v * L::LANES));
                             }
                         }
                     }
@@ -121,7 +126,9 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                         unsafe {
                             vectors[r] =
                                 L::load_first(proof, starts[r].add(whole * L::LANES), rest);
-                            vectors[r].store(copies[r].add(whole * L::LANES));
+                            if FIRST && copies {
+                                vectors[r].store(targets[r].add(whole * L::LANES));
+                            }
                         }
                     }
                     // SAFETY: as above.

@@ -1,0 +1,66 @@
+//! The sums of the last rows of a task, in the element type: the second level of summation, where X is read by rows.
+//! They are added to dW in `f64` after so many rows that this hardly takes time.
+
+use super::gradient_stride;
+use crate::{
+    buffer::Buffer,
+    element::Element,
+    simd::{Lanes, MAX_LANES},
+    summation::add_widened,
+};
+
+/// Sums that are not yet part of dW, class by class.
+#[derive(Debug, Default)]
+pub(super) struct RecentSums<T> {
+    sums: Buffer<T>,
+    n_features: usize,
+    /// From one class to the next: whole vectors at an odd number of cache lines, so that those of all classes find
+    /// places in L1.
+    stride: usize,
+    n_rows: usize,
+}
+
+impl<T: Element> RecentSums<T> {
+    /// Forgets all rows.
+    pub(super) fn clear(&mut self) {
+        self.n_rows = 0;
+    }
+
+    /// The sums, to which `n_rows` are added, and the distance between classes.
+    #[inline(always)]
+    pub(super) fn add(
+        &mut self,
+        n_rows: usize,
+        [n_classes, n_features]: [usize; 2],
+    ) -> (&mut [T], usize) {
+        if self.n_rows == 0 {
+            self.n_features = n_features;
+            self.stride = (n_features.div_ceil(MAX_LANES) | 1) * MAX_LANES;
+            self.sums.resize(n_classes * self.stride);
+            self.sums.as_mut_slice().fill(T::default());
+        }
+        self.n_rows += n_rows;
+        (self.sums.as_mut_slice(), self.stride)
+    }
+
+    /// The rows that the sums are of.
+    pub(super) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Adds the sums to dW, which has the [`gradient_stride`], and starts anew.
+    #[inline(always)]
+    pub(super) fn fold<L: Lanes<Elem = T>>(&mut self, proof: L::Proof, dw: &mut [f64]) {
+        if self.n_rows == 0 {
+            return;
+        }
+        let width = gradient_stride(self.n_features);
+        let classes = self.sums.as_slice().chunks_exact(self.stride);
+        for (sums, dw) in classes.zip(dw.chunks_exact_mut(width)) {
+            for (sums, dw) in sums.chunks_exact(L::LANES).zip(dw.chunks_exact_mut(L::LANES)) {
+                add_widened(L::from_slice(proof, sums), dw);
+            }
+        }
+        self.n_rows = 0;
+    }
+}
