@@ -135,11 +135,14 @@ struct Vector<'a, T> {
 impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
     #[inline(always)]
     fn max(&self, proof: L::Proof, least: L) -> L {
-        let mut max = least;
-        for class in self.scores.chunks(self.stride) {
-            max = L::from_slice(proof, class).max(max);
+        // Two at a time, as each waits for the one before.
+        let mut max = [least; 2];
+        for classes in self.scores.chunks(2 * self.stride) {
+            for (max, class) in max.iter_mut().zip(classes.chunks(self.stride)) {
+                *max = L::from_slice(proof, class).max(*max);
+            }
         }
-        max
+        max[0].max(max[1])
     }
 
     #[inline(always)]

@@ -40,6 +40,8 @@ pub struct Constants<T: 'static> {
     round_and_bias: T,
     /// Below this, e^x rounds to zero.
     exp_zero: T,
+    /// For n below this, √2 · 2^n rounds to zero. That of `exp_zero` is.
+    scale_zero: T,
     /// Above this, e^x rounds to infinity.
     exp_infinity: T,
     /// 1 / ln 2.
@@ -63,7 +65,8 @@ pub struct Constants<T: 'static> {
 const F32: Constants<f32> = Constants {
     round: 12_582_912.0,
     round_and_bias: 12_582_912.0 + 127.0,
-    exp_zero: -104.0,
+    exp_zero: -105.0,
+    scale_zero: -150.0,
     exp_infinity: 89.0,
     log2_e: core::f32::consts::LOG2_E,
     ln2_high: 0.693_145_751_953_125,
@@ -91,6 +94,7 @@ const F64: Constants<f64> = Constants {
     round: 6_755_399_441_055_744.0,
     round_and_bias: 6_755_399_441_055_744.0 + 1023.0,
     exp_zero: -746.0,
+    scale_zero: -1075.0,
     exp_infinity: 710.0,
     log2_e: core::f64::consts::LOG2_E,
     ln2_high: 0.693_147_180_559_662_956_511_601_8,
@@ -124,7 +128,6 @@ const F64: Constants<f64> = Constants {
 #[inline(always)]
 pub(crate) fn exp<L: Lanes>(p: L::Proof, x: L) -> L {
     let m = &L::Elem::CONSTANTS;
-    let vanishes = L::splat(p, m.exp_zero).gt(x);
     // In this order of operands a NaN passes.
     let x = L::splat(p, m.exp_zero).max(x);
     let x = L::splat(p, m.exp_infinity).min(x);
@@ -143,11 +146,21 @@ pub(crate) fn exp<L: Lanes>(p: L::Proof, x: L) -> L {
     let lost = (unit - sum) + high;
     let e_r = sum + (lost + (r * r).mul_add(q, low));
 
+    L::scale(p, e_r, n)
+}
+
+/// x 2^n for x from ½ to 2 and an integer n, as [`exp`] gets it: x is scaled to 0 or to infinity, if not to a number.
+/// For instruction sets that have no instruction for it.
+#[inline(always)]
+pub(super) fn scale<L: Lanes>(p: L::Proof, x: L, n: L) -> L {
+    let m = &L::Elem::CONSTANTS;
+    let round = L::splat(p, m.round);
     // 2^n itself may lie outside the range of normal numbers: its two halves never do.
     let half = n.mul_add(L::splat(p, L::Elem::from_f64(0.5)), round) - round;
     // And where the result is zero a factor is, as processors take their time to underflow.
+    let vanishes = L::splat(p, m.scale_zero).gt(n);
     let rest = L::select(vanishes, L::splat(p, L::Elem::default()), power_of_two(p, n - half));
-    e_r * power_of_two(p, half) * rest
+    x * power_of_two(p, half) * rest
 }
 
 /// ln(1 + x) for finite x ≥ 0, with a small relative error however small x is; NaN gives NaN.

@@ -106,6 +106,12 @@ pub trait Lanes:
     /// The bits of the lanes, shifted right (filling with zeros) by the width of a mantissa.
     fn shr_mantissa(self) -> Self;
 
+    /// x 2^n for x from ½ to 2 and an integer n, rounded once.
+    #[inline(always)]
+    fn scale(proof: Self::Proof, x: Self, n: Self) -> Self {
+        math::scale(proof, x, n)
+    }
+
     /// The first `LANES` elements of a slice.
     #[inline(always)]
     fn from_slice(proof: Self::Proof, source: &[Self::Elem]) -> Self {

@@ -59,6 +59,7 @@ macro_rules! x86_lanes {
         gt: $gt:expr, select: $select:expr, load_first: $load_first:expr;
         from_integers: $from_integers:expr;
         sum4: $sum4:ident, max4: $max4:ident, interleave: $interleave:ident, call: $call:ident;
+        $(scale: $scale:ident;)?
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -116,6 +117,14 @@ macro_rules! x86_lanes {
                 // SAFETY: `self` was made with a proof that the machine has the instruction.
                 Self(unsafe { $fma(self.0, b.0, c.0) })
             }
+
+            $(
+                #[inline(always)]
+                fn scale(_: $proof, x: Self, n: Self) -> Self {
+                    // SAFETY: the proof shows that the machine has the instruction.
+                    Self(unsafe { $scale(x.0, n.0) })
+                }
+            )?
 
             #[inline(always)]
             fn max(self, b: Self) -> Self {
@@ -255,6 +264,7 @@ x86_lanes! {
     load_first: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
     from_integers: |source: *const i8| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(source.cast())));
     sum4: sum4_f32x16, max4: max4_f32x16, interleave: interleave_f32x16, call: call_avx512;
+    scale: _mm512_scalef_ps;
 }
 
 x86_lanes! {
@@ -272,6 +282,7 @@ x86_lanes! {
     load_first: |source, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as __mmask8, source);
     from_integers: |source: *const i8| _mm512_cvtepi32_pd(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast())));
     sum4: sum4_f64x8, max4: max4_f64x8, interleave: interleave_f64x8, call: call_avx512;
+    scale: _mm512_scalef_pd;
 }
 
 /// The mask whose first `n` of eight 32-bit lanes are set.

@@ -34,9 +34,6 @@ pub(super) fn compute<L: Lanes>(
     let (stride, scores) = (scores.stride(), scores.as_mut_slice());
     let (n, d) = (block.len(), block.n_features());
     assert_eq!(d, weights.n_features);
-    for (scores, bias) in scores.chunks_exact_mut(stride).zip(weights.bias.as_slice()) {
-        scores[..n.next_multiple_of(L::LANES)].fill(*bias);
-    }
     let (_, most) = few_tiles::<L>(weights.n_classes);
     let steps = STEPS * 4 / most;
     for first in (0..d).step_by(steps) {
@@ -88,6 +85,7 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
             end if end < d => (row, end),
             _ => (row + block.len(), 0),
         };
+        let start = features.start == 0;
         let mut sums = [[L::splat(proof, T::default()); R]; K];
         for feature in features {
             if first {
@@ -121,7 +119,11 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
         for k in 0..K {
             for r in 0..R {
                 let scores = &mut scores[k * stride + r * L::LANES..];
-                (L::from_slice(proof, scores) + sums[k][r]).write_to(scores);
+                let before = match start {
+                    true => L::splat(proof, tile.bias[k]),
+                    false => L::from_slice(proof, scores),
+                };
+                (before + sums[k][r]).write_to(scores);
             }
         }
     }
