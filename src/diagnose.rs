@@ -37,7 +37,7 @@ pub(crate) fn gradient<T: Element>(
         row = batch.row_index(i);
         let x = batch.features().row(row).expect("a row of the batch");
         let s = reference::scores(model, &x);
-        let (_, ds) = reference::sample_loss(objective.loss(), &s, batch.labels()[row] as usize);
+        let (_, ds) = reference::sample_loss(objective, &s, batch.labels()[row] as usize);
         let w = batch.weight(row).to_f64();
         for (magnitudes, ds) in magnitudes.chunks_exact_mut(model.n_features()).zip(ds) {
             for (magnitude, x) in magnitudes.iter_mut().zip(&x) {

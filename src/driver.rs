@@ -3,7 +3,7 @@
 //! is in cache.
 
 use crate::{
-    Batch, Error, LinearModel, Loss, NonFinite,
+    Batch, Error, LinearModel, NonFinite, Objective,
     buffer::Buffer,
     diagnose,
     element::Element,
@@ -19,7 +19,7 @@ pub(crate) struct Pass<'a, T> {
     pub(crate) plan: PlanKind,
     /// The rows of a block.
     pub(crate) block_rows: usize,
-    pub(crate) loss: Loss,
+    pub(crate) objective: Objective,
     pub(crate) model: &'a LinearModel<T>,
     pub(crate) weights: &'a PackedWeights<T>,
     pub(crate) batch: &'a Batch<'a, T>,
@@ -114,7 +114,7 @@ impl<T: Element> Workspace<T> {
         if pass.gradient {
             let (c, d) = (pass.model.n_classes(), pass.model.n_features());
             self.db.resize(c, 0.0);
-            self.gradient.clear([c, d], pass.loss.has_sparse_derivatives(), pass.shared);
+            self.gradient.clear([c, d], pass.objective.has_sparse_derivatives(), pass.shared);
         }
         (self.loss, self.error) = (0.0, None);
     }
@@ -147,7 +147,7 @@ impl<T: Element> Workspace<T> {
         if let Some(i) = s.first_not_finite() {
             return Err(fault(i, diagnose::score(model, batch, row(i))));
         }
-        epilogue::<L, _>(proof, pass.loss, &mut s, targets, pass.gradient);
+        epilogue::<L, _>(proof, pass.objective, &mut s, targets, pass.gradient);
         *loss = targets
             .add_losses(*loss)
             .map_err(|i| fault(i, Error::NonFinite { row: row(i), cause: NonFinite::Loss }))?;

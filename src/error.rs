@@ -223,6 +223,22 @@ pub enum Error {
         /// Δ as given.
         value: f64,
     },
+    /// The label smoothing ε is not from 0 to 1.
+    #[error("the label smoothing ε is {value}; it must be from 0 to 1")]
+    LabelSmoothing {
+        /// ε as given.
+        value: f64,
+    },
+    /// Labels are smoothed for a loss other than cross-entropy.
+    #[error(
+        "the label smoothing ε is {value}, but the {loss} loss has none; only cross-entropy does"
+    )]
+    LabelSmoothingOf {
+        /// The loss.
+        loss: &'static str,
+        /// ε as given.
+        value: f64,
+    },
     /// A number that a solver was given is out of its range.
     #[error("the {what} is {}; it must be {rule}", short(*.value))]
     Setting {

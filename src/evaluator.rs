@@ -150,10 +150,10 @@ impl<T: Scalar> Evaluator<T> {
         if self.workspaces.len() < n_tasks {
             self.workspaces.resize_with(n_tasks, Workspace::default);
         }
-        let (isa, loss) = (self.isa, self.objective.loss());
+        let (isa, objective) = (self.isa, self.objective);
         T::pack(isa, Pack { plan, model, weights: &mut self.weights });
         let weights = &self.weights;
-        let pass = Pass { plan, block_rows, loss, model, weights, batch, gradient, shared };
+        let pass = Pass { plan, block_rows, objective, model, weights, batch, gradient, shared };
 
         self.total.reshape(c, d);
         let (dw, rest) = self.total.sums_mut().split_at_mut(c * d);

@@ -8,9 +8,16 @@
 //! dL/dW = (1/Z) Σ_i w_i (dL_i/ds) x_iᵀ + 2λW          dL/db = (1/Z) Σ_i w_i dL_i/ds
 //! ```
 //!
-//! for the multiclass hinge loss of Weston and Watkins, L_i = Σ_{j≠y} max(0, s_j − s_y + Δ), and for
-//! softmax cross-entropy, L_i = −s_y + ln Σ_j e^{s_j}. The bias is not regularised. On a kink of the
-//! hinge, where s_j − s_y + Δ is exactly 0, the subgradient is 0.
+//! for one of the losses
+//!
+//! | | L_i |
+//! |---|---|
+//! | [`Objective::cross_entropy`] | −s_y + ln Σ_j e^{s_j}, perhaps [smoothed](Objective::with_label_smoothing) |
+//! | [`Objective::hinge`] (Weston and Watkins) | Σ_{j≠y} max(0, s_j − s_y + Δ) |
+//! | [`Objective::squared_hinge`] | Σ_{j≠y} max(0, s_j − s_y + Δ)² |
+//! | [`Objective::crammer_singer`] | max(0, max_{j≠y} s_j − s_y + Δ) |
+//!
+//! The bias is not regularised. On a kink of a hinge, where s_j − s_y + Δ is exactly 0, the subgradient is 0.
 //!
 //! ```
 //! use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
@@ -39,7 +46,7 @@
 //! | [`Batch`] | features with labels, perhaps weights of samples and classes, perhaps a selection of rows |
 //! | [`LinearModel`] | W and b in one buffer; a gradient has the same type; predicts |
 //! | [`Predictor`] | predictions on an instruction set of one's choice, and their accuracy |
-//! | [`Objective`] | one of the two losses, and λ |
+//! | [`Objective`] | one of the losses, and λ |
 //! | [`Evaluator`] | computes; owns the scratch memory, so that it allocates once |
 //! | [`Partial`] | sums over chunks of the data, from one process or many |
 //! | [`Isa`] | the instruction set: AVX-512, AVX2 or portable, the best by default |

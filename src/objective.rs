@@ -1,8 +1,8 @@
-//! What is minimised: one of the two losses, and the strength of the L2 term.
+//! What is minimised: one of the losses, its parameters, and the strength of the L2 term.
 
 use crate::Error;
 
-/// The mean loss over the samples plus λ Σ W². A small value to copy around; whether λ and Δ are
+/// The mean loss over the samples plus λ Σ W². A small value to copy around; whether λ, Δ and ε are
 /// legal is checked when it is evaluated.
 ///
 /// ```
@@ -15,6 +15,7 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
     loss: Loss,
+    label_smoothing: f64,
     l2: f64,
 }
 
@@ -38,19 +39,89 @@ pub enum Loss {
         /// Δ, at least 0.
         margin: f64,
     },
-    /// −s_y + ln Σ_j e^{s_j}.
+    /// Σ_{j≠y} max(0, s_j − s_y + Δ)²: the hinge without its kinks.
+    SquaredHinge {
+        /// Δ, at least 0.
+        margin: f64,
+    },
+    /// max(0, max_{j≠y} s_j − s_y + Δ), the multiclass hinge loss of Crammer and Singer (2001). Of several
+    /// classes with the largest score, the first one has the subgradient.
+    CrammerSinger {
+        /// Δ, at least 0.
+        margin: f64,
+    },
+    /// −s_y + ln Σ_j e^{s_j}; with [`Objective::label_smoothing`] ε, (1 − ε) times that and ε times its mean over
+    /// all classes in the place of y.
     CrossEntropy,
 }
 
+impl Loss {
+    /// `"hinge"`, `"squared_hinge"`, `"crammer_singer"` or `"cross_entropy"`: as its constructor.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hinge { .. } => "hinge",
+            Self::SquaredHinge { .. } => "squared_hinge",
+            Self::CrammerSinger { .. } => "crammer_singer",
+            Self::CrossEntropy => "cross_entropy",
+        }
+    }
+
+    /// Δ, of the losses that have one.
+    pub fn margin(self) -> Option<f64> {
+        match self {
+            Self::Hinge { margin }
+            | Self::SquaredHinge { margin }
+            | Self::CrammerSinger { margin } => Some(margin),
+            Self::CrossEntropy => None,
+        }
+    }
+}
+
 impl Objective {
+    fn new(loss: Loss) -> Self {
+        Self { loss, label_smoothing: 0.0, l2: 0.0 }
+    }
+
     /// The multiclass hinge loss (Weston–Watkins) with margin Δ, usually 1.
     pub fn hinge(margin: f64) -> Self {
-        Self { loss: Loss::Hinge { margin }, l2: 0.0 }
+        Self::new(Loss::Hinge { margin })
+    }
+
+    /// The multiclass hinge loss with its margin violations squared, and margin Δ, usually 1.
+    pub fn squared_hinge(margin: f64) -> Self {
+        Self::new(Loss::SquaredHinge { margin })
+    }
+
+    /// The multiclass hinge loss of Crammer and Singer, which counts the largest margin violation alone, with margin
+    /// Δ, usually 1.
+    pub fn crammer_singer(margin: f64) -> Self {
+        Self::new(Loss::CrammerSinger { margin })
     }
 
     /// Softmax cross-entropy: multinomial logistic regression.
     pub fn cross_entropy() -> Self {
-        Self { loss: Loss::CrossEntropy, l2: 0.0 }
+        Self::new(Loss::CrossEntropy)
+    }
+
+    /// Moves ε of the probability that cross-entropy asks for from the label to all classes in equal parts:
+    /// (1 − ε) + ε/C at the label, ε/C elsewhere (Szegedy and others, 2016). The default is ε = 0; other losses have
+    /// no such thing, and none but 0 is legal there.
+    ///
+    /// ```
+    /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// let batch = Batch::new(MatrixView::new(&[1.0_f64], 1, 1)?, &[0])?;
+    /// let (model, mut gradient) = (LinearModel::zeros(2, 1), LinearModel::zeros(2, 1));
+    /// let objective = Objective::cross_entropy().with_label_smoothing(0.1);
+    /// Evaluator::new(objective).loss_and_gradient(&model, &batch, &mut gradient)?;
+    /// // The probabilities are ½; those that are asked for, 0.95 and 0.05.
+    /// assert!((gradient.bias()[0] - (0.5 - 0.95)).abs() < 1e-15);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_label_smoothing(self, label_smoothing: f64) -> Self {
+        Self { label_smoothing, ..self }
     }
 
     /// Adds λ Σ W², whose gradient is 2λW. The bias is not regularised. The default is λ = 0.
@@ -63,6 +134,11 @@ impl Objective {
         self.loss
     }
 
+    /// ε.
+    pub fn label_smoothing(&self) -> f64 {
+        self.label_smoothing
+    }
+
     /// λ.
     pub fn l2(&self) -> f64 {
         self.l2
@@ -73,8 +149,19 @@ impl Objective {
         if !legal(self.l2) {
             return Err(Error::L2 { value: self.l2 });
         }
+        match self.loss.margin() {
+            Some(margin) if !legal(margin) => return Err(Error::Margin { value: margin }),
+            _ => {}
+        }
+        let smoothing = self.label_smoothing;
         match self.loss {
-            Loss::Hinge { margin } if !legal(margin) => Err(Error::Margin { value: margin }),
+            _ if !(0.0..=1.0).contains(&smoothing) => {
+                Err(Error::LabelSmoothing { value: smoothing })
+            }
+            Loss::CrossEntropy => Ok(()),
+            loss if smoothing > 0.0 => {
+                Err(Error::LabelSmoothingOf { loss: loss.name(), value: smoothing })
+            }
             _ => Ok(()),
         }
     }

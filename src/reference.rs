@@ -34,7 +34,7 @@ pub fn loss_and_gradient<T: Element>(
         let w = w * w_class / batch.total_weight();
 
         let s = scores(model, &x);
-        let (sample_loss, ds) = sample_loss(objective.loss(), &s, y);
+        let (sample_loss, ds) = sample_loss(objective, &s, y);
 
         loss += w * sample_loss;
         for k in 0..c {
@@ -62,10 +62,12 @@ pub fn scores<T: Element>(model: &LinearModel<T>, x: &[T]) -> Vec<f64> {
 }
 
 /// The loss of a sample with scores `s` and label `y`, and its derivatives by the scores.
-pub fn sample_loss(loss: Loss, s: &[f64], y: usize) -> (f64, Vec<f64>) {
-    match loss {
+pub fn sample_loss(objective: &Objective, s: &[f64], y: usize) -> (f64, Vec<f64>) {
+    match objective.loss() {
         Loss::Hinge { margin } => hinge(s, y, margin),
-        Loss::CrossEntropy => cross_entropy(s, y),
+        Loss::SquaredHinge { margin } => squared_hinge(s, y, margin),
+        Loss::CrammerSinger { margin } => crammer_singer(s, y, margin),
+        Loss::CrossEntropy => smoothed(s, y, objective.label_smoothing()),
     }
 }
 
@@ -81,6 +83,48 @@ fn hinge(s: &[f64], y: usize, margin: f64) -> (f64, Vec<f64>) {
             ds[y] -= 1.0;
         }
     }
+    (loss, ds)
+}
+
+/// Σ_{j≠y} max(0, s_j − s_y + Δ)² and its derivatives.
+fn squared_hinge(s: &[f64], y: usize, margin: f64) -> (f64, Vec<f64>) {
+    let mut loss = 0.0;
+    let mut ds = vec![0.0; s.len()];
+    for j in (0..s.len()).filter(|&j| j != y) {
+        let violation = s[j] - s[y] + margin;
+        if violation > 0.0 {
+            loss += violation * violation;
+            ds[j] += 2.0 * violation;
+            ds[y] -= 2.0 * violation;
+        }
+    }
+    (loss, ds)
+}
+
+/// max(0, max_{j≠y} s_j − s_y + Δ) and its derivatives, of the first class with the largest score.
+fn crammer_singer(s: &[f64], y: usize, margin: f64) -> (f64, Vec<f64>) {
+    let mut ds = vec![0.0; s.len()];
+    let others = (0..s.len()).filter(|&j| j != y);
+    let Some(top) = others.reduce(|top, j| if s[j] > s[top] { j } else { top }) else {
+        return (0.0, ds);
+    };
+    let violation = s[top] - s[y] + margin;
+    if violation > 0.0 {
+        ds[top] += 1.0;
+        ds[y] -= 1.0;
+    }
+    (violation.max(0.0), ds)
+}
+
+/// Cross-entropy with the label smoothed: (1 − ε) of the label's loss and ε of the mean over all labels.
+fn smoothed(s: &[f64], y: usize, smoothing: f64) -> (f64, Vec<f64>) {
+    let (mut loss, mut ds) = cross_entropy(s, y);
+    let c = s.len() as f64;
+    for j in (0..s.len()).filter(|&j| j != y) {
+        loss += smoothing / c * s[y] - smoothing / c * s[j];
+        ds[j] -= smoothing / c;
+    }
+    ds[y] += smoothing / c * (c - 1.0);
     (loss, ds)
 }
 

@@ -7,8 +7,8 @@
 
 mod common;
 
-use common::{Case, Shape, for_each_isa, for_each_threads};
-use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Scalar};
+use common::{Case, Shape, for_each_isa, for_each_threads, losses};
+use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Scalar};
 use std::alloc::{GlobalAlloc, Layout};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -111,8 +111,7 @@ fn shapes() -> Vec<Shape> {
 fn all<T: Scalar>() -> usize {
     let shapes = shapes();
     for (i, &shape) in shapes.iter().enumerate() {
-        let hinge = i % 2 == 0;
-        let objective = if hinge { Objective::hinge(1.0) } else { Objective::cross_entropy() };
+        let objective = losses()[i % 5];
         let case = Case::<T>::random(objective.with_l2(0.1), shape, i as u64);
         evaluate(&case);
         evaluate(&case.clone().column_major(i % 2));

@@ -24,16 +24,22 @@ pub struct Spec {
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct ObjectiveSpec {
-    hinge: bool,
+    loss: u8,
+    /// Or the label smoothing.
     margin: u8,
     l2: u8,
 }
 
 impl ObjectiveSpec {
     pub fn objective(self) -> Objective {
-        let objective = match self.hinge {
-            true => Objective::hinge(f64::from(self.margin) / 16.0),
-            false => Objective::cross_entropy(),
+        let margin = f64::from(self.margin) / 16.0;
+        let smoothing = f64::from(self.margin) / 255.0;
+        let objective = match self.loss % 5 {
+            0 => Objective::cross_entropy(),
+            1 => Objective::hinge(margin),
+            2 => Objective::squared_hinge(margin),
+            3 => Objective::crammer_singer(margin),
+            _ => Objective::cross_entropy().with_label_smoothing(smoothing),
         };
         objective.with_l2([0.0, 1e-4, 1.0, 1e3][usize::from(self.l2) % 4])
     }
@@ -216,15 +222,17 @@ impl<T: Scalar> Problem<T> {
     /// Whether nothing comes near an overflow, so that there must be a result.
     pub fn must_succeed(&self, objective: &Objective) -> bool {
         let Magnitudes { x, w, b, score, samples } = self.magnitudes();
-        let margin = match objective.loss() {
-            Loss::Hinge { margin } => margin,
-            _ => 0.0,
-        };
+        let margin = objective.loss().margin().unwrap_or(0.0);
         let c = self.c as f64;
+        let violation = 2.0 * score + margin + 10.0;
+        let (loss, slope) = match objective.loss() {
+            Loss::SquaredHinge { .. } => (violation * violation, 2.0 * violation),
+            _ => (violation, 1.0),
+        };
         // Sample weights are at most 2, and the partial sums of scores at most the sum of magnitudes.
         let largest = [
-            4.0 * samples * c * (2.0 * score + margin + 10.0),
-            4.0 * samples * c * x,
+            4.0 * samples * c * loss,
+            4.0 * samples * c * slope * x,
             4.0 * objective.l2() * w,
             x,
             w,
@@ -237,9 +245,14 @@ impl<T: Scalar> Problem<T> {
             && squares < f64::MAX / 16.0
     }
 
-    /// Whether a margin is so near to zero that rounding rightly decides about it.
+    /// Whether a margin, or the difference of the scores of two classes, is so near to zero that rounding rightly
+    /// decides about it.
     pub fn on_a_kink(&self, objective: &Objective) -> bool {
-        let Loss::Hinge { margin } = objective.loss() else { return false };
+        let (margin, of_two) = match objective.loss() {
+            Loss::Hinge { margin } => (margin, false),
+            Loss::CrammerSinger { margin } => (margin, true),
+            _ => return false,
+        };
         let near = tolerance::<T>() * (self.magnitudes().score + margin);
         self.samples().iter().any(|row| {
             let scores: Vec<f64> = self
@@ -254,7 +267,9 @@ impl<T: Scalar> Problem<T> {
                 .collect();
             let label = self.labels[*row] as usize;
             let gap = |k: usize| scores[k] - scores[label] + margin;
-            (0..self.c).any(|k| k != label && gap(k).abs() <= near)
+            let others = || (0..self.c).filter(|&k| k != label);
+            let close = |k: usize| others().any(|j| j < k && (gap(k) - gap(j)).abs() <= near);
+            others().any(|k| gap(k).abs() <= near || of_two && close(k))
         })
     }
 }
@@ -338,13 +353,18 @@ fn check_batch<T: Scalar>(
         assert!(error <= tolerance * scale, "{isa}, {what}: {got:e}, not {expected:e}");
     };
     // Sums of losses are as exact as the scores, each of which counts for every class of the hinge.
+    // Squares are twice as far off, by what is squared.
+    let c = problem.c as f64;
     let (of_loss, of_slope) = match objective.loss() {
-        Loss::Hinge { .. } => (problem.c as f64, problem.c as f64),
-        _ => (1.0, 1.0 + m.score),
+        Loss::Hinge { .. } => (c * m.score, c),
+        Loss::SquaredHinge { margin } => {
+            (c * (2.0 * m.score + margin).powi(2), 2.0 * c * (2.0 * m.score + margin))
+        }
+        _ => (m.score, 1.0 + m.score),
     };
     // Below the normal numbers there are no relative errors.
     let tiny = T::MIN_POSITIVE.to_f64();
-    near("loss", loss, expected.loss, expected.loss.abs().max(of_loss * m.score).max(tiny));
+    near("loss", loss, expected.loss, expected.loss.abs().max(of_loss).max(tiny));
     if problem.on_a_kink(&objective) {
         return;
     }

@@ -28,6 +28,14 @@ impl SampleLoss for CrossEntropy {
         1.0 / n_classes.max(2) as f64
     }
 
+    /// p (1 − p).
+    fn second_derivatives(self, scores: &mut [f64], _: usize) {
+        let max = scores.iter().fold(f64::NEG_INFINITY, |max, score| max.max(*score));
+        scores.iter_mut().for_each(|score| *score = (*score - max).exp());
+        let sum: f64 = scores.iter().sum();
+        scores.iter_mut().for_each(|e| *e = *e / sum * (1.0 - *e / sum));
+    }
+
     #[inline(always)]
     fn evaluate<L: Lanes>(
         self,
@@ -38,19 +46,8 @@ impl SampleLoss for CrossEntropy {
         gradient: bool,
     ) -> (L, L) {
         let zero = L::splat(p, L::Elem::default());
-        let one = L::splat(p, L::Elem::from_f64(1.0));
-
-        let max = scores.max(p, label);
-        let [others] = scores.update(p, [max], gradient, |score, [max]| {
-            let e = math::exp(p, score - max);
-            (e, [e])
-        });
-        let e_label = math::exp(p, label - max);
-        let label_is_less = max.gt(label);
-        let over_one = L::select(label_is_less, others - one + e_label, others);
-        let loss = max - label + math::ln_1p(p, over_one);
-
-        let scale = weight / (others + e_label);
+        let exponentials = exponentials(p, &mut scores, label, gradient);
+        let scale = weight / exponentials.sum;
         if gradient {
             // Subnormal derivatives are of no consequence, but would slow down the product to come.
             let tiny = L::splat(p, L::Elem::MIN_POSITIVE);
@@ -59,6 +56,37 @@ impl SampleLoss for CrossEntropy {
                 (L::select(tiny.gt(ds), zero, ds), [])
             });
         }
-        (loss, zero - others * scale)
+        (exponentials.loss, zero - exponentials.others * scale)
     }
+}
+
+/// e^{s_j − m} of a vector of samples, with m the largest score of each.
+pub(super) struct Exponentials<L> {
+    /// Their sum over the classes other than the label.
+    pub(super) others: L,
+    /// Their sum over all classes.
+    pub(super) sum: L,
+    /// The loss.
+    pub(super) loss: L,
+}
+
+/// Evaluates the loss; if `replace`, replaces the scores, other than the labels', by their exponentials.
+#[inline(always)]
+pub(super) fn exponentials<L: Lanes>(
+    p: L::Proof,
+    scores: &mut impl SampleScores<L>,
+    label: L,
+    replace: bool,
+) -> Exponentials<L> {
+    let one = L::splat(p, L::Elem::from_f64(1.0));
+    let max = scores.max(p, label);
+    let [others] = scores.update(p, [max], replace, |score, [max]| {
+        let e = math::exp(p, score - max);
+        (e, [e])
+    });
+    let e_label = math::exp(p, label - max);
+    let label_is_less = max.gt(label);
+    let over_one = L::select(label_is_less, others - one + e_label, others);
+    let loss = max - label + math::ln_1p(p, over_one);
+    Exponentials { others, sum: others + e_label, loss }
 }

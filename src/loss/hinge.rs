@@ -19,6 +19,10 @@ impl SampleLoss for Hinge {
         1.0
     }
 
+    fn second_derivatives(self, scores: &mut [f64], _: usize) {
+        scores.fill(0.0);
+    }
+
     #[inline(always)]
     fn evaluate<L: Lanes>(
         self,

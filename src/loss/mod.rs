@@ -1,58 +1,78 @@
 //! From scores to losses and their derivatives, in place: the epilogue of the first product.
 //!
 //! Every loss treats the label's own class apart: cross-entropy because 1 − p_y is a sum of the other
-//! probabilities that must not cancel, the hinge because its sum leaves the label out. So the score of the
+//! probabilities that must not cancel, the hinges because their sums leave the label out. So the score of the
 //! label is exchanged for −∞ before, which contributes nothing to a maximum, to a sum of exponentials or to
 //! violated margins, and its derivative is put in its place afterwards.
 //!
 //! A loss is evaluated for as many samples as there are lanes, one a lane; [`SampleScores`] knows how their
 //! scores are stored.
 
+mod crammer_singer;
 mod cross_entropy;
 mod hinge;
+mod smoothed;
+mod squared_hinge;
 mod targets;
 
 pub(crate) use targets::Targets;
 
 use crate::{
-    Loss,
+    Loss, Objective,
     element::Element,
     scores::{SampleScores, ScoreBlock},
     simd::{Lanes, Run, math},
 };
+use crammer_singer::CrammerSinger;
 use cross_entropy::CrossEntropy;
 use hinge::Hinge;
+use smoothed::SmoothedCrossEntropy;
+use squared_hinge::SquaredHinge;
 
-/// The list of losses: evaluates `$body` with the kernel of a [`Loss`].
-macro_rules! with_loss {
-    ($loss:expr, $kernel:ident => $body:expr) => {
-        match $loss {
-            Loss::Hinge { margin } => {
-                let $kernel = Hinge { margin };
-                $body
-            }
-            Loss::CrossEntropy => {
-                let $kernel = CrossEntropy;
-                $body
-            }
+/// Defines the macro `with_loss!(objective, kernel => body)`, which evaluates `body` with the kernel of the loss of
+/// an [`Objective`].
+macro_rules! losses {
+    ($d:tt $($loss:pat, $smoothing:pat => $kernel:expr;)*) => {
+        macro_rules! with_loss {
+            ($d objective:expr, $d kernel:ident => $d body:expr) => {
+                match ($d objective.loss(), $d objective.label_smoothing()) {
+                    $(($loss, $smoothing) => {
+                        let $d kernel = $kernel;
+                        $d body
+                    })*
+                }
+            };
         }
     };
+}
+
+// The list of losses, each by its parameters and the smoothing of labels.
+losses! { $
+    Loss::Hinge { margin }, _ => Hinge { margin };
+    Loss::SquaredHinge { margin }, _ => SquaredHinge { margin };
+    Loss::CrammerSinger { margin }, _ => CrammerSinger { margin };
+    Loss::CrossEntropy, 0.0 => CrossEntropy;
+    Loss::CrossEntropy, smoothing => SmoothedCrossEntropy { smoothing };
 }
 
 /// A loss of a vector of samples.
 trait SampleLoss: Copy {
     /// Whether most derivatives may be exactly zero, so that it pays to skip them.
     const SPARSE_DERIVATIVES: bool;
-    /// Whether it has second derivatives everywhere.
+    /// Whether its derivatives are continuous: it has no kinks.
     const SMOOTH: bool;
 
     /// How large its second derivatives by the scores are, about, for steps of a length that suits them. A loss that
     /// has none but at its kinks says 1: its steps move a score from one side of a kink to the other.
     fn curvature(self, n_classes: usize) -> f64;
 
+    /// Replaces the scores of a sample by the second derivatives of its loss, those of each class by its own score: the
+    /// diagonal of the Hessian.
+    fn second_derivatives(self, scores: &mut [f64], label: usize);
+
     /// Reads the scores, where those of the labels are −∞ and stand in `label` instead. Returns the losses,
     /// not yet weighted, and the derivatives with respect to the scores of the labels, weighted; if
-    /// `gradient`, replaces the scores by the weighted derivatives, which are 0 in the places of the labels.
+    /// `gradient`, replaces the scores by the weighted derivatives, and those of the labels by anything finite.
     fn evaluate<L: Lanes>(
         self,
         proof: L::Proof,
@@ -63,7 +83,7 @@ trait SampleLoss: Copy {
     ) -> (L, L);
 }
 
-impl Loss {
+impl Objective {
     /// Whether most derivatives may be exactly zero, so that it pays to skip them.
     pub(crate) fn has_sparse_derivatives(self) -> bool {
         fn of<F: SampleLoss>(_: F) -> bool {
@@ -72,13 +92,19 @@ impl Loss {
         with_loss!(self, loss => of(loss))
     }
 
-    /// How large its second derivatives by the scores are, about.
+    /// How large the second derivatives of the loss by the scores are, about.
     #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only solvers ask"))]
     pub(crate) fn curvature(self, n_classes: usize) -> f64 {
         with_loss!(self, loss => loss.curvature(n_classes))
     }
 
-    /// Whether it has second derivatives everywhere.
+    /// Replaces the scores of a sample by the second derivatives of its loss, those of each class by its own score.
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only solvers ask"))]
+    pub(crate) fn second_derivatives(self, scores: &mut [f64], label: usize) {
+        with_loss!(self, loss => loss.second_derivatives(scores, label))
+    }
+
+    /// Whether the loss has no kinks.
     #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only solvers ask"))]
     pub(crate) fn is_smooth(self) -> bool {
         fn of<F: SampleLoss>(_: F) -> bool {
@@ -93,14 +119,14 @@ impl Loss {
 #[inline(always)]
 pub(crate) fn epilogue<L: Lanes, S: ScoreBlock<Elem = L::Elem>>(
     proof: L::Proof,
-    loss: Loss,
+    objective: Objective,
     scores: &mut S,
     targets: &mut Targets<L::Elem>,
     gradient: bool,
 ) {
     scores.pad::<L>();
     targets.swap_labels(scores);
-    with_loss!(loss, loss => L::call(proof, Epilogue { loss, scores, targets, gradient }));
+    with_loss!(objective, loss => L::call(proof, Epilogue { loss, scores, targets, gradient }));
     if gradient {
         targets.swap_labels(scores);
     }

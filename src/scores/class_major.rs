@@ -134,6 +134,11 @@ struct Vector<'a, T> {
 
 impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
     #[inline(always)]
+    fn n_classes(&self) -> usize {
+        self.scores.len().div_ceil(self.stride)
+    }
+
+    #[inline(always)]
     fn max(&self, proof: L::Proof, least: L) -> L {
         // Two at a time, as each waits for the one before.
         let mut max = [least; 2];
@@ -171,5 +176,17 @@ impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
             }
         }
         sums
+    }
+
+    #[inline(always)]
+    fn keep_first(&mut self, proof: L::Proof, max: L, kept: L) {
+        let zero = L::splat(proof, L::Elem::default());
+        // Zero, once a sample has found its score.
+        let mut left = kept;
+        for class in self.scores.chunks_mut(self.stride) {
+            let less = max.gt(L::from_slice(proof, class));
+            L::select(less, zero, left).write_to(class);
+            left = L::select(less, left, zero);
+        }
     }
 }

@@ -66,9 +66,12 @@ pub(crate) trait ScoreBlock {
     }
 }
 
-/// The scores of a vector of samples, for all classes: two passes over them, whatever their order. The
+/// The scores of a vector of samples, for all classes: passes over them, whatever their order. The
 /// samples are the lanes of the arguments and of the results.
 pub(crate) trait SampleScores<L: Lanes> {
+    /// The number of classes.
+    fn n_classes(&self) -> usize;
+
     /// The largest score of each sample, or `least` where that is larger.
     fn max(&self, proof: L::Proof, least: L) -> L;
 
@@ -81,6 +84,10 @@ pub(crate) trait SampleScores<L: Lanes> {
         replace: bool,
         f: impl Fn(L, [L; P]) -> (L, [L; N]),
     ) -> [L; N];
+
+    /// Replaces the first score of each sample that is not less than `max`, which is the largest one, by `kept`, and
+    /// all others by zero.
+    fn keep_first(&mut self, proof: L::Proof, max: L, kept: L);
 }
 
 /// Adds the first vectors of each row of `width` elements to `target`, lane by lane.

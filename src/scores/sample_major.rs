@@ -97,7 +97,8 @@ impl<T: Element> ScoreBlock for SampleMajor<'_, T> {
     fn vector<L: Lanes<Elem = T>>(&mut self, first: usize) -> impl SampleScores<L> {
         let (width, n_samples) = (self.width, L::LANES.min(self.n_samples - first));
         let scores = &mut self.scores[first * width..];
-        Vector { scores, panel: self.panel_rows * width, width, n_samples }
+        let (panel, n_classes) = (self.panel_rows * width, self.n_classes);
+        Vector { scores, panel, width, n_samples, n_classes }
     }
 
     #[inline(always)]
@@ -144,9 +145,15 @@ struct Vector<'a, T> {
     width: usize,
     /// Up to `LANES`; the lanes of missing samples are zero.
     n_samples: usize,
+    n_classes: usize,
 }
 
 impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
+    #[inline(always)]
+    fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
     #[inline(always)]
     fn max(&self, proof: L::Proof, least: L) -> L {
         let mut lanes = [L::Elem::default(); MAX_LANES];
@@ -204,5 +211,38 @@ impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
             }
         }
         lanes.map(|lanes| L::from_slice(proof, &lanes))
+    }
+
+    #[inline(always)]
+    fn keep_first(&mut self, proof: L::Proof, max: L, kept: L) {
+        let Self { panel, width, .. } = *self;
+        let zero = L::splat(proof, L::Elem::default());
+        let one = L::splat(proof, L::Elem::from_f64(1.0));
+        let mut lanes = [[L::Elem::default(); MAX_LANES]; 2];
+        max.write_to(&mut lanes[0]);
+        kept.write_to(&mut lanes[1]);
+        let n_vectors = self.scores.len().div_ceil(panel) * width / L::LANES;
+        for (i, (max, kept)) in lanes[0].into_iter().zip(lanes[1]).enumerate().take(self.n_samples)
+        {
+            let max_of_sample = L::splat(proof, max);
+            // Where a vector has the largest score, as many as are left from it on: most of them at the first one.
+            let mut left = L::splat(proof, L::Elem::from_f64(n_vectors as f64));
+            let mut most = zero;
+            for panel in self.scores.chunks(panel) {
+                for scores in panel[i * width..][..width].chunks_exact(L::LANES) {
+                    let less = max_of_sample.gt(L::from_slice(proof, scores));
+                    most = L::select(less, zero, left).max(most);
+                    left = left - one;
+                }
+            }
+            let [most, ..] = L::max4([most; 4]);
+            let first = (n_vectors - most.to_f64() as usize) * L::LANES;
+            let at = first / width * panel + i * width + first % width;
+            let lane = self.scores[at..][..L::LANES].iter().position(|score| *score == max);
+            for panel in self.scores.chunks_mut(panel) {
+                panel[i * width..][..width].fill(L::Elem::default());
+            }
+            self.scores[at + lane.expect("the largest score is one of them")] = kept;
+        }
     }
 }

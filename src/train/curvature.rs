@@ -1,14 +1,14 @@
-//! The curvature of cross-entropy, which L-BFGS begins with instead of the unit matrix.
+//! The curvature of a smooth loss, which L-BFGS begins with instead of the unit matrix.
 //!
-//! Its Hessian has a block for each pair of classes. Those on the diagonal, Σ wᵢ pᵢ(1 − pᵢ) xᵢxᵢᵀ / Z + 2λ I
-//! with the probabilities p of one class, are most of it (Böhning, "Multinomial logistic regression
+//! Its Hessian has a block for each pair of classes. Those on the diagonal, Σ wᵢ hᵢ xᵢxᵢᵀ / Z + 2λ I with the second
+//! derivatives h by the scores of one class, of cross-entropy p (1 − p), are most of it (Böhning, "Multinomial logistic regression
 //! algorithm", 1992, bounds all by one such matrix). They are estimated from some of the samples and factored,
 //! L Lᵀ for each class. What is left for L-BFGS to learn is as little as these blocks are true: it needs tens of
 //! iterations then where it would need hundreds.
 
 use super::{cholesky::Cholesky, max_norm};
 use crate::{
-    Batch, Error, Isa, LinearModel, MatrixView, Scalar,
+    Batch, Error, Isa, LinearModel, MatrixView, Objective, Scalar,
     kernel::{Strided, multiply},
     parallel::for_each_chunk,
 };
@@ -121,18 +121,27 @@ fn place(i: usize, size: usize, n: usize) -> usize {
 }
 
 impl Curvature {
-    /// The curvature at `model`, as a sample tells it.
+    /// The curvature at `model`, as a sample tells it; none where no sample has any.
     ///
     /// Takes O(n D² C) for n samples, and O(D³ C).
     pub(super) fn estimate<T: Scalar>(
         isa: Isa,
+        objective: &Objective,
         model: &LinearModel<T>,
         sample: &Sample<T>,
-        l2: f64,
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
         let (n, d, c) = (sample.labels.len(), sample.n_features, model.n_classes());
         let (m, x) = (d + 1, &sample.features);
-        let probabilities = model.predict_proba(MatrixView::new(x, n, d)?)?;
+        let l2 = objective.l2();
+        let scores = model.scores(MatrixView::new(x, n, d)?)?;
+        let mut second: Vec<f64> = scores.iter().map(|score| score.to_f64()).collect();
+        for_each_chunk(&mut second, c, |i, scores| {
+            objective.second_derivatives(scores, sample.labels[i] as usize);
+        });
+        let typical = second.iter().sum::<f64>() / second.len() as f64;
+        if typical == 0.0 {
+            return Ok(None);
+        }
         let total = sample.batch()?.total_weight();
         let weight = |i: usize| sample.weights.as_ref().map_or(1.0, |w| w[i].to_f64()) / total;
         let sample_weights: Vec<f64> = (0..n).map(weight).collect();
@@ -160,10 +169,10 @@ impl Curvature {
 
         let mut factors: Vec<Option<Cholesky>> = (0..c).map(|_| None).collect();
         for_each_chunk(&mut factors, 1, |class, factor| {
-            let weight = |i: usize| {
-                let p = probabilities[i * c + class].to_f64();
-                sample_weights[i] * p * (1.0 - p)
-            };
+            // A class that has no curvature of its own is to be no direction without any.
+            let none = (0..n).all(|i| second[i * c + class] == 0.0);
+            let weight =
+                |i: usize| sample_weights[i] * if none { typical } else { second[i * c + class] };
             // Most samples are surely of another class; all of these together hardly count.
             let least = NEGLIGIBLE * (0..n).map(weight).sum::<f64>() / n as f64;
             let mut weighted = Vec::with_capacity(n * m);
@@ -182,7 +191,8 @@ impl Curvature {
             factor[0] = Some(Cholesky::factor(m, panels.collect()));
         });
         let factors = factors.into_iter().flatten().collect();
-        Ok(Self { isa, scales, factors, by_class: vec![0.0; c * Cholesky::padded(m)] })
+        let by_class = vec![0.0; c * Cholesky::padded(m)];
+        Ok(Some(Self { isa, scales, factors, by_class }))
     }
 
     /// Writes what the inverse of the curvature makes of a gradient by W and b, both in their order.

@@ -25,9 +25,9 @@ pub struct Lbfgs {
     /// element type ends the fit. Of a loss with kinks a small decrease shows nothing, and the fit ends as
     /// [`StopReason::Kink`].
     pub relative_decrease: f64,
-    /// Learn the curvature of cross-entropy from a sample first, which saves most of the iterations. Takes
+    /// Learn the curvature of a smooth loss from a sample first, which saves most of the iterations. Takes
     /// C (D + 1)² / 2 bytes of memory, and is left out where those are more than 64 MiB, where there are fewer
-    /// samples than features, and for the hinge loss, which has none.
+    /// samples than features, and for losses with kinks, which have none.
     pub curvature: bool,
 }
 
@@ -146,7 +146,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
     ) -> Result<StopReason, Error> {
         let mut stop_reason = self.report(on_iteration);
         let mut curvature = None;
-        let smooth = self.cost.evaluator.objective().loss().is_smooth();
+        let smooth = self.cost.evaluator.objective().is_smooth();
         if let (None, true, true, Some(sample)) =
             (stop_reason, self.solver.curvature, smooth, sample)
             && let Some((to_fit, to_measure)) = Sample::pair(self.best.model.n_classes(), sample)
@@ -155,8 +155,9 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                 stop_reason = self.fit_roughly(sample.n_samples(), to_fit, on_iteration)?;
             }
             if stop_reason.is_none() && to_measure.batch().is_ok() {
-                let (isa, l2) = (self.cost.evaluator.isa(), self.cost.evaluator.objective().l2());
-                curvature = Curvature::estimate(isa, &self.best.model, &to_measure, l2).ok();
+                let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
+                let estimate = Curvature::estimate(isa, &objective, &self.best.model, &to_measure);
+                curvature = estimate.ok().flatten();
             }
         }
         let stop_reason = stop_reason
@@ -172,8 +173,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
 
     /// What there is to say of an objective that falls no further, or hardly.
     fn unless_kinked(&self, smooth: StopReason) -> StopReason {
-        let loss = self.cost.evaluator.objective().loss();
-        if loss.is_smooth() { smooth } else { StopReason::Kink }
+        if self.cost.evaluator.objective().is_smooth() { smooth } else { StopReason::Kink }
     }
 
     fn progress(&self) -> Progress {

@@ -253,7 +253,7 @@ impl<'a> Steps<'a> {
         let mut principal = Principal::of(batch, solver.principal);
         if let Some(principal) = &mut principal {
             let batch_size = batch_size.min(batch.n_samples());
-            let curvature = objective.loss().curvature(model.n_classes());
+            let curvature = objective.curvature(model.n_classes());
             principal.shorten(learning_rate, momentum, batch_size, curvature);
         }
         let mut steps = Self {

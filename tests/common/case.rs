@@ -65,6 +65,11 @@ pub struct Case<T> {
     pub columns: Option<(Guarded<T>, usize)>,
 }
 
+/// Whether derivatives jump somewhere.
+fn has_kinks(objective: Objective) -> bool {
+    matches!(objective.loss(), Loss::Hinge { .. } | Loss::CrammerSinger { .. })
+}
+
 /// A class that no model has.
 const WILD_LABEL: u32 = u32::MAX;
 
@@ -86,13 +91,13 @@ impl<T: Scalar> Case<T> {
 
     /// Normal features, weights (of variance 1 / D, so that the scores are of order 1) and biases.
     ///
-    /// For the hinge loss in f32 they are rounded to eighths, and so clipped that every score is
+    /// For losses with kinks in f32 they are rounded to eighths, and so clipped that every score is
     /// exact in any order of summation: where the loss has a kink, a rounding error in a score may
     /// otherwise rightly change the gradient by a whole sample. Many scores then are exactly on the
     /// kink, if the margin is a multiple of 1/64.
     pub fn random(objective: Objective, shape: Shape, seed: u64) -> Self {
         let Shape { n, d, c } = shape;
-        let exact = matches!(objective.loss(), Loss::Hinge { .. }) && size_of::<T>() == 4;
+        let exact = has_kinks(objective) && size_of::<T>() == 4;
         let mut random = Random::new(seed);
         let mut normal = |deviation: f64| {
             let value = deviation * random.normal();

@@ -16,7 +16,7 @@ pub use case::{Case, Shape};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use softmargin::reference::Reference;
-use softmargin::{Error, Evaluator, Isa, LinearModel, Scalar};
+use softmargin::{Error, Evaluator, Isa, LinearModel, Loss, Objective, Scalar};
 use std::io::Write;
 
 /// Calls `test` with every instruction set of this machine. What it lacks is reported on stderr,
@@ -55,6 +55,17 @@ pub fn for_each_threads(counts: &[usize], mut test: impl FnMut(usize) + Send) {
     for &threads in counts {
         with_threads(threads, || test(threads));
     }
+}
+
+/// One of each loss.
+pub fn losses() -> [Objective; 5] {
+    [
+        Objective::hinge(1.0),
+        Objective::cross_entropy(),
+        Objective::squared_hinge(1.0),
+        Objective::crammer_singer(1.0),
+        Objective::cross_entropy().with_label_smoothing(0.1),
+    ]
 }
 
 /// The promised bound on scaled errors for the element type.
@@ -124,7 +135,9 @@ pub struct Scales {
 
 impl Scales {
     /// For dW: max(|dW|, |X|, 2λ|W|); for db: max(|db|, 1); for the loss: max(|L|, the largest
-    /// Σ_d |x_id w_cd| + |b_c| over rows and classes), which bounds the scores before cancellation.
+    /// Σ_d |x_id w_cd| + |b_c| over rows and classes), which bounds the scores before cancellation. The
+    /// derivatives of the squared hinge are twice differences of scores, and its losses their squares: that is
+    /// what its errors are measured against.
     pub fn new<T: Scalar>(case: &Case<T>, expected: &Reference) -> Self {
         let model = &case.model;
         let d = model.n_features();
@@ -140,10 +153,16 @@ impl Scales {
         }
         let w_max = max_abs(model.weights().iter().map(|w| w.to_f64()));
         let dw_max = max_abs(expected.weights.iter().copied());
+        let (of_loss, of_slope) = match case.objective.loss() {
+            Loss::SquaredHinge { margin } => {
+                ((score_max + margin).powi(2), 2.0 * (score_max + margin).max(0.5))
+            }
+            _ => (score_max, 1.0),
+        };
         Self {
-            loss: expected.loss.abs().max(score_max),
-            weights: dw_max.max(x_max).max(2.0 * case.objective.l2() * w_max),
-            bias: max_abs(expected.bias.iter().copied()).max(1.0),
+            loss: expected.loss.abs().max(of_loss),
+            weights: dw_max.max(of_slope * x_max).max(2.0 * case.objective.l2() * w_max),
+            bias: max_abs(expected.bias.iter().copied()).max(of_slope),
         }
     }
 

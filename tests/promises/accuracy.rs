@@ -107,6 +107,18 @@ fn hinge() {
     check("hinge", &million(Objective::hinge(1.0), (12, 4), 0.5, 0.0));
 }
 
+#[test]
+fn squared_hinge() {
+    check("squared hinge", &million(Objective::squared_hinge(1.0), (12, 4), 0.5, 0.1));
+}
+
+/// With a share of 1/32 for each class: what f32 cannot hold would be off by as much in every row.
+#[test]
+fn smoothed_labels() {
+    let objective = Objective::cross_entropy().with_label_smoothing(0.125);
+    check("smoothed labels", &million(objective, (12, 4), 0.5, 0.1));
+}
+
 /// How features are distributed.
 const DISTRIBUTIONS: [&str; 5] = ["normal", "lognormal", "Cauchy", "offset", "collinear"];
 

@@ -103,6 +103,27 @@ fn objectives_say_what_they_are() {
     assert_eq!((hinge.loss(), hinge.l2()), (Loss::Hinge { margin: 0.5 }, 0.25));
     let cross_entropy = Objective::cross_entropy();
     assert_eq!((cross_entropy.loss(), cross_entropy.l2()), (Loss::CrossEntropy, 0.0));
+    assert_eq!(cross_entropy.label_smoothing(), 0.0);
+    assert_eq!(cross_entropy.with_label_smoothing(0.2).label_smoothing(), 0.2);
+    for (objective, loss, name, margin) in [
+        (hinge, Loss::Hinge { margin: 0.5 }, "hinge", Some(0.5)),
+        (
+            Objective::squared_hinge(2.0),
+            Loss::SquaredHinge { margin: 2.0 },
+            "squared_hinge",
+            Some(2.0),
+        ),
+        (
+            Objective::crammer_singer(2.0),
+            Loss::CrammerSinger { margin: 2.0 },
+            "crammer_singer",
+            Some(2.0),
+        ),
+        (cross_entropy, Loss::CrossEntropy, "cross_entropy", None),
+    ] {
+        assert_eq!(objective.loss(), loss);
+        assert_eq!((loss.name(), loss.margin()), (name, margin));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Class weights are the sample weights that they stand for, bit for bit, wherever weights count.
 
 use crate::common::failure::says;
-use crate::common::{Case, Shape, for_each_isa};
+use crate::common::{Case, Shape, for_each_isa, losses};
 use softmargin::{
     Batch, Error, Evaluator, LinearModel, MatrixView, Objective, Partial, Predictor, Scalar,
 };
@@ -37,7 +37,7 @@ fn all<T: Scalar>(
 
 fn stand_for_sample_weights<T: Scalar>() {
     for shape in SHAPES {
-        for objective in [Objective::hinge(1.0).with_l2(0.1), Objective::cross_entropy()] {
+        for objective in losses().map(|objective| objective.with_l2(0.1)) {
             let case = Case::<T>::random(objective, shape, 3);
             let of_classes = class_weights::<T>(shape.c);
             for case in [

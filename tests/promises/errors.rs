@@ -285,10 +285,35 @@ fn l2() {
 #[test]
 fn margin() {
     for value in [-1e-9, f64::NAN, f64::INFINITY] {
-        let error = error_of(&good_case(Objective::hinge(value)));
-        let Error::Margin { value: named } = error else { panic!("{error}") };
-        assert_eq!(named.to_bits(), value.to_bits());
-        says(&error, &["Δ", &value.to_string()]);
+        for hinge in [Objective::hinge, Objective::squared_hinge, Objective::crammer_singer] {
+            let error = error_of(&good_case(hinge(value)));
+            let Error::Margin { value: named } = error else { panic!("{error}") };
+            assert_eq!(named.to_bits(), value.to_bits());
+            says(&error, &["Δ", &value.to_string()]);
+        }
+    }
+}
+
+#[test]
+fn label_smoothing() {
+    for value in [-1e-9, 1.0 + f64::EPSILON, f64::NAN, f64::INFINITY] {
+        for objective in objectives() {
+            let error = error_of(&good_case(objective.with_label_smoothing(value)));
+            let Error::LabelSmoothing { value: named } = error else { panic!("{error}") };
+            assert_eq!(named.to_bits(), value.to_bits());
+            says(&error, &["ε", &value.to_string(), "from 0 to 1"]);
+        }
+    }
+    for (hinge, loss) in [
+        (Objective::hinge(1.0), "hinge"),
+        (Objective::squared_hinge(1.0), "squared_hinge"),
+        (Objective::crammer_singer(1.0), "crammer_singer"),
+    ] {
+        let error = error_of(&good_case(hinge.with_label_smoothing(0.1)));
+        assert_eq!(error, Error::LabelSmoothingOf { loss, value: 0.1 });
+        says(&error, &["ε", "0.1", loss, "cross-entropy"]);
+        let case = good_case(hinge.with_label_smoothing(0.0));
+        assert!(Evaluator::new(case.objective).loss(&case.model, &case.batch()).is_ok());
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use softmargin::reference::{self, Reference};
 use softmargin::{LinearModel, Objective, Scalar};
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Golden {
     name: String,
     loss: String,
@@ -22,10 +22,22 @@ struct Golden {
     b: Vec<f64>,
     y: Vec<u32>,
     sample_weights: Option<Vec<f64>>,
+    #[serde(default)]
+    label_smoothing: f64,
     expected: Expected,
 }
 
+/// What another loss makes of the inputs of a case.
 #[derive(Deserialize)]
+struct OtherLoss {
+    name: String,
+    inputs: String,
+    loss: String,
+    label_smoothing: f64,
+    expected: Expected,
+}
+
+#[derive(Clone, Deserialize)]
 struct Expected {
     loss: f64,
     d_weights: Vec<f64>,
@@ -47,7 +59,11 @@ impl Golden {
         assert_eq!((self.x.len(), self.y.len()), (self.n * self.d, self.n), "{}", self.name);
         let objective = match self.loss.as_str() {
             "hinge" => Objective::hinge(self.margin),
-            "cross_entropy" => Objective::cross_entropy(),
+            "squared_hinge" => Objective::squared_hinge(self.margin),
+            "crammer_singer" => Objective::crammer_singer(self.margin),
+            "cross_entropy" => {
+                Objective::cross_entropy().with_label_smoothing(self.label_smoothing)
+            }
             other => panic!("{}: unknown loss {other}", self.name),
         };
         let parameters = exactly(&[&self.w[..], &self.b].concat());
@@ -66,8 +82,15 @@ impl Golden {
 }
 
 fn golden_cases() -> Vec<Golden> {
-    let cases: Vec<Golden> = serde_json::from_str(include_str!("../golden/cases.json")).unwrap();
-    assert!(cases.len() >= 30, "only {} cases", cases.len());
+    let mut cases: Vec<Golden> =
+        serde_json::from_str(include_str!("../golden/cases.json")).unwrap();
+    let others: Vec<OtherLoss> =
+        serde_json::from_str(include_str!("../golden/losses.json")).unwrap();
+    assert!(cases.len() >= 30 && others.len() >= 40, "{} and {}", cases.len(), others.len());
+    for OtherLoss { name, inputs, loss, label_smoothing, expected } in others {
+        let inputs = cases.iter().find(|case| case.name == inputs).expect("the inputs").clone();
+        cases.push(Golden { name, loss, label_smoothing, expected, ..inputs });
+    }
     cases
 }
 

@@ -1,22 +1,24 @@
 //! The gradient is the derivative of the loss: central differences of the loss, in f64 and away from
-//! the kinks of the hinge loss, agree with every entry of dL/dW and dL/db, with sample weights,
+//! the kinks of the losses, agree with every entry of dL/dW and dL/db, with sample weights,
 //! selections and regularisation.
 
 use crate::common::{Case, Shape, evaluate, for_each_isa};
-use softmargin::{Evaluator, Loss, Objective, reference};
+use softmargin::{Evaluator, Objective, reference};
 
 /// The step. The third derivative makes an error of about STEP², rounding one of about 1e-16 / STEP.
 const STEP: f64 = 1.0 / 131_072.0;
 
-/// The smallest |s_k − s_y + Δ|: how far the nearest kink is.
+/// The smallest |s_k − s_y + Δ| and, of several other classes, |s_j − s_k|: how far the nearest kink is.
 fn distance_to_kink(case: &Case<f64>) -> f64 {
-    let Loss::Hinge { margin } = case.objective.loss() else { return f64::INFINITY };
+    let Some(margin) = case.objective.loss().margin() else { return f64::INFINITY };
     let mut distance = f64::INFINITY;
     for row in case.sample_rows() {
         let s = reference::scores(&case.model, &case.batch().features().row(row).unwrap());
         let y = case.labels[row] as usize;
         for k in (0..s.len()).filter(|&k| k != y) {
             distance = distance.min((s[k] - s[y] + margin).abs());
+            let others = (0..k).filter(|&j| j != y);
+            distance = others.fold(distance, |distance, j| distance.min((s[j] - s[k]).abs()));
         }
     }
     distance
@@ -66,7 +68,20 @@ fn hinge() {
 }
 
 #[test]
+fn squared_hinge() {
+    check(Objective::squared_hinge(1.0));
+    check(Objective::squared_hinge(0.3).with_l2(0.7));
+}
+
+#[test]
+fn crammer_singer() {
+    check(Objective::crammer_singer(1.0));
+    check(Objective::crammer_singer(0.3).with_l2(0.7));
+}
+
+#[test]
 fn cross_entropy() {
     check(Objective::cross_entropy());
     check(Objective::cross_entropy().with_l2(0.7));
+    check(Objective::cross_entropy().with_label_smoothing(0.2).with_l2(0.7));
 }

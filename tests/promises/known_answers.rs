@@ -1,7 +1,9 @@
 //! Answers that are known without an oracle: from the definitions, with paper and pencil. They hold
 //! on every instruction set, and where the arithmetic is exact they hold exactly.
 
-use crate::common::{Case, Random, Shape, evaluate, for_each_isa, max_difference, tolerance};
+use crate::common::{
+    Case, Random, Shape, evaluate, for_each_isa, losses, max_difference, tolerance,
+};
 use softmargin::{LinearModel, MatrixView, Objective, Scalar};
 
 fn convert<T: Scalar>(values: &[f64]) -> Vec<T> {
@@ -32,13 +34,22 @@ fn zero_model<T: Scalar>() {
             for margin in [0.0, 0.25, 1.0, 10.0] {
                 let got = evaluate(isa, &case(Objective::hinge(margin)));
                 assert_eq!(got.loss, margin * (c - 1) as f64, "{shape}, {margin} on {isa}");
+                let got = evaluate(isa, &case(Objective::squared_hinge(margin)));
+                let squares = margin * margin * (c - 1) as f64;
+                assert_eq!(got.loss, squares, "{shape}, {margin}, squared, on {isa}");
+                let got = evaluate(isa, &case(Objective::crammer_singer(margin)));
+                let largest = if c > 1 { margin } else { 0.0 };
+                assert_eq!(got.loss, largest, "{shape}, {margin}, the largest, on {isa}");
             }
-            let got = evaluate(isa, &case(Objective::cross_entropy()));
-            let expected = (c as f64).ln();
-            let error = (got.loss - expected).abs();
-            // Summed over many rows it is rounded more than once.
-            let bound = if n == 1 { 2.0 * epsilon::<T>() } else { tolerance::<T>() };
-            assert!(error <= bound * expected, "{shape} on {isa}: off by {error:e}");
+            for smoothing in [0.0, 0.1, 1.0] {
+                let objective = Objective::cross_entropy().with_label_smoothing(smoothing);
+                let got = evaluate(isa, &case(objective));
+                let expected = (c as f64).ln();
+                let error = (got.loss - expected).abs();
+                // Summed over many rows it is rounded more than once.
+                let bound = if n == 1 { 2.0 * epsilon::<T>() } else { tolerance::<T>() };
+                assert!(error <= bound * expected, "{shape} on {isa}: off by {error:e}");
+            }
         }
     });
 }
@@ -130,8 +141,90 @@ fn on_the_kink_the_subgradient_is_zero() {
     kink::<f64>();
 }
 
+/// Twice each violation, and at the label minus their sum: violations of 3, 0 and 1.5.
+fn squares<T: Scalar>() {
+    for_each_isa(|isa| {
+        let scores = [4.0, 2.0, 1.0, 2.5];
+        let got = evaluate(isa, &scores_of_one_row::<T>(Objective::squared_hinge(1.0), &scores, 1));
+        assert_eq!(got.loss, 9.0 + 2.25, "{isa}");
+        let expected = convert::<T>(&[6.0, -9.0, 0.0, 3.0]);
+        assert_eq!(got.gradient.bias(), expected, "{isa}");
+        assert_eq!(got.gradient.weights(), expected, "{isa}: x = 1");
+    });
+}
+
+#[test]
+fn squared_violations() {
+    squares::<f32>();
+    squares::<f64>();
+}
+
+/// Of equal scores the first one has the subgradient, wherever it is stored, and never the label's.
+fn ties<T: Scalar>() {
+    for_each_isa(|isa| {
+        for c in [2_usize, 3, 10, 33, 40, 130] {
+            let places = [0, 1, c / 3, c / 2, c - 2, c - 1];
+            for (label, first, second) in places.into_iter().flat_map(|label| {
+                places
+                    .into_iter()
+                    .flat_map(move |first| places.map(|second| (label, first, second)))
+            }) {
+                if first == label || second < first || second == label {
+                    continue;
+                }
+                let mut scores = vec![-3.0; c];
+                (scores[first], scores[second], scores[label]) = (1.5, 1.5, 2.0);
+                let objective = Objective::crammer_singer(1.0);
+                let got = evaluate(isa, &scores_of_one_row::<T>(objective, &scores, label as u32));
+                assert_eq!(got.loss, 0.5);
+                let mut expected = vec![0.0; c];
+                (expected[first], expected[label]) = (1.0, -1.0);
+                let expected = convert::<T>(&expected);
+                assert_eq!(got.gradient.bias(), expected, "{first}, {second}, {label} on {isa}");
+
+                // On the kink, and beyond it.
+                for of_label in [2.5, 3.0] {
+                    scores[label] = of_label;
+                    let got =
+                        evaluate(isa, &scores_of_one_row::<T>(objective, &scores, label as u32));
+                    assert_eq!(got.loss, 0.0);
+                    assert!(got.gradient.parameters().iter().all(|g| g.to_f64() == 0.0), "{isa}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn the_first_of_equal_violations() {
+    ties::<f32>();
+    ties::<f64>();
+}
+
+/// With ε = 1 the label makes no difference; the probabilities that are asked for have no loss but their entropy.
+#[test]
+fn smoothed_labels() {
+    let scores = [0.5, -1.0, 0.0, 0.25];
+    let asked = [0.925_f64, 0.025, 0.025, 0.025];
+    for_each_isa(|isa| {
+        let objective = Objective::cross_entropy().with_label_smoothing(1.0);
+        let all =
+            [0, 1, 2, 3].map(|y| evaluate(isa, &scores_of_one_row::<f64>(objective, &scores, y)));
+        for other in &all {
+            assert!((other.loss - all[0].loss).abs() < 1e-15, "{isa}");
+            let first: Vec<f64> = all[0].gradient.parameters().to_vec();
+            assert!(max_difference(other.gradient.parameters(), &first) < 1e-15, "{isa}");
+        }
+        let objective = Objective::cross_entropy().with_label_smoothing(0.1);
+        let got = evaluate(isa, &scores_of_one_row::<f64>(objective, &asked.map(f64::ln), 0));
+        let entropy: f64 = asked.iter().map(|q| -q * q.ln()).sum();
+        assert!((got.loss - entropy).abs() < 1e-15, "{isa}");
+        assert!(got.gradient.parameters().iter().all(|g| g.abs() < 1e-15), "{isa}");
+    });
+}
+
 fn single_class<T: Scalar>() {
-    for objective in [Objective::hinge(1.0), Objective::cross_entropy()] {
+    for objective in losses() {
         let shape = Shape { n: 37, d: 19, c: 1 };
         let l2 = 0.25;
         let case = Case::<T>::random(objective.with_l2(l2), shape, 11);
@@ -225,7 +318,7 @@ fn probabilities_are_the_softmax() {
 /// Whole-number sample weights are repetitions, zero is absence, and only ratios count.
 fn weights<T: Scalar>() {
     let shape = Shape { n: 90, d: 21, c: 7 };
-    for objective in [Objective::hinge(1.0).with_l2(0.1), Objective::cross_entropy()] {
+    for objective in losses().map(|objective| objective.with_l2(0.1)) {
         let case = Case::<T>::random(objective, shape, 23);
         let mut random = Random::new(5);
         let counts: Vec<usize> = (0..shape.n).map(|_| random.below(4)).collect();

@@ -3,7 +3,7 @@
 //! else a bias, else the score, the loss or the sum of the gradient that overflows.
 
 use crate::common::failure::{error_of, says};
-use crate::common::{Case, Shape, evaluate, for_each_isa, try_evaluate};
+use crate::common::{Case, Shape, evaluate, for_each_isa, losses, try_evaluate};
 use softmargin::{Error, Evaluator, LinearModel, NonFinite, Objective, Partial, Scalar};
 
 const BAD: [f64; 3] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
@@ -173,7 +173,7 @@ fn a_bad_parameter_is_named_f64() {
 #[test]
 fn of_several_causes_the_first_is_named() {
     let value = f64::NAN;
-    for objective in objectives() {
+    for objective in losses() {
         let mut case = Case::<f64>::random(objective, Shape { n: 70, d: 37, c: 10 }, 79);
         case.model.bias_mut()[4] = value;
         names(&error_of(&case), 0, NonFinite::Bias { class: 4, value });
@@ -188,7 +188,7 @@ fn of_several_causes_the_first_is_named() {
 /// Minus infinity would cost the loss nothing, and must not pass for it.
 fn score<T: Scalar>() {
     let huge = huge::<T>();
-    for objective in objectives() {
+    for objective in losses() {
         for (class, label, sign) in [(1, 0, -1.0), (1, 0, 1.0), (1, 1, -1.0), (1, 1, 1.0)] {
             for (n, d, row) in [(1, 1, 0), (70, 37, 52), (6000, 5, 4444)] {
                 let mut case = Case::<T>::random(objective.with_l2(0.0), Shape { n, d, c: 3 }, 80);
@@ -211,7 +211,7 @@ fn a_score_that_overflows() {
 /// Two scores within the range, whose difference is beyond it: the loss of the wrong label.
 fn loss<T: Scalar>() {
     let score = if size_of::<T>() == 4 { 3e38 } else { 1.7e308 };
-    for objective in objectives() {
+    for objective in losses() {
         for (n, row) in [(1, 0), (70, 52), (6000, 4444)] {
             let mut case = Case::<T>::random(objective.with_l2(0.0), Shape { n, d: 1, c: 2 }, 81);
             case.model = LinearModel::zeros(2, 1);

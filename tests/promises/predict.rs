@@ -63,7 +63,7 @@ fn as_the_oracle<T: Scalar>() {
                     }
                     assert_eq!(label, first_of_the_largest(&scores), "{context}");
                     for (k, p) in proba.iter().enumerate() {
-                        let loss = sample_loss(Objective::cross_entropy().loss(), &scores, k).0;
+                        let loss = sample_loss(&Objective::cross_entropy(), &scores, k).0;
                         let error = (p.to_f64().ln() + loss).abs();
                         assert!(error <= 20.0 * tolerance::<T>(), "{context}: off by {error:e}");
                     }

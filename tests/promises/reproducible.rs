@@ -3,7 +3,7 @@
 //! which order the parts are summed, follows from its shape alone.
 
 use crate::common::{
-    Case, Evaluated, Shape, evaluate, for_each_isa, for_each_threads, try_evaluate,
+    Case, Evaluated, Shape, evaluate, for_each_isa, for_each_threads, losses, try_evaluate,
 };
 use softmargin::{Evaluator, Isa, Objective, Partial, Scalar};
 
@@ -28,8 +28,8 @@ fn accumulated<T: Scalar>(isa: Isa, case: &Case<T>) -> Vec<u64> {
     partial.sums().iter().map(|sum| sum.to_bits()).collect()
 }
 
-fn same_bits<T: Scalar>(objective: Objective) {
-    for shape in SHAPES {
+fn same_bits<T: Scalar>(objective: Objective, shapes: &[Shape]) {
+    for &shape in shapes {
         let whole = Case::<T>::random(objective.with_l2(1e-3), shape, 31);
         let mut cases = vec![whole.clone()];
         // The same walk through other memory layouts.
@@ -57,22 +57,30 @@ fn same_bits<T: Scalar>(objective: Objective) {
 
 #[test]
 fn hinge_f32() {
-    same_bits::<f32>(Objective::hinge(1.0));
+    same_bits::<f32>(Objective::hinge(1.0), &SHAPES);
 }
 
 #[test]
 fn hinge_f64() {
-    same_bits::<f64>(Objective::hinge(1.0));
+    same_bits::<f64>(Objective::hinge(1.0), &SHAPES);
+}
+
+#[test]
+fn the_other_losses() {
+    for objective in &losses()[2..] {
+        same_bits::<f32>(*objective, &SHAPES[1..5]);
+        same_bits::<f64>(*objective, &SHAPES[1..3]);
+    }
 }
 
 #[test]
 fn cross_entropy_f32() {
-    same_bits::<f32>(Objective::cross_entropy());
+    same_bits::<f32>(Objective::cross_entropy(), &SHAPES);
 }
 
 #[test]
 fn cross_entropy_f64() {
-    same_bits::<f64>(Objective::cross_entropy());
+    same_bits::<f64>(Objective::cross_entropy(), &SHAPES);
 }
 
 /// One evaluator for all shapes, up, down and up again, gives the bits of a new one for each.

@@ -4,7 +4,7 @@
 //! overwritten, and behind it are canaries that must not be.
 
 use crate::common::{
-    Case, Shape, check_against_oracle, evaluate, for_each_isa, try_evaluate, with_threads,
+    Case, Shape, check_against_oracle, evaluate, for_each_isa, losses, try_evaluate, with_threads,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -105,6 +105,41 @@ fn random_shapes_hinge_f64() {
 }
 
 #[test]
+fn random_shapes_squared_hinge_f32() {
+    random_shapes::<f32>(Objective::squared_hinge, 5);
+}
+
+#[test]
+fn random_shapes_squared_hinge_f64() {
+    random_shapes::<f64>(Objective::squared_hinge, 6);
+}
+
+#[test]
+fn random_shapes_crammer_singer_f32() {
+    random_shapes::<f32>(Objective::crammer_singer, 7);
+}
+
+#[test]
+fn random_shapes_crammer_singer_f64() {
+    random_shapes::<f64>(Objective::crammer_singer, 8);
+}
+
+/// The smoothing in place of the margin.
+fn smoothed(margin: f64) -> Objective {
+    Objective::cross_entropy().with_label_smoothing(margin / 10.0)
+}
+
+#[test]
+fn random_shapes_smoothed_f32() {
+    random_shapes::<f32>(smoothed, 9);
+}
+
+#[test]
+fn random_shapes_smoothed_f64() {
+    random_shapes::<f64>(smoothed, 10);
+}
+
+#[test]
 fn random_shapes_cross_entropy_f32() {
     random_shapes::<f32>(|_| Objective::cross_entropy(), 3);
 }
@@ -128,7 +163,7 @@ fn large_shapes<T: Scalar>() {
     .chain([(2049, 5, 3), (1, 1100, 130), (33, 513, 129), (1500, 1, 1), (1, 1, 1100)]);
     for (index, (n, d, c)) in shapes.enumerate() {
         let shape = Shape { n, d, c };
-        for objective in [Objective::hinge(1.0), Objective::cross_entropy()] {
+        for objective in losses() {
             let seed = index as u64;
             let whole = Case::<T>::random(objective.with_l2(1e-3), shape, seed);
             let scattered = whole.clone().randomly_weighted(seed).selected(seed).padded(5);
@@ -165,11 +200,13 @@ fn wide_columns() {
     });
 }
 
-/// The hinge loss of a model that is nearly always right: most derivatives are zero, and left out.
+/// The hinge losses of a model that is nearly always right: most derivatives are zero, and left out.
 fn few_violations<T: Scalar>() {
-    for (n, d, c) in [(500, 40, 7), (300, 37, 130), (400, 520, 510)] {
+    let hinges = [Objective::hinge, Objective::squared_hinge, Objective::crammer_singer];
+    let shapes = [(500, 40, 7), (300, 37, 130), (400, 520, 510)];
+    for (hinge, (n, d, c)) in hinges.iter().flat_map(|hinge| shapes.map(|shape| (hinge, shape))) {
         let shape = Shape { n, d, c };
-        let mut case = Case::<T>::random(Objective::hinge(0.01), shape, 51);
+        let mut case = Case::<T>::random(hinge(0.01), shape, 51);
         let labels = case.model.predict(case.batch().features()).unwrap();
         case.labels.copy_from_slice(&labels);
         (0..n).step_by(50).for_each(|i| case.labels[i] = (case.labels[i] + 1) % c as u32);
@@ -177,7 +214,11 @@ fn few_violations<T: Scalar>() {
         for case in [&case, &columns, &case.clone().randomly_weighted(52).selected(53).padded(5)] {
             for_each_isa(|isa| {
                 let got = with_threads(2, || evaluate(isa, case));
-                check_against_oracle(case, &got, &format!("{shape} on {isa}"));
+                check_against_oracle(
+                    case,
+                    &got,
+                    &format!("{shape}, {:?} on {isa}", case.objective),
+                );
             });
         }
     }
@@ -197,7 +238,7 @@ fn few_violations_f64() {
 /// the last shape in its scratch memory would show in the next.
 fn small_shapes<T: Scalar>() {
     const SIZES: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 18];
-    for objective in [Objective::hinge(0.5).with_l2(0.1), Objective::cross_entropy()] {
+    for objective in losses().map(|objective| objective.with_l2(0.1)) {
         for_each_isa(|isa| {
             let mut evaluator = Evaluator::new(objective).with_isa(isa);
             for (n, d, c) in SIZES

@@ -2,11 +2,12 @@
 //! many, merged in any order or sent from process to process as bare sums, its loss and gradient are
 //! those of one evaluation, to rounding.
 
-use crate::common::{Case, Evaluated, Random, Shape, check_against_oracle, for_each_isa};
+use crate::common::{Case, Evaluated, Random, Shape, check_against_oracle, for_each_isa, losses};
 use softmargin::{Batch, Error, Evaluator, LinearModel, MatrixView, Objective, Partial, Scalar};
 
-const OBJECTIVES: [fn() -> Objective; 2] =
-    [|| Objective::hinge(1.0).with_l2(0.01), || Objective::cross_entropy().with_l2(0.01)];
+fn objectives() -> [Objective; 5] {
+    losses().map(|objective| objective.with_l2(0.01))
+}
 
 /// A case all of whose rows have a sample weight, and of which no chunk has none.
 fn weighted_case<T: Scalar>(objective: Objective, shape: Shape, seed: u64) -> Case<T> {
@@ -51,7 +52,7 @@ fn finish<T: Scalar>(
 }
 
 fn chunks_equal_the_whole<T: Scalar>() {
-    for (objective, weighted) in OBJECTIVES.iter().flat_map(|o| [(o(), false), (o(), true)]) {
+    for (objective, weighted) in objectives().iter().flat_map(|o| [(*o, false), (*o, true)]) {
         for (seed, (n, d, c)) in [(2, 3, 2), (300, 37, 10), (1000, 9, 17)].into_iter().enumerate() {
             let (seed, shape) = (seed as u64, Shape { n, d, c });
             let case: Case<T> = if weighted {
@@ -117,7 +118,7 @@ fn chunks_equal_the_whole_f64() {
 #[test]
 fn sums_add_up() {
     let (c, d) = (4, 6);
-    let case = weighted_case::<f64>(OBJECTIVES[1](), Shape { n: 90, d, c }, 3);
+    let case = weighted_case::<f64>(objectives()[1], Shape { n: 90, d, c }, 3);
     let mut evaluator = Evaluator::new(case.objective);
     let mut total = vec![0.0; c * d + c + 2];
     for range in split(90, 5, &mut Random::new(3)) {
@@ -134,7 +135,7 @@ fn sums_add_up() {
 
 #[test]
 fn cleared_is_as_new() {
-    let case = Case::<f32>::random(OBJECTIVES[0](), Shape { n: 40, d: 5, c: 3 }, 4);
+    let case = Case::<f32>::random(objectives()[0], Shape { n: 40, d: 5, c: 3 }, 4);
     let mut evaluator = Evaluator::new(case.objective);
     let mut new = Partial::new(3, 5);
     evaluator.accumulate(&case.model, &chunk(&case, 20..40), &mut new).unwrap();
@@ -162,15 +163,15 @@ fn nothing_accumulated_has_no_mean() {
 /// it had, bit for bit, and goes on from there.
 fn untouched_on_error<T: Scalar>() {
     let shape = Shape { n: 4000, d: 20, c: 5 };
-    for objective in OBJECTIVES {
-        let good = Case::<T>::random(objective(), shape, 6);
+    for objective in objectives() {
+        let good = Case::<T>::random(objective, shape, 6);
         let mut bad_feature = good.clone();
         *bad_feature.feature_mut(3999, 7) = T::from_f64(f64::NAN);
         let mut bad_label = good.clone();
         bad_label.labels[3999] = 5;
-        let other_model = Case::<T>::random(objective(), Shape { c: 6, ..shape }, 6);
+        let other_model = Case::<T>::random(objective, Shape { c: 6, ..shape }, 6);
         for_each_isa(|isa| {
-            let mut evaluator = Evaluator::new(objective()).with_isa(isa);
+            let mut evaluator = Evaluator::new(objective).with_isa(isa);
             let mut partial = Partial::new(5, 20);
             evaluator.accumulate(&good.model, &good.batch(), &mut partial).unwrap();
             let before = partial.clone();
@@ -181,9 +182,9 @@ fn untouched_on_error<T: Scalar>() {
             assert!(partial.merge(&Partial::new(6, 20)).is_err());
             assert_eq!(partial, before, "{isa}");
 
-            let rest = Case::<T>::random(objective(), Shape { n: 9, ..shape }, 7);
+            let rest = Case::<T>::random(objective, Shape { n: 9, ..shape }, 7);
             let mut expected = before.clone();
-            let mut fresh = Evaluator::new(objective()).with_isa(isa);
+            let mut fresh = Evaluator::new(objective).with_isa(isa);
             fresh.accumulate(&good.model, &rest.batch(), &mut expected).unwrap();
             evaluator.accumulate(&good.model, &rest.batch(), &mut partial).unwrap();
             assert_eq!(partial, expected, "{isa}: after an error");
