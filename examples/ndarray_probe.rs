@@ -19,7 +19,7 @@ fn main() -> Result<(), Error> {
 
     let embeddings = table.slice(s![.., ..d]);
     let labels: Vec<u32> = table.column(d).iter().map(|&label| label as u32).collect();
-    let batch = Batch::new(MatrixView::try_from(embeddings)?, &labels)?;
+    let batch = Batch::<f32>::new(MatrixView::try_from(embeddings)?, &labels)?;
     let (training, validation) = train::split(n as u32, 0.2, 0);
     let (training, validation) = (batch.select(&training)?, batch.select(&validation)?);
 

@@ -11,7 +11,7 @@ fn main() -> Result<(), softmargin::Error> {
     let labels = [0, 0, 1, 1, 2, 2];
     let batch = Batch::new(MatrixView::new(&features, 6, 2)?, &labels)?;
 
-    let mut model = LinearModel::zeros(3, 2);
+    let mut model = LinearModel::<f32>::zeros(3, 2);
     let mut gradient = LinearModel::zeros(3, 2);
     let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(1e-3));
     let loss = evaluator.loss_and_gradient(&model, &batch, &mut gradient)?;

@@ -1,7 +1,7 @@
 //! Samples with their labels, and which of them count how much. Everything that can be checked
 //! without the model is checked here, once, so that an evaluation does not check it again.
 
-use crate::{Element, Error, Features};
+use crate::{Element, Error, Features, Scaling};
 use core::ops::Range;
 
 /// A batch of labelled samples: a view of the caller's data, of which nothing is copied.
@@ -93,6 +93,19 @@ impl<'a, T: Element> Batch<'a, T> {
         }
         self.sample_weights = Some(weights);
         self.with_total_weight()
+    }
+
+    /// With x′ = (x − shift) scale in place of every feature x, computed while it is read: X is neither touched nor
+    /// copied. A second scaling replaces the first.
+    ///
+    /// # Errors
+    /// [`Error::ScalingFeatures`] if it is for another number of features; [`Error::ScalingValue`] for a shift or a
+    /// scale that is not finite in `T`.
+    ///
+    /// Takes O(D).
+    pub fn with_scaling(mut self, scaling: &'a Scaling) -> Result<Self, Error> {
+        self.features = self.features.with_scaling(scaling)?;
+        Ok(self)
     }
 
     /// Multiplies the weight of every sample by that of its class, `weights[label]`: there is one weight for
@@ -257,6 +270,12 @@ impl<'a, T: Element> SampleRange<'a, T> {
     /// The number of samples, without those that come next.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Whether they are rows of the numbers that are computed with.
+    pub(crate) fn in_place(&self) -> bool {
+        let rows = self.features.matrix().is_some_and(|x| x.col_stride() == 1);
+        rows && self.features.scaling().is_none()
     }
 
     /// Which rows they are.

@@ -84,6 +84,7 @@ impl<T: Element, P: Plan> Run<T> for Planned<'_, P, T> {
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
         let Self(plan, RunTask { pass, workspace, samples }) = self;
         workspace.clear(pass);
+        workspace.copies.reading.begin(&pass.batch.features());
         for start in samples.clone().step_by(pass.block_rows) {
             let mut block = start..samples.end.min(start + pass.block_rows);
             let ahead = samples.end.min(block.end + pass.block_rows);
@@ -154,7 +155,7 @@ impl<T: Element> Workspace<T> {
 
         if pass.gradient {
             s.add_class_sums::<L>(proof, db);
-            plan.accumulate::<L>(proof, &x, &s, gradient);
+            plan.accumulate::<L>(proof, &mut x, &s, gradient);
         }
         Ok(())
     }

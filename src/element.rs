@@ -1,4 +1,5 @@
-//! Numbers, the ground of everything else: the two element types and what is asked of them.
+//! Numbers, the ground of everything else: the two element types and what is asked of them, and the types that
+//! features may be stored in.
 
 use core::{
     fmt::{Debug, Display},
@@ -18,6 +19,7 @@ pub trait Element:
     + Sync
     + Add<Output = Self>
     + Neg<Output = Self>
+    + Stored
     + 'static
 {
     /// The largest finite value.
@@ -72,3 +74,31 @@ impl Element for f64 {
         self.is_finite()
     }
 }
+
+/// A number as features are stored. All of its values are `f64`, and all but those of `f64` are `f32`.
+pub trait Stored: Copy + Default + Send + Sync {
+    /// The same value, exactly.
+    fn value(self) -> f64;
+}
+
+macro_rules! stored {
+    ($($(#[$only:meta])? $type:ty),*) => {
+        $($(#[$only])? impl Stored for $type {
+            #[inline(always)]
+            fn value(self) -> f64 {
+                self.into()
+            }
+        })*
+    };
+}
+
+stored!(
+    u8,
+    i8,
+    #[cfg(feature = "half")]
+    half::f16,
+    #[cfg(feature = "half")]
+    half::bf16,
+    f32,
+    f64
+);

@@ -11,7 +11,7 @@
 ///
 /// # fn main() -> Result<(), Error> {
 /// let features = [1.0_f32, 2.0, f32::NAN, 4.0];
-/// let batch = Batch::new(MatrixView::new(&features, 2, 2)?, &[0, 2])?;
+/// let batch = Batch::<f32>::new(MatrixView::new(&features, 2, 2)?, &[0, 2])?;
 /// let mut evaluator = Evaluator::new(Objective::cross_entropy());
 ///
 /// let error = evaluator.loss(&LinearModel::zeros(2, 2), &batch).unwrap_err();
@@ -162,6 +162,34 @@ pub enum Error {
     SampleWeightsOverflow {
         /// The row at which the sum became infinite.
         row: usize,
+    },
+    /// A scaling has not one scale for each shift.
+    #[error("{shifts} shifts, but {scales} scales")]
+    ScalingLength {
+        /// Shifts given.
+        shifts: usize,
+        /// Scales given.
+        scales: usize,
+    },
+    /// A scaling is for another number of features.
+    #[error("the scaling is for {scaling} features, the data has {data}")]
+    ScalingFeatures {
+        /// Features of the scaling.
+        scaling: usize,
+        /// D of the data.
+        data: usize,
+    },
+    /// A shift or a scale is NaN, or infinite in the type that is computed in.
+    #[error(
+        "the {what} of feature {feature} is {value:e}, which is not finite as it is computed with"
+    )]
+    ScalingValue {
+        /// "shift" or "scale".
+        what: &'static str,
+        /// The feature.
+        feature: usize,
+        /// Its value.
+        value: f64,
     },
     /// A selected row does not exist.
     #[error("selection[{position}] is row {row}, but there are {rows} rows")]

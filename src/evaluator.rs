@@ -23,7 +23,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// # fn main() -> Result<(), softmargin::Error> {
 /// let features = [1.0_f32, -1.0];
 /// let batch = Batch::new(MatrixView::new(&features, 2, 1)?, &[0, 1])?;
-/// let (model, mut gradient) = (LinearModel::zeros(2, 1), LinearModel::zeros(2, 1));
+/// let (model, mut gradient) = (LinearModel::<f32>::zeros(2, 1), LinearModel::zeros(2, 1));
 /// let mut evaluator = Evaluator::new(Objective::hinge(1.0));
 /// assert_eq!(evaluator.loss_and_gradient(&model, &batch, &mut gradient)?, 1.0);
 /// assert_eq!(gradient.weights(), [-1.0, 1.0]);

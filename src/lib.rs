@@ -101,6 +101,7 @@ mod predict;
 mod reduce;
 #[doc(hidden)]
 pub mod reference;
+mod scaling;
 mod schedule;
 mod scores;
 mod simd;
@@ -120,6 +121,7 @@ pub use model::LinearModel;
 pub use objective::{Loss, Objective};
 pub use partial::Partial;
 pub use predict::{Predictor, Samples};
+pub use scaling::Scaling;
 pub use simd::Isa;
 
 #[cfg(doctest)]

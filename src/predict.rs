@@ -22,10 +22,10 @@ use core::ops::Range;
 ///
 /// # fn main() -> Result<(), softmargin::Error> {
 /// let model = LinearModel::from_parameters(2, 1, vec![-1.0_f32, 1.0, 0.0, 0.0])?;
-/// let x = MatrixView::new(&[3.0, -2.0, 1.0], 3, 1)?;
+/// let x = MatrixView::new(&[3.0_f32, -2.0, 1.0], 3, 1)?;
 /// assert_eq!(model.predict(x)?, [1, 0, 1]);
 ///
-/// let batch = Batch::new(x, &[1, 0, 0])?;
+/// let batch = Batch::<f32>::new(x, &[1, 0, 0])?;
 /// assert_eq!(model.predict(&batch.select(&[1, 0])?)?, [0, 1]);
 /// # Ok(())
 /// # }
@@ -53,7 +53,7 @@ impl<'a, T: Scalar> From<&Batch<'a, T>> for Samples<'a, T> {
 ///
 /// # fn main() -> Result<(), softmargin::Error> {
 /// let model = LinearModel::from_parameters(2, 1, vec![-1.0_f32, 1.0, 0.0, 0.0])?;
-/// let batch = Batch::new(MatrixView::new(&[3.0, -2.0, 1.0], 3, 1)?, &[1, 0, 0])?;
+/// let batch = Batch::<f32>::new(MatrixView::new(&[3.0_f32, -2.0, 1.0], 3, 1)?, &[1, 0, 0])?;
 /// let predictor = Predictor::new(&model).with_isa("portable".parse::<Isa>()?);
 /// assert_eq!(predictor.predict(&batch)?, [1, 0, 1]);
 /// assert_eq!(predictor.accuracy(&batch)?, 2.0 / 3.0);
@@ -232,6 +232,7 @@ impl<T: Element, P: Plan> Run<T> for Planned<'_, '_, P, T> {
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
         let Self(plan, RunJob { job, pass: &Pass { block_rows, weights, batch, .. } }) = self;
         let (mut copies, mut memory) = (Copies::default(), Buffer::default());
+        copies.reading.begin(&batch.features());
         for first in job.samples.clone().step_by(block_rows) {
             let block = first..job.samples.end.min(first + block_rows);
             let ahead = job.samples.end.min(block.end + block_rows);

@@ -27,7 +27,7 @@ pub fn loss_and_gradient<T: Element>(
 
     for i in 0..batch.n_samples() {
         let row = batch.row_index(i);
-        let x = batch.features().row(row).expect("a row of the batch");
+        let x = batch.features().exact_row(row).expect("a row of the batch");
         let y = batch.labels()[row] as usize;
         let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64());
         let w_class = batch.class_weights().map_or(1.0, |weights| weights[y].to_f64());
@@ -39,7 +39,7 @@ pub fn loss_and_gradient<T: Element>(
         loss += w * sample_loss;
         for k in 0..c {
             for l in 0..d {
-                weights[k * d + l] += w * ds[k] * x[l].to_f64();
+                weights[k * d + l] += w * ds[k] * x[l];
             }
             bias[k] += w * ds[k];
         }
@@ -53,7 +53,7 @@ pub fn loss_and_gradient<T: Element>(
 }
 
 /// W x + b.
-pub fn scores<T: Element>(model: &LinearModel<T>, x: &[T]) -> Vec<f64> {
+pub fn scores<T: Element, X: Element>(model: &LinearModel<T>, x: &[X]) -> Vec<f64> {
     let d = model.n_features();
     let dot = |w: &[T]| w.iter().zip(x).map(|(w, x)| w.to_f64() * x.to_f64()).sum::<f64>();
     (0..model.n_classes())

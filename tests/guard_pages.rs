@@ -8,7 +8,7 @@
 mod common;
 
 use common::{Case, Shape, for_each_isa, for_each_threads, losses};
-use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Scalar};
+use softmargin::{Batch, Evaluator, Features, LinearModel, MatrixView, Scalar, Scaling};
 use std::alloc::{GlobalAlloc, Layout};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -62,19 +62,33 @@ static ALLOCATOR: Fenced = Fenced;
 
 /// Evaluates the case without decoys around its slices: what is outside them is forbidden.
 fn evaluate<T: Scalar>(case: &Case<T>) {
-    let (c, d) = (case.model.n_classes(), case.model.n_features());
     // The slices of a `Case` have decoys on both sides, copies of them have not; and X ends with the last
-    // element of its last row.
+    // element of its last row; of a column-major one, with the last element of its last column.
+    let d = case.model.n_features();
+    let length = match &case.columns {
+        Some((_, stride)) => (d - 1) * stride + case.rows,
+        None => (case.rows - 1) * case.stride + d,
+    };
+    let features = case.memory()[..length].to_vec();
+    evaluate_features(case, &features, false);
+    let bytes: Vec<u8> = features.iter().map(|x| (40.0 * x.to_f64()).abs() as u8).collect();
+    evaluate_features(case, &bytes, false);
+    evaluate_features(case, &bytes, true);
+}
+
+fn evaluate_features<T: Scalar, E>(case: &Case<T>, features: &[E], scaled: bool)
+where
+    for<'a> MatrixView<'a, E>: Into<Features<'a, T>>,
+{
+    let (c, d) = (case.model.n_classes(), case.model.n_features());
+    let x = match &case.columns {
+        Some((_, stride)) => MatrixView::with_col_stride(features, case.rows, d, *stride),
+        None => MatrixView::with_row_stride(features, case.rows, d, case.stride),
+    };
+    let x: Features<'_, T> = x.unwrap().into();
+    let scaling = Scaling::by(0.01);
+    let x = if scaled { x.with_scaling(&scaling).unwrap() } else { x };
     let labels = case.labels.to_vec();
-    // Of a column-major one, with the last element of its last column.
-    let (features, x);
-    if let Some((columns, stride)) = &case.columns {
-        features = columns[..(d - 1) * stride + case.rows].to_vec();
-        x = MatrixView::with_col_stride(&features, case.rows, d, *stride).unwrap();
-    } else {
-        features = case.x[..(case.rows - 1) * case.stride + d].to_vec();
-        x = MatrixView::with_row_stride(&features, case.rows, d, case.stride).unwrap();
-    }
     let mut batch = Batch::new(x, &labels).unwrap();
     let weights = case.sample_weights.as_ref().map(|weights| weights.to_vec());
     if let Some(weights) = &weights {

@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{Case, Shape, for_each_isa, for_each_threads, losses};
-use softmargin::{Evaluator, LinearModel, Objective, Partial, Scalar};
+use common::{Case, Shape, case::Guarded, for_each_isa, for_each_threads, losses};
+use softmargin::{Evaluator, LinearModel, Objective, Partial, Scalar, Scaling};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -53,10 +53,16 @@ fn allocations(f: impl FnOnce()) -> usize {
 /// Everything that an evaluator does, for each of the cases.
 fn evaluate_all<T: Scalar>(
     evaluator: &mut Evaluator<T>,
-    cases: &[Case<T>],
+    cases: &[(Case<T>, Guarded<u8>)],
+    scaling: &Scaling,
     outputs: &mut [(LinearModel<T>, Partial<T>)],
 ) {
-    for (case, (gradient, partial)) in cases.iter().zip(outputs) {
+    for ((case, bytes), (gradient, partial)) in cases.iter().zip(outputs) {
+        // What is widened, and scaled, is so in scratch memory.
+        let stored = case.batch_of(bytes);
+        evaluator.loss_and_gradient(&case.model, &stored, gradient).unwrap();
+        let stored = stored.with_scaling(scaling).unwrap();
+        evaluator.loss_and_gradient(&case.model, &stored, gradient).unwrap();
         let batch = case.batch();
         evaluator.loss_and_gradient(&case.model, &batch, gradient).unwrap();
         evaluator.loss(&case.model, &batch).unwrap();
@@ -69,17 +75,22 @@ fn evaluate_all<T: Scalar>(
 
 fn steady_state<T: Scalar>(objective: Objective) {
     let shapes = [(20, 17, 5), (6000, 100, 10), (500, 40, 130), (270, 520, 510)];
-    let cases: Vec<Case<T>> = shapes
+    let scaling = Scaling::by(0.01);
+    let cases: Vec<(Case<T>, Guarded<u8>)> = shapes
         .into_iter()
         .flat_map(|(n, d, c)| {
-            let whole = Case::random(objective, Shape { n, d, c }, 41);
+            let whole = Case::<T>::random(objective, Shape { n, d, c }, 41);
             let scattered = whole.clone().randomly_weighted(42).selected(43).padded(3);
-            [whole, scattered]
+            let columns = whole.clone().column_major(1);
+            [whole, scattered, columns].map(|case| {
+                let bytes = case.stored(0, |x| (40.0 * x.to_f64()).abs() as u8);
+                (case, bytes)
+            })
         })
         .collect();
     let mut outputs: Vec<_> = cases
         .iter()
-        .map(|case| {
+        .map(|(case, _)| {
             let (c, d) = (case.model.n_classes(), case.model.n_features());
             (LinearModel::zeros(c, d), Partial::new(c, d))
         })
@@ -89,11 +100,11 @@ fn steady_state<T: Scalar>(objective: Objective) {
             let mut evaluator = Evaluator::new(objective).with_isa(isa);
             // The second time for what a thread of the pool sets up when it first steals work.
             for _ in 0..2 {
-                evaluate_all(&mut evaluator, &cases, &mut outputs);
+                evaluate_all(&mut evaluator, &cases, &scaling, &mut outputs);
             }
             let count = allocations(|| {
                 for _ in 0..3 {
-                    evaluate_all(&mut evaluator, &cases, &mut outputs);
+                    evaluate_all(&mut evaluator, &cases, &scaling, &mut outputs);
                 }
             });
             assert_eq!(count, 0, "allocations of {objective:?} on {isa} with {threads} threads");

@@ -5,7 +5,7 @@
 
 use arbitrary::Arbitrary;
 use softmargin::{
-    Batch, Evaluator, Isa, LinearModel, Loss, MatrixView, Objective, Scalar, reference,
+    Batch, Evaluator, Features, Isa, LinearModel, Loss, MatrixView, Objective, Scalar, reference,
 };
 
 #[derive(Arbitrary, Clone, Debug)]
@@ -171,7 +171,20 @@ impl<T: Scalar> Problem<T> {
         )
     }
 
-    fn batch_of<'a>(&'a self, x: MatrixView<'a, T>) -> Batch<'a, T> {
+    /// With other features, in the place of those of `x` or of `columns`.
+    pub fn batch_as<'a, E>(&'a self, x: &'a [E], by_columns: bool) -> Batch<'a, T>
+    where
+        MatrixView<'a, E>: Into<Features<'a, T>>,
+    {
+        let (rows, d) = (self.rows, self.d);
+        let view = match by_columns {
+            true => MatrixView::with_col_stride(x, rows, d, rows + self.stride - d),
+            false => MatrixView::with_row_stride(x, rows, d, self.stride),
+        };
+        self.batch_of(view.unwrap())
+    }
+
+    fn batch_of<'a>(&'a self, x: impl Into<Features<'a, T>>) -> Batch<'a, T> {
         let mut batch = Batch::new(x, &self.labels).unwrap();
         if let Some(weights) = &self.sample_weights {
             batch = batch.with_sample_weights(weights).unwrap();

@@ -1,38 +1,65 @@
 //! A block of rows, where it lies in memory: by rows, or by columns.
 
-use crate::{MatrixView, batch::RowRange, element::Element, view::View};
+use crate::{MatrixView, batch::RowRange, view::View};
 use core::ops::Range;
 
 /// Rows whose starts are looked up together. The rows of a block are filled up to a multiple of it.
 pub(super) const GROUP: usize = 4;
 
-/// Consecutive rows of a column-major matrix, so that those of each column lie side by side.
+/// Consecutive rows of a column-major matrix, so that those of each column lie side by side; all features or some.
+#[derive(Clone)]
 pub(crate) struct ColumnBlock<'a, T> {
     x: View<'a, T>,
     rows: Range<usize>,
+    /// The feature that is the first column of `x`.
+    first: usize,
 }
 
-impl<'a, T: Element> ColumnBlock<'a, T> {
+impl<'a, T> ColumnBlock<'a, T> {
     /// The rows `range` of a matrix.
     pub(super) fn new(x: MatrixView<'a, T>, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= x.rows() && x.row_stride() == 1);
-        Self { x: x.view(), rows: range }
+        Self { x: x.view(), rows: range, first: 0 }
+    }
+
+    /// The rows of a matrix that has the features from `first` on.
+    pub(super) fn of_features(x: MatrixView<'a, T>, n_rows: usize, first: usize) -> Self {
+        Self { first, ..Self::new(x, 0..n_rows) }
     }
 
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    pub(super) fn n_features(&self) -> usize {
-        self.x.cols()
+    /// The features that it has.
+    #[inline(always)]
+    pub(super) fn features(&self) -> Range<usize> {
+        self.first..self.first + self.x.cols()
     }
 
     /// Where the feature of row `i` is, followed by that of the next rows. Only to be prefetched, if the block
-    /// has no such row, or the matrix no such feature.
+    /// has no such row or feature.
     #[inline(always)]
     pub(super) fn at(&self, i: usize, feature: usize) -> *const T {
-        self.x.at(self.rows.start + i, feature)
+        self.x.at(self.rows.start + i, feature.wrapping_sub(self.first))
     }
+}
+
+/// The offsets of rows, and of those that come next.
+fn row_offsets<'a>(
+    samples: &RowRange<'_>,
+    row_stride: usize,
+    offsets: &'a mut Vec<usize>,
+) -> (&'a [usize], &'a [usize]) {
+    let n_rows = samples.len();
+    let padded = n_rows.next_multiple_of(GROUP);
+    offsets.resize(2 * padded, 0);
+    let (rows, ahead) = offsets.split_at_mut(padded);
+    for (i, (row, ahead)) in rows.iter_mut().zip(&mut *ahead).enumerate() {
+        *row = samples.row(i.min(n_rows - 1)) * row_stride;
+        *ahead = samples.row(n_rows + i) * row_stride;
+    }
+    (rows, ahead)
 }
 
 /// Some rows of a row-major matrix, by the offsets of their first elements.
@@ -49,7 +76,7 @@ pub(crate) struct RowBlock<'a, T> {
     ahead: &'a [usize],
 }
 
-impl<'a, T: Element> RowBlock<'a, T> {
+impl<'a, T> RowBlock<'a, T> {
     /// Rows of a row-major matrix, of which there is at least one.
     #[inline(always)]
     pub(super) fn new(
@@ -59,13 +86,7 @@ impl<'a, T: Element> RowBlock<'a, T> {
     ) -> Self {
         let n_rows = samples.len();
         assert!(x.col_stride() == 1 && n_rows > 0);
-        let padded = n_rows.next_multiple_of(GROUP);
-        offsets.resize(2 * padded, 0);
-        let (rows, ahead) = offsets.split_at_mut(padded);
-        for (i, (row, ahead)) in rows.iter_mut().zip(&mut *ahead).enumerate() {
-            *row = samples.row(i.min(n_rows - 1)) * x.row_stride();
-            *ahead = samples.row(n_rows + i) * x.row_stride();
-        }
+        let (rows, ahead) = row_offsets(samples, x.row_stride(), offsets);
         Self { x, n_rows, start: x.view().at(0, 0), rows, ahead }
     }
 

@@ -1,109 +1,179 @@
-//! Copies of a block, in an order that the kernels of a plan read, where it does not lie in memory so. They
-//! stay in cache, and their memory is used again for every block.
+//! Copies of a block, in an order that the kernels of a plan read and of the numbers that they compute with, where it
+//! does not lie in memory so. They stay in cache, and their memory is used again for every block.
 
-use super::{ColumnBlock, RowBlock, transpose};
+use super::{
+    ColumnBlock, RowBlock,
+    read::{Read, Reading, Scale, read},
+    transpose,
+};
 use crate::{
     MatrixView,
     batch::{RowRange, SampleRange},
     buffer::Buffer,
-    element::Element,
-    features::Storage,
-    simd::{Lanes, MAX_LANES, prefetch},
+    element::{Element, Stored},
+    simd::{LINE, Lanes, MAX_LANES, Widen, prefetch},
 };
 
 /// The memory of the copies of a task.
 #[derive(Debug, Default)]
 pub(crate) struct Copies<T> {
-    /// Where the rows of the block start.
-    offsets: Vec<usize>,
-    /// Rows that were selected from columns.
+    pub(crate) reading: Reading<T>,
+    /// The block in rows.
     rows: Buffer<T>,
-    /// The block in columns, or in panels.
+    /// The block in the order of a plan: in columns, in panels, or in rows again.
     pub(super) reordered: Buffer<T>,
 }
 
-/// The samples, by rows where they lie or where they were copied, or by columns where they lie.
-pub(super) enum InPlace<'a, T> {
-    Rows(RowBlock<'a, T>),
-    Columns(ColumnBlock<'a, T>),
-}
-
 impl<T: Element> Copies<T> {
-    /// Samples, of which there is at least one, and the memory for a copy in another order.
+    /// Samples as rows, where they lie or in a copy, and memory for another order.
     #[inline(always)]
-    pub(super) fn in_place<'a>(
+    pub(super) fn as_rows<'a, L: Lanes<Elem = T>>(
         &'a mut self,
+        proof: L::Proof,
         samples: &SampleRange<'a, T>,
-    ) -> (InPlace<'a, T>, &'a mut Buffer<T>) {
-        let Self { offsets, rows, reordered } = self;
-        let Storage::Dense(x) = samples.features().storage();
-        let block = match samples.rows().consecutive() {
-            _ if x.col_stride() == 1 => InPlace::Rows(RowBlock::new(x, samples.rows(), offsets)),
-            Some(range) => InPlace::Columns(ColumnBlock::new(x, range)),
-            None => {
-                let copy = copy_selected_rows(x, samples.rows(), rows);
-                InPlace::Rows(RowBlock::new(copy, &RowRange::first(samples.len()), offsets))
-            }
-        };
-        (block, reordered)
+    ) -> (RowBlock<'a, T>, &'a mut Buffer<T>) {
+        let Self { reading, rows, reordered } = self;
+        if !samples.in_place() {
+            let (n, d) = (samples.len(), samples.features().cols());
+            let stride = row_stride(d);
+            rows.resize(n * stride);
+            let target = rows.as_mut_slice();
+            read::<L>(proof, samples, reading, CopyRows { target, stride });
+            let copy = MatrixView::with_row_stride(rows.as_slice(), n, d, stride);
+            return (reading.rows_of(copy.expect("room for the rows")), reordered);
+        }
+        (reading.rows_in_place(samples).expect("rows in place"), reordered)
     }
 }
 
+/// From one row of a copy to the next: an odd number of the widest vectors, as rows at multiples of 4096 bytes compete
+/// for the same lines of L1.
+fn row_stride(n_features: usize) -> usize {
+    (n_features.div_ceil(MAX_LANES) | 1) * MAX_LANES
+}
+
 /// Copies samples that are selected from columns into rows.
-#[inline(always)]
-fn copy_selected_rows<'a, T: Element>(
-    x: MatrixView<'_, T>,
+pub(super) fn copy_selected_rows<'a, T: Element, E: Stored>(
+    x: MatrixView<'_, E>,
     samples: &RowRange<'_>,
     target: &'a mut Buffer<T>,
 ) -> MatrixView<'a, T> {
     let (x, n) = (x.view(), samples.len());
-    // An odd number of the widest vectors, as rows at multiples of 4096 bytes compete for the same lines of L1.
-    let stride = (x.cols().div_ceil(MAX_LANES) | 1) * MAX_LANES;
+    let stride = row_stride(x.cols());
     target.resize(n * stride);
     let rows = target.as_mut_slice();
     // Some rows at a time, so that their places stay in L1.
     for first in (0..n).step_by(MAX_LANES) {
         for col in 0..x.cols() {
             for i in first..n.min(first + MAX_LANES) {
-                rows[i * stride + col] = x.get(samples.row(i), col);
+                rows[i * stride + col] = T::from_f64(x.get(samples.row(i), col).value());
             }
         }
     }
     MatrixView::with_row_stride(target.as_slice(), n, x.cols(), stride).expect("room for the rows")
 }
 
-/// Copies rows into columns: squares of as many features as rows are transposed in registers.
-#[inline(always)]
-pub(super) fn copy_rows_as_columns<'a, L: Lanes>(
-    proof: L::Proof,
-    rows: &RowBlock<'_, L::Elem>,
-    target: &'a mut Buffer<L::Elem>,
-) -> ColumnBlock<'a, L::Elem> {
-    let (n, d) = (rows.len(), rows.n_features());
-    let stride = n.next_multiple_of(MAX_LANES);
-    target.resize(stride * d);
-    let columns = target.as_mut_slice();
-    for row in (0..n).step_by(L::LANES) {
-        for feature in (0..d).step_by(L::LANES) {
-            let features = L::LANES.min(d - feature);
-            let mut square = [L::splat(proof, L::Elem::default()); MAX_LANES];
-            for (line, i) in square[..L::LANES].iter_mut().zip(row..n) {
-                // SAFETY: the block has row i, and it is valid for reading its `d` features.
-                *line = unsafe {
-                    prefetch(rows.ahead(i).wrapping_add(feature));
-                    let source = rows.row(i).add(feature);
-                    match features {
-                        _ if features < L::LANES => L::load_first(proof, source, features),
-                        _ => L::load(proof, source),
-                    }
-                };
-            }
-            transpose(&mut square);
-            for (column, j) in square[..features].iter().zip(feature..) {
-                column.write_to(&mut columns[j * stride + row..]);
+/// Copies rows into rows, in whole vectors.
+struct CopyRows<'a, T> {
+    target: &'a mut [T],
+    /// From one row to the next: no less than the vectors of a row.
+    stride: usize,
+}
+
+impl<T: Element> Read<T> for CopyRows<'_, T> {
+    #[inline(always)]
+    fn rows<L: Lanes<Elem = T>, E: Widen<T>, S: Scale<T>>(
+        self,
+        proof: L::Proof,
+        rows: &RowBlock<'_, E>,
+        scale: S,
+    ) {
+        let (n, d) = (rows.len(), rows.n_features());
+        for (i, target) in self.target.chunks_exact_mut(self.stride).enumerate().take(n) {
+            // SAFETY: the block has row i.
+            let (source, ahead) = (unsafe { rows.row(i) }, rows.ahead(i));
+            for (feature, target) in (0..d).step_by(L::LANES).zip(target.chunks_exact_mut(L::LANES))
+            {
+                if (feature * size_of::<E>()).is_multiple_of(LINE) {
+                    prefetch(ahead.wrapping_add(feature));
+                }
+                // SAFETY: a row of the block is valid for reading its `d` features.
+                let x: L = unsafe { load(proof, source.add(feature), d - feature) };
+                scale.features(proof, x, feature).write_to(target);
             }
         }
     }
-    let columns = MatrixView::column_major(target.as_slice(), stride, d).expect("all columns");
-    ColumnBlock::new(columns, 0..n)
+
+    fn columns<L: Lanes<Elem = T>, E: Widen<T>, S: Scale<T>>(
+        self,
+        _: L::Proof,
+        _: &ColumnBlock<'_, E>,
+        _: S,
+    ) {
+        unreachable!("rows were chosen for columns");
+    }
+}
+
+/// The numbers from `source` on, of which there are `n`: a vector, or fewer and zeros.
+///
+/// # Safety
+/// `source` must be valid for reading a vector of numbers, or `n` if that is less.
+#[inline(always)]
+pub(super) unsafe fn load<L: Lanes, E: Widen<L::Elem>>(
+    proof: L::Proof,
+    source: *const E,
+    n: usize,
+) -> L {
+    // SAFETY: as the caller says.
+    unsafe {
+        match n {
+            _ if n < L::LANES => E::load_first(proof, source, n),
+            _ => E::load(proof, source),
+        }
+    }
+}
+
+/// Copies rows into columns: squares of as many features as rows are transposed in registers.
+pub(super) struct CopyRowsAsColumns<'a, T> {
+    pub(super) target: &'a mut [T],
+    /// From one column to the next: no less than the rows, a multiple of [`MAX_LANES`].
+    pub(super) stride: usize,
+}
+
+impl<T: Element> Read<T> for CopyRowsAsColumns<'_, T> {
+    #[inline(always)]
+    fn rows<L: Lanes<Elem = T>, E: Widen<T>, S: Scale<T>>(
+        self,
+        proof: L::Proof,
+        rows: &RowBlock<'_, E>,
+        scale: S,
+    ) {
+        let Self { target, stride } = self;
+        let (n, d) = (rows.len(), rows.n_features());
+        for row in (0..n).step_by(L::LANES) {
+            for feature in (0..d).step_by(L::LANES) {
+                let features = L::LANES.min(d - feature);
+                let mut square = [L::splat(proof, T::default()); MAX_LANES];
+                for (line, i) in square[..L::LANES].iter_mut().zip(row..n) {
+                    prefetch(rows.ahead(i).wrapping_add(feature));
+                    // SAFETY: the block has row i, and it is valid for reading its `d` features.
+                    let x: L = unsafe { load(proof, rows.row(i).add(feature), d - feature) };
+                    *line = scale.features(proof, x, feature);
+                }
+                transpose(&mut square);
+                for (column, j) in square[..features].iter().zip(feature..) {
+                    column.write_to(&mut target[j * stride + row..]);
+                }
+            }
+        }
+    }
+
+    fn columns<L: Lanes<Elem = T>, E: Widen<T>, S: Scale<T>>(
+        self,
+        _: L::Proof,
+        _: &ColumnBlock<'_, E>,
+        _: S,
+    ) {
+        unreachable!("columns are read as columns");
+    }
 }

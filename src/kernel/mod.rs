@@ -10,6 +10,7 @@ mod panels;
 mod plan;
 #[cfg(feature = "train")]
 mod product;
+mod read;
 mod recent;
 mod rows;
 mod tiles;

@@ -56,7 +56,7 @@ pub(crate) trait Plan: Copy {
     fn accumulate<L: Lanes>(
         self,
         proof: L::Proof,
-        x: &Self::Block<'_, L::Elem>,
+        x: &mut Self::Block<'_, L::Elem>,
         ds: &Self::Scores<'_, L::Elem>,
         gradient: &mut TaskGradient<L::Elem>,
     );
@@ -121,7 +121,7 @@ impl PlanKind {
     /// The plan that reads features where they lie.
     fn unpacked<T: Element>(batch: &Batch<'_, T>) -> Self {
         match batch.features().storage() {
-            Storage::Dense(x) if x.col_stride() == 1 => Self::Rows,
+            Storage::Dense(x) if x.is_row_major() => Self::Rows,
             Storage::Dense(_) => Self::Columns,
         }
     }

@@ -11,7 +11,7 @@ use super::{Lanes, Run, math::Elementary, portable};
 /// | name | lanes of f32 | needs |
 /// |---|---|---|
 /// | `portable` | 8, in whatever registers the build has | nothing |
-/// | `avx2` | 8 | AVX2 and FMA |
+/// | `avx2` | 8 | AVX2, FMA and F16C |
 /// | `avx512` | 16 | AVX-512 F, BW, DQ and VL: Skylake-X and later |
 ///
 /// ```

@@ -11,11 +11,13 @@
 mod isa;
 pub(crate) mod math;
 mod portable;
+mod widen;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub(crate) use isa::Backends;
 pub use isa::Isa;
+pub(crate) use widen::Widen;
 
 use crate::element::Element;
 use core::ops::{Add, Div, Mul, Sub};
@@ -35,7 +37,7 @@ pub trait Lanes:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
     /// The type of a lane.
-    type Elem: math::Elementary;
+    type Elem: math::Elementary + Widen<Self::Elem>;
     /// Shows that this machine has the instructions.
     type Proof: Copy;
     /// One truth value a lane.
@@ -61,11 +63,41 @@ pub trait Lanes:
     /// `n` must be at most `LANES`, and `source` valid for reading `n` elements.
     unsafe fn load_first(proof: Self::Proof, source: *const Self::Elem, n: usize) -> Self;
 
-    /// The first `LANES` integers of a slice, as numbers.
+    /// The `LANES` integers from `source` on, as numbers.
     ///
-    /// # Panics
-    /// If there are fewer.
-    fn from_integers(proof: Self::Proof, source: &[i8]) -> Self;
+    /// # Safety
+    /// `source` must be valid for reading them.
+    unsafe fn from_u8(proof: Self::Proof, source: *const u8) -> Self;
+
+    /// As [`from_u8`](Self::from_u8).
+    ///
+    /// # Safety
+    /// `source` must be valid for reading them.
+    unsafe fn from_i8(proof: Self::Proof, source: *const i8) -> Self;
+
+    /// The `LANES` numbers of the binary16 of IEEE 754 from `source` on.
+    ///
+    /// # Safety
+    /// `source` must be valid for reading them.
+    unsafe fn from_f16(proof: Self::Proof, source: *const u16) -> Self;
+
+    /// The `LANES` numbers from `source` on that are the upper halves of an `f32`.
+    ///
+    /// # Safety
+    /// `source` must be valid for reading them.
+    unsafe fn from_bf16(proof: Self::Proof, source: *const u16) -> Self;
+
+    /// The `LANES` numbers from `source` on.
+    ///
+    /// # Safety
+    /// `source` must be valid for reading them.
+    unsafe fn from_f32(proof: Self::Proof, source: *const f32) -> Self;
+
+    /// The `n` numbers from `source` on, and zero in the other lanes. Reads nothing else.
+    ///
+    /// # Safety
+    /// `n` must be at most `LANES`, and `source` valid for reading `n` numbers.
+    unsafe fn from_first_f32(proof: Self::Proof, source: *const f32, n: usize) -> Self;
 
     /// Writes the lanes to `target` on.
     ///
@@ -110,6 +142,17 @@ pub trait Lanes:
     #[inline(always)]
     fn scale(proof: Self::Proof, x: Self, n: Self) -> Self {
         math::scale(proof, x, n)
+    }
+
+    /// The first `LANES` integers of a slice, as numbers.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[inline(always)]
+    fn from_integers(proof: Self::Proof, source: &[i8]) -> Self {
+        assert!(source.len() >= Self::LANES);
+        // SAFETY: the slice has at least `LANES` integers.
+        unsafe { Self::from_i8(proof, source.as_ptr()) }
     }
 
     /// The first `LANES` elements of a slice.
@@ -162,39 +205,4 @@ pub trait Run<T: Element> {
     type Output;
     /// Runs with the given lanes. Implementations are `#[inline(always)]`, as is all they call.
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> Self::Output;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct FromIntegers<'a>(&'a [i8]);
-
-    impl<T: Element> Run<T> for FromIntegers<'_> {
-        type Output = Vec<f64>;
-
-        #[inline(always)]
-        fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> Vec<f64> {
-            let mut lanes = vec![T::default(); L::LANES];
-            L::from_integers(proof, self.0).write_to(&mut lanes);
-            lanes.iter().map(|lane| lane.to_f64()).collect()
-        }
-    }
-
-    #[test]
-    fn integers_of_eight_bits() {
-        let integers: Vec<i8> = (i8::MIN..=i8::MAX).collect();
-        for isa in Isa::available() {
-            for from in integers.windows(16) {
-                let expect = |lanes: Vec<f64>| {
-                    assert!(
-                        lanes.iter().zip(from).all(|(lane, i)| *lane == f64::from(*i)),
-                        "{isa}"
-                    );
-                };
-                expect(isa.run::<f32, _>(FromIntegers(from)));
-                expect(isa.run::<f64, _>(FromIntegers(from)));
-            }
-        }
-    }
 }

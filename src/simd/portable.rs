@@ -1,7 +1,7 @@
 //! Lanes for every machine, over the crate `wide`: SSE2 on a plain x86-64 build, NEON on AArch64,
 //! SIMD128 on WebAssembly, scalars elsewhere; AVX2 where the whole build is made for it.
 
-use super::{Lanes, Run};
+use super::{Lanes, Run, widen::f16_to_f32};
 use core::ops::{Add, Div, Mul, Sub};
 use wide::{f32x8, f64x4};
 
@@ -86,9 +86,43 @@ macro_rules! portable_lanes {
             }
 
             #[inline(always)]
-            fn from_integers((): (), source: &[i8]) -> Self {
-                let source: &[i8; $lanes] = source.first_chunk().expect("integers for all lanes");
-                Self(<$vector>::new(source.map(<$elem>::from)))
+            unsafe fn from_u8((): (), source: *const u8) -> Self {
+                // SAFETY: the caller grants `LANES` numbers; an array is as aligned as its element.
+                Self(<$vector>::new(unsafe { *source.cast::<[u8; $lanes]>() }.map(<$elem>::from)))
+            }
+
+            #[inline(always)]
+            unsafe fn from_i8((): (), source: *const i8) -> Self {
+                // SAFETY: the caller grants `LANES` numbers; an array is as aligned as its element.
+                Self(<$vector>::new(unsafe { *source.cast::<[i8; $lanes]>() }.map(<$elem>::from)))
+            }
+
+            #[inline(always)]
+            unsafe fn from_f16((): (), source: *const u16) -> Self {
+                // SAFETY: the caller grants `LANES` numbers; an array is as aligned as its element.
+                Self(<$vector>::new(unsafe { *source.cast::<[u16; $lanes]>() }.map(|bits| f16_to_f32(bits).into())))
+            }
+
+            #[inline(always)]
+            unsafe fn from_bf16((): (), source: *const u16) -> Self {
+                // SAFETY: the caller grants `LANES` numbers; an array is as aligned as its element.
+                Self(<$vector>::new(unsafe { *source.cast::<[u16; $lanes]>() }.map(|bits| f32::from_bits(u32::from(bits) << 16).into())))
+            }
+
+            #[inline(always)]
+            unsafe fn from_f32((): (), source: *const f32) -> Self {
+                // SAFETY: the caller grants `LANES` numbers; an array is as aligned as its element.
+                Self(<$vector>::new(unsafe { *source.cast::<[f32; $lanes]>() }.map(<$elem>::from)))
+            }
+
+            #[inline(always)]
+            unsafe fn from_first_f32((): (), source: *const f32, n: usize) -> Self {
+                let mut lanes = [0.0; $lanes];
+                for (i, lane) in lanes.iter_mut().enumerate().take(n) {
+                    // SAFETY: `i < n`, and the caller grants `n` numbers.
+                    *lane = unsafe { *source.add(i) }.into();
+                }
+                Self(<$vector>::new(lanes))
             }
 
             #[inline(always)]

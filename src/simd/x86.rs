@@ -6,18 +6,21 @@ use super::{Backends, Lanes, Run};
 use core::arch::x86_64::*;
 use core::ops::{Add, Div, Mul, Sub};
 
-/// Shows that this machine has AVX2 and FMA.
+/// Shows that this machine has AVX2, FMA and F16C.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Avx2(());
 
-/// Shows that this machine has AVX-512 F, BW, DQ and VL, as well as AVX2 and FMA.
+/// Shows that this machine has AVX-512 F, BW, DQ and VL, as well as AVX2, FMA and F16C.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Avx512(());
 
 impl Avx2 {
     /// Asks the machine.
     pub(super) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        avx2.then_some(Self(()))
     }
 }
 
@@ -33,14 +36,14 @@ impl Avx512 {
 }
 
 /// The shell in which a kernel is compiled for AVX2.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline(never)]
 fn call_avx2<T: Backends, R: Run<T>>(proof: Avx2, kernel: R) -> R::Output {
     kernel.run::<T::Avx2>(proof)
 }
 
 /// The shell in which a kernel is compiled for AVX-512.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 #[inline(never)]
 fn call_avx512<T: Backends, R: Run<T>>(proof: Avx512, kernel: R) -> R::Output {
     kernel.run::<T::Avx512>(proof)
@@ -57,7 +60,9 @@ macro_rules! x86_lanes {
         add_bits: $add_bits:ident, sub_bits: $sub_bits:ident;
         shl: $shl:expr, shr: $shr:expr;
         gt: $gt:expr, select: $select:expr, load_first: $load_first:expr;
-        from_integers: $from_integers:expr;
+        from_u8: $from_u8:expr, from_i8: $from_i8:expr;
+        from_f16: $from_f16:expr, from_bf16: $from_bf16:expr;
+        from_f32: $from_f32:expr, from_first_f32: $from_first_f32:expr;
         sum4: $sum4:ident, max4: $max4:ident, interleave: $interleave:ident, call: $call:ident;
         $(scale: $scale:ident;)?
     ) => {
@@ -99,11 +104,44 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
-            fn from_integers(_: $proof, source: &[i8]) -> Self {
-                assert!(source.len() >= $lanes);
-                // SAFETY: the proof shows that the machine has the instructions; the slice has as many
-                // integers as there are lanes, and no more are read.
-                Self(unsafe { $from_integers(source.as_ptr()) })
+            unsafe fn from_u8(_: $proof, source: *const u8) -> Self {
+                // SAFETY: the proof shows that the machine has the instructions; the caller grants as many
+                // numbers as there are lanes, and no more are read.
+                Self(unsafe { $from_u8(source) })
+            }
+
+            #[inline(always)]
+            unsafe fn from_i8(_: $proof, source: *const i8) -> Self {
+                // SAFETY: the proof shows that the machine has the instructions; the caller grants as many
+                // numbers as there are lanes, and no more are read.
+                Self(unsafe { $from_i8(source) })
+            }
+
+            #[inline(always)]
+            unsafe fn from_f16(_: $proof, source: *const u16) -> Self {
+                // SAFETY: the proof shows that the machine has the instructions; the caller grants as many
+                // numbers as there are lanes, and no more are read.
+                Self(unsafe { $from_f16(source) })
+            }
+
+            #[inline(always)]
+            unsafe fn from_bf16(_: $proof, source: *const u16) -> Self {
+                // SAFETY: the proof shows that the machine has the instructions; the caller grants as many
+                // numbers as there are lanes, and no more are read.
+                Self(unsafe { $from_bf16(source) })
+            }
+
+            #[inline(always)]
+            unsafe fn from_f32(_: $proof, source: *const f32) -> Self {
+                // SAFETY: the proof shows that the machine has the instructions; the caller grants as many
+                // numbers as there are lanes, and no more are read.
+                Self(unsafe { $from_f32(source) })
+            }
+
+            #[inline(always)]
+            unsafe fn from_first_f32(_: $proof, source: *const f32, n: usize) -> Self {
+                // SAFETY: as for `load_first`.
+                Self(unsafe { $from_first_f32(source, n) })
             }
 
             #[inline(always)]
@@ -226,7 +264,14 @@ x86_lanes! {
     gt: _mm256_cmp_ps::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_ps(no, yes, mask),
     load_first: |source, n| _mm256_maskload_ps(source, first_of_8(n));
-    from_integers: |source: *const i8| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast())));
+    from_u8: |source: *const u8| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(source.cast()))),
+    from_i8: |source: *const i8| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast())));
+    from_f16: |source: *const u16| _mm256_cvtph_ps(_mm_loadu_si128(source.cast())),
+    from_bf16: |source: *const u16| {
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(source.cast()))))
+    };
+    from_f32: _mm256_loadu_ps,
+    from_first_f32: |source, n| _mm256_maskload_ps(source, first_of_8(n));
     sum4: sum4_f32x8, max4: max4_f32x8, interleave: interleave_f32x8, call: call_avx2;
 }
 
@@ -243,9 +288,19 @@ x86_lanes! {
     gt: _mm256_cmp_pd::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm256_blendv_pd(no, yes, mask),
     load_first: |source, n| _mm256_maskload_pd(source, first_of_4(n));
-    from_integers: |source: *const i8| {
+    from_u8: |source: *const u8| {
+        _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(source.cast::<i32>().read_unaligned())))
+    },
+    from_i8: |source: *const i8| {
         _mm256_cvtepi32_pd(_mm_cvtepi8_epi32(_mm_cvtsi32_si128(source.cast::<i32>().read_unaligned())))
     };
+    from_f16: |source: *const u16| _mm256_cvtps_pd(_mm_cvtph_ps(_mm_loadl_epi64(source.cast()))),
+    from_bf16: |source: *const u16| {
+        let bits = _mm_slli_epi32::<16>(_mm_cvtepu16_epi32(_mm_loadl_epi64(source.cast())));
+        _mm256_cvtps_pd(_mm_castsi128_ps(bits))
+    };
+    from_f32: |source: *const f32| _mm256_cvtps_pd(_mm_loadu_ps(source)),
+    from_first_f32: |source, n| _mm256_cvtps_pd(_mm_maskload_ps(source, _mm256_castsi256_si128(first_of_8(n))));
     sum4: sum4_f64x4, max4: max4_f64x4, interleave: interleave_f64x4, call: call_avx2;
 }
 
@@ -262,7 +317,14 @@ x86_lanes! {
     gt: _mm512_cmp_ps_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_ps(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
-    from_integers: |source: *const i8| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(source.cast())));
+    from_u8: |source: *const u8| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(source.cast()))),
+    from_i8: |source: *const i8| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(source.cast())));
+    from_f16: |source: *const u16| _mm512_cvtph_ps(_mm256_loadu_si256(source.cast())),
+    from_bf16: |source: *const u16| {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(source.cast()))))
+    };
+    from_f32: _mm512_loadu_ps,
+    from_first_f32: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
     sum4: sum4_f32x16, max4: max4_f32x16, interleave: interleave_f32x16, call: call_avx512;
     scale: _mm512_scalef_ps;
 }
@@ -280,7 +342,15 @@ x86_lanes! {
     gt: _mm512_cmp_pd_mask::<_CMP_GT_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_pd(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as __mmask8, source);
-    from_integers: |source: *const i8| _mm512_cvtepi32_pd(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast())));
+    from_u8: |source: *const u8| _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64(source.cast()))),
+    from_i8: |source: *const i8| _mm512_cvtepi32_pd(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast())));
+    from_f16: |source: *const u16| _mm512_cvtps_pd(_mm256_cvtph_ps(_mm_loadu_si128(source.cast()))),
+    from_bf16: |source: *const u16| {
+        let bits = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(source.cast())));
+        _mm512_cvtps_pd(_mm256_castsi256_ps(bits))
+    };
+    from_f32: |source: *const f32| _mm512_cvtps_pd(_mm256_loadu_ps(source)),
+    from_first_f32: |source, n| _mm512_cvtps_pd(_mm256_maskz_loadu_ps(((1u32 << n) - 1) as __mmask8, source));
     sum4: sum4_f64x8, max4: max4_f64x8, interleave: interleave_f64x8, call: call_avx512;
     scale: _mm512_scalef_pd;
 }

@@ -13,7 +13,7 @@
 //! let labels = [0, 1, 2, 1];
 //! let batch = Batch::new(MatrixView::new(&features, 4, 2)?, &labels)?;
 //!
-//! let mut model = LinearModel::zeros(3, 2);
+//! let mut model = LinearModel::<f32>::zeros(3, 2);
 //! let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(1e-3));
 //! let summary = Lbfgs::default().fit(&mut evaluator, &mut model, &batch, |progress, _| {
 //!     println!("{}: {}", progress.iteration, progress.objective);

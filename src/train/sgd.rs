@@ -20,7 +20,7 @@ use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 /// let features: Vec<f32> = (0..200).map(|i| (i * i % 17) as f32 / 17.0).collect();
 /// let labels: Vec<u32> = (0..100).map(|i| u32::from(features[2 * i] > 0.5)).collect();
 /// let batch = Batch::new(MatrixView::new(&features, 100, 2)?, &labels)?;
-/// let mut model = LinearModel::zeros(2, 2);
+/// let mut model = LinearModel::<f32>::zeros(2, 2);
 /// let mut evaluator = Evaluator::new(Objective::hinge(1.0).with_l2(1e-4));
 /// let sgd = Sgd { epochs: 10, batch_size: 10, schedule: Schedule::Cosine, ..Sgd::default() };
 /// let go_on = |_: &_, _: &_| ControlFlow::Continue(());

@@ -39,7 +39,7 @@ pub fn accuracy<T: Scalar>(model: &LinearModel<T>, batch: &Batch<'_, T>) -> Resu
 /// # fn main() -> Result<(), softmargin::Error> {
 /// let features: Vec<f32> = (0..60).map(|i| (i * i % 17) as f32).collect();
 /// let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
-/// let batch = Batch::new(MatrixView::new(&features, 20, 3)?, &labels)?;
+/// let batch = Batch::<f32>::new(MatrixView::new(&features, 20, 3)?, &labels)?;
 /// let (training, validation) = train::split(20, 0.25, 0);
 /// let (training, validation) = (batch.select(&training)?, batch.select(&validation)?);
 ///
@@ -159,7 +159,7 @@ impl<'a, T: Scalar> EarlyStopping<'a, T> {
 /// # fn main() -> Result<(), softmargin::Error> {
 /// let features: Vec<f32> = (0..60).map(|i| (i * i % 17) as f32).collect();
 /// let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
-/// let batch = Batch::new(MatrixView::new(&features, 20, 3)?, &labels)?;
+/// let batch = Batch::<f32>::new(MatrixView::new(&features, 20, 3)?, &labels)?;
 /// let held_out: Vec<u32> = (15..20).collect();
 /// let (training, validation) = (batch.select(&[0, 1, 2, 3, 4, 5, 6, 7])?, batch.select(&held_out)?);
 ///

@@ -4,7 +4,7 @@
 
 use super::Random;
 use softmargin::reference::{self, Reference};
-use softmargin::{Batch, LinearModel, Loss, MatrixView, Objective, Scalar};
+use softmargin::{Batch, Features, LinearModel, Loss, MatrixView, Objective, Scalar};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -196,18 +196,37 @@ impl<T: Scalar> Case<T> {
 
     /// The batch, as the caller of the crate would build it.
     pub fn batch(&self) -> Batch<'_, T> {
+        self.batch_of(self.memory())
+    }
+
+    /// All that lies in memory between the first feature and the last one, in the order in which it lies.
+    pub fn memory(&self) -> &[T] {
+        self.columns.as_ref().map_or(&self.x, |(columns, _)| columns)
+    }
+
+    /// What lies in memory, each value as `E`: where a value is none of a sample, `decoy`.
+    pub fn stored<E: Copy>(&self, decoy: E, convert: impl Fn(T) -> E) -> Guarded<E> {
+        let stored = |x: &T| if x.to_f64().is_nan() { decoy } else { convert(*x) };
+        Guarded::new(&self.memory().iter().map(stored).collect::<Vec<_>>(), decoy)
+    }
+
+    /// The batch with other features, stored in the order of this one's.
+    pub fn batch_of<'a, E>(&'a self, x: &'a [E]) -> Batch<'a, T>
+    where
+        MatrixView<'a, E>: Into<Features<'a, T>>,
+    {
         let d = self.model.n_features();
         // Every element that `MatrixView::new` would have is there in the contiguous case.
-        let x = if let Some((columns, stride)) = &self.columns {
+        let x = if let Some((_, stride)) = &self.columns {
             if *stride == self.rows {
-                MatrixView::column_major(columns, self.rows, d).unwrap()
+                MatrixView::column_major(x, self.rows, d).unwrap()
             } else {
-                MatrixView::with_col_stride(columns, self.rows, d, *stride).unwrap()
+                MatrixView::with_col_stride(x, self.rows, d, *stride).unwrap()
             }
         } else if self.stride == d {
-            MatrixView::new(&self.x, self.rows, d).unwrap()
+            MatrixView::new(x, self.rows, d).unwrap()
         } else {
-            MatrixView::with_row_stride(&self.x, self.rows, d, self.stride).unwrap()
+            MatrixView::with_row_stride(x, self.rows, d, self.stride).unwrap()
         };
         let mut batch = Batch::new(x, &self.labels).unwrap();
         if let Some(weights) = &self.sample_weights {

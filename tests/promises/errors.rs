@@ -3,7 +3,9 @@
 
 use crate::common::failure::{error_of, says};
 use crate::common::{Case, Shape, for_each_isa};
-use softmargin::{Batch, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Partial};
+use softmargin::{
+    Batch, Error, Evaluator, Features, Isa, LinearModel, MatrixView, Objective, Partial, Scaling,
+};
 
 const BIG: usize = usize::MAX / 2;
 
@@ -66,7 +68,7 @@ fn size_overflow() {
 #[test]
 fn no_samples() {
     let x = MatrixView::<f32>::new(&[], 0, 7).unwrap();
-    assert_eq!(Batch::new(x, &[]).unwrap_err(), Error::NoSamples);
+    assert_eq!(Batch::<f32>::new(x, &[]).unwrap_err(), Error::NoSamples);
 }
 
 #[test]
@@ -78,7 +80,7 @@ fn empty_selection() {
 #[test]
 fn no_features() {
     let x = MatrixView::<f32>::new(&[], 3, 0).unwrap();
-    let error = Batch::new(x, &[0, 0, 0]).unwrap_err();
+    let error = Batch::<f32>::new(x, &[0, 0, 0]).unwrap_err();
     assert_eq!(error, Error::NoFeatures);
     says(&error, &["D = 0"]);
     for objective in objectives() {
@@ -89,7 +91,7 @@ fn no_features() {
         assert_eq!(result, Err(Error::NoFeatures));
         assert_eq!(evaluator.loss(&model, &good.batch()), Err(Error::NoFeatures));
     }
-    assert_eq!(LinearModel::zeros(5, 0).scores(x).unwrap_err(), Error::NoFeatures);
+    assert_eq!(LinearModel::<f32>::zeros(5, 0).scores(x).unwrap_err(), Error::NoFeatures);
 }
 
 #[test]
@@ -110,10 +112,40 @@ fn no_classes() {
 fn labels_length() {
     for labels in [0, 12, 14] {
         let x = MatrixView::new(&[0.0_f32; 221], 13, 17).unwrap();
-        let error = Batch::new(x, &vec![0; labels]).unwrap_err();
+        let error = Batch::<f32>::new(x, &vec![0; labels]).unwrap_err();
         assert_eq!(error, Error::LabelsLength { labels, rows: 13 });
         says(&error, &[&labels.to_string(), "13"]);
     }
+}
+
+#[test]
+fn scaling() {
+    let error = Scaling::new([1.0, 2.0], [1.0]).unwrap_err();
+    assert_eq!(error, Error::ScalingLength { shifts: 2, scales: 1 });
+    says(&error, &["2 shifts", "1 scales"]);
+    let error = Scaling::new([1.0, f64::INFINITY], [1.0, 2.0]).unwrap_err();
+    let value = f64::INFINITY;
+    assert_eq!(error, Error::ScalingValue { what: "shift", feature: 1, value });
+    let case = good_case(objectives()[0]);
+    let other = Scaling::new([0.0; 16], [1.0; 16]).unwrap();
+    let d = case.model.n_features();
+    let error = case.batch().with_scaling(&other).unwrap_err();
+    assert_eq!(error, Error::ScalingFeatures { scaling: 16, data: d });
+    says(&error, &["16", &d.to_string()]);
+    // Finite, but not as it is computed with.
+    let (shift, mut scale) = (vec![0.0; d], vec![1.0; d]);
+    scale[3] = 1e39;
+    let large = Scaling::new(&shift, &scale).unwrap();
+    let x = [1_u8; 17];
+    let x = MatrixView::new(&x[..d], 1, d).unwrap();
+    assert!(Batch::<f64>::new(x, &[0]).unwrap().with_scaling(&large).is_ok());
+    let error = Batch::<f32>::new(x, &[0]).unwrap().with_scaling(&large).unwrap_err();
+    assert_eq!(error, Error::ScalingValue { what: "scale", feature: 3, value: 1e39 });
+    says(&error, &["scale", "feature 3", "1e39"]);
+    let by = Scaling::by(f64::NAN);
+    let error = case.batch().with_scaling(&by).unwrap_err();
+    says(&error, &["scale", "feature 0", "NaN"]);
+    assert!(Features::<f32>::from(x).with_scaling(&by).is_err());
 }
 
 #[test]

@@ -149,11 +149,11 @@ fn accuracy_of_the_selection_by_weight() {
 #[test]
 fn no_rows_and_rows_of_another_model() {
     let model = LinearModel::<f32>::zeros(3, 2);
-    let none = MatrixView::new(&[], 0, 2).unwrap();
+    let none = MatrixView::<f32>::new(&[], 0, 2).unwrap();
     assert_eq!(model.scores(none), Ok(vec![]));
     assert_eq!(model.predict(none), Ok(vec![]));
     assert_eq!(model.predict_proba(none), Ok(vec![]));
-    let batch = Batch::new(MatrixView::new(&[0.0; 3], 1, 3).unwrap(), &[0]).unwrap();
+    let batch = Batch::new(MatrixView::new(&[0.0_f32; 3], 1, 3).unwrap(), &[0]).unwrap();
     let expected = Error::Features { model: 2, data: 3 };
     assert_eq!(model.predict(&batch), Err(expected.clone()));
     assert_eq!(Predictor::new(&model).accuracy(&batch), Err(expected));

@@ -12,7 +12,9 @@
 use crate::{
     element::Element,
     kernel::{
-        ColumnBlock, MOST_ROWS, gradient_stride, sum_lanes, tile_start,
+        ColumnBlock, MOST_ROWS,
+        columns::Stretches,
+        gradient_stride, sum_lanes, tile_start,
         tiles::{TileKernel, few, few_tiles},
     },
     scores::{ClassMajor, ScoreBlock},
@@ -25,13 +27,13 @@ use crate::{
 #[inline(always)]
 pub(super) fn accumulate<L: Lanes>(
     proof: L::Proof,
-    block: &ColumnBlock<'_, L::Elem>,
+    x: &mut Stretches<'_, L::Elem>,
     ds: &ClassMajor<'_, L::Elem>,
     dw: &mut [f64],
 ) {
     let (n_classes, stride, ds) = (ds.n_classes(), ds.stride(), ds.as_slice());
-    let dw_stride = gradient_stride(block.n_features());
-    let (d, (n_tiles, most)) = (block.n_features(), few_tiles::<L>(n_classes));
+    let (n, d, (n_tiles, most)) = (x.len(), x.n_features(), few_tiles::<L>(n_classes));
+    let (dw_stride, level) = (gradient_stride(d), Levels::of_vectors::<L>(d).first);
     let mut end = d;
     while end > 0 {
         let width = match end {
@@ -40,11 +42,12 @@ pub(super) fn accumulate<L: Lanes>(
             _ => 1,
         };
         let feature = end - width;
+        let block = &x.features::<L>(proof, feature..end, (n, feature));
         for tile in 0..n_tiles {
             let start = tile_start(n_classes, n_tiles, tile);
             let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
             let (ds, dw) = (&ds[start * stride..], &mut dw[start * dw_stride + feature..]);
-            let sum = Sum { block, tile, feature, ds, stride, dw, dw_stride };
+            let sum = Sum { block, tile, feature, level, ds, stride, dw, dw_stride };
             few::<L>(proof, (classes, width), sum);
         }
         end = feature;
@@ -58,6 +61,8 @@ struct Sum<'a, T> {
     tile: usize,
     /// The first feature of the tile.
     feature: usize,
+    /// The rows of the first level of summation.
+    level: usize,
     /// From the first class of the tile on.
     ds: &'a [T],
     stride: usize,
@@ -70,12 +75,11 @@ struct Sum<'a, T> {
 impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const F: usize>(self, proof: L::Proof) {
-        let Sum { block, tile, feature, ds, stride, dw, dw_stride } = self;
+        let Sum { block, tile, feature, level, ds, stride, dw, dw_stride } = self;
         let n = block.len();
-        assert!(feature + F <= block.n_features());
+        assert!(block.features().start <= feature && feature + F <= block.features().end);
         assert!(ds.len() >= (K - 1) * stride + n.next_multiple_of(L::LANES));
 
-        let level = Levels::of_vectors::<L>(block.n_features()).first;
         for first in (0..n).step_by(level) {
             let mut sums = [[L::splat(proof, T::default()); F]; K];
             for row in (first..n.min(first + level)).step_by(L::LANES) {

@@ -2,14 +2,13 @@
 //! columns of X, one sample a lane. Of every column a block has a stretch, and each lies far from the next:
 //! stretches are long, so that the way to them is worth it.
 
+mod block;
 mod gradient;
 mod scores;
 
-use super::{
-    ColumnBlock, Copies, MOST_ROWS, PackedWeights, Plan, Shape, TaskGradient,
-    copies::{InPlace, copy_rows_as_columns},
-    rows::pack,
-};
+pub(crate) use block::Stretches;
+
+use super::{Copies, MOST_ROWS, PackedWeights, Plan, Shape, TaskGradient, rows::pack};
 use crate::{
     LinearModel, batch::SampleRange, buffer::Buffer, element::Element, scores::ClassMajor,
     simd::Lanes,
@@ -27,7 +26,7 @@ const PAGE_ROWS: usize = 1024;
 pub(crate) struct Columns;
 
 impl Plan for Columns {
-    type Block<'a, T: Element> = ColumnBlock<'a, T>;
+    type Block<'a, T: Element> = Stretches<'a, T>;
     type Scores<'a, T: Element> = ClassMajor<'a, T>;
 
     const SHARES_GRADIENT: bool = false;
@@ -55,18 +54,15 @@ impl Plan for Columns {
         proof: L::Proof,
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
-    ) -> ColumnBlock<'a, L::Elem> {
-        match copies.in_place(samples) {
-            (InPlace::Columns(columns), _) => columns,
-            (InPlace::Rows(rows), copy) => copy_rows_as_columns::<L>(proof, &rows, copy),
-        }
+    ) -> Stretches<'a, L::Elem> {
+        Stretches::load::<L>(proof, samples, copies)
     }
 
     #[inline(always)]
     fn scores<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        x: &mut ColumnBlock<'_, L::Elem>,
+        x: &mut Stretches<'_, L::Elem>,
         weights: &PackedWeights<L::Elem>,
         memory: &'a mut Buffer<L::Elem>,
     ) -> ClassMajor<'a, L::Elem> {
@@ -79,7 +75,7 @@ impl Plan for Columns {
     fn accumulate<L: Lanes>(
         self,
         proof: L::Proof,
-        x: &ColumnBlock<'_, L::Elem>,
+        x: &mut Stretches<'_, L::Elem>,
         ds: &ClassMajor<'_, L::Elem>,
         gradient: &mut TaskGradient<L::Elem>,
     ) {

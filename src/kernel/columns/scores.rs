@@ -10,6 +10,7 @@ use crate::{
     element::Element,
     kernel::{
         ColumnBlock, PackedWeights,
+        columns::Stretches,
         rows::pack::{ClassTile, tiles},
         tiles::{TileKernel, few, few_tiles},
     },
@@ -27,17 +28,19 @@ const STEPS: usize = 16;
 #[inline(always)]
 pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
-    block: &ColumnBlock<'_, L::Elem>,
+    x: &mut Stretches<'_, L::Elem>,
     weights: &PackedWeights<L::Elem>,
     scores: &mut ClassMajor<'_, L::Elem>,
 ) {
     let (stride, scores) = (scores.stride(), scores.as_mut_slice());
-    let (n, d) = (block.len(), block.n_features());
+    let (n, d) = (x.len(), x.n_features());
     assert_eq!(d, weights.n_features);
     let (_, most) = few_tiles::<L>(weights.n_classes);
     let steps = STEPS * 4 / most;
     for first in (0..d).step_by(steps) {
         let features = first..d.min(first + steps);
+        let ahead = if features.end < d { (0, features.end) } else { (n, 0) };
+        let block = &x.features::<L>(proof, features.clone(), ahead);
         let mut row = 0;
         while row < n {
             // As high as there are whole vectors; the last vector, if it is not whole, comes by itself.
@@ -76,13 +79,14 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
         let Sum { block, row, features, tile, first, scores, stride } = self;
-        let (d, rest) = (block.n_features(), block.len() - row);
+        let (present, rest) = (block.features(), block.len() - row);
         assert!(rest >= R * L::LANES || R == 1);
-        assert!(features.end <= d && tile.weights.len() >= features.end * K);
+        assert!(present.start <= features.start && features.end <= present.end);
+        assert!(tile.weights.len() >= features.end * K);
 
         // The features that come next; past the last ones, the first ones of the rows that come next.
         let (ahead_rows, mut ahead) = match features.end {
-            end if end < d => (row, end),
+            end if end < present.end => (row, end),
             _ => (row + block.len(), 0),
         };
         let start = features.start == 0;

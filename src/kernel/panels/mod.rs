@@ -16,8 +16,10 @@ mod tile;
 pub(crate) use terms::{MAX_HELD, RowLists, add_held};
 
 use super::{
-    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, copies::InPlace, gradient_stride,
-    rows_within, tiles::largest_many,
+    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, gradient_stride,
+    read::{Read, Unscaled, read},
+    rows_within,
+    tiles::largest_many,
 };
 use crate::{
     LinearModel,
@@ -80,19 +82,18 @@ impl Plan for Panels {
     ) -> PackedBlock<'a, L::Elem> {
         let (n_rows, n_features) = (samples.len(), samples.features().cols());
         let panel_rows = panel_rows(n_rows);
-        let (block, panels) = copies.in_place(samples);
-        panels.resize(n_panels::<L>(n_features) * panel_rows * panel_width::<L>());
-        let x = panels.as_mut_slice();
-        let rows = match block {
-            InPlace::Rows(rows) => {
-                pack::pack_rows::<L>(proof, &rows, x, panel_rows);
-                Some(rows)
-            }
-            InPlace::Columns(columns) => {
-                pack::pack_columns::<L>(proof, &columns, x, panel_rows);
-                None
-            }
-        };
+        let Copies { reading, reordered, .. } = copies;
+        reordered.resize(n_panels::<L>(n_features) * panel_rows * panel_width::<L>());
+        let x = reordered.as_mut_slice();
+        let pack = pack::PackBlock { panels: &mut *x, panel_rows };
+        if !samples.in_place() {
+            read::<L>(proof, samples, reading, pack);
+            return PackedBlock { x, rows: None, n_rows, n_features, panel_rows };
+        }
+        let rows = reading.rows_in_place(samples);
+        if let Some(rows) = &rows {
+            pack.rows::<L, _, _>(proof, rows, Unscaled);
+        }
         PackedBlock { x, rows, n_rows, n_features, panel_rows }
     }
 
@@ -114,7 +115,7 @@ impl Plan for Panels {
     fn accumulate<L: Lanes>(
         self,
         proof: L::Proof,
-        x: &PackedBlock<'_, L::Elem>,
+        x: &mut PackedBlock<'_, L::Elem>,
         ds: &SampleMajor<'_, L::Elem>,
         gradient: &mut TaskGradient<L::Elem>,
     ) {

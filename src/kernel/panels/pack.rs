@@ -4,8 +4,14 @@
 use super::panel_width;
 use crate::{
     LinearModel,
-    kernel::{ColumnBlock, PackedWeights, RowBlock, transpose},
-    simd::{Lanes, MAX_LANES, prefetch},
+    element::Element,
+    kernel::{
+        ColumnBlock, PackedWeights, RowBlock,
+        copies::load,
+        read::{Read, Scale},
+        transpose,
+    },
+    simd::{Lanes, MAX_LANES, Widen, prefetch},
 };
 
 /// Rows that are packed together: enough that each panel gets a few cache lines at a time, and few
@@ -37,74 +43,74 @@ pub(super) fn pack<L: Lanes>(model: &LinearModel<L::Elem>, packed: &mut PackedWe
 
 /// Packs the rows of a block into panels of X, each with room for `panel_rows`. Past the rows of the block, panels
 /// keep what they hold.
-#[inline(always)]
-pub(super) fn pack_rows<L: Lanes>(
-    proof: L::Proof,
-    rows: &RowBlock<'_, L::Elem>,
-    panels: &mut [L::Elem],
-    panel_rows: usize,
-) {
-    assert!(rows.len() <= panel_rows);
-    let (d, width) = (rows.n_features(), panel_width::<L>());
-    for first in (0..rows.len()).step_by(TOGETHER) {
-        let panels = panels.chunks_exact_mut(panel_rows * width);
-        for (start, panel) in (0..d).step_by(width).zip(panels) {
-            for r in first..rows.len().min(first + TOGETHER) {
-                let target = &mut panel[r * width..][..width];
-                let next = (r + TOGETHER).min(rows.len() - 1);
-                let features = (start..d).step_by(L::LANES);
-                for (feature, target) in features.zip(target.chunks_exact_mut(L::LANES)) {
-                    // SAFETY: the block has the rows, and they are valid for reading their `d` features.
-                    let x = unsafe {
-                        prefetch(rows.row(next).wrapping_add(feature));
-                        let source = rows.row(r).add(feature);
-                        match d - feature {
-                            rest if rest < L::LANES => L::load_first(proof, source, rest),
-                            _ => L::load(proof, source),
-                        }
-                    };
-                    x.write_to(target);
+pub(super) struct PackBlock<'a, T> {
+    pub(super) panels: &'a mut [T],
+    pub(super) panel_rows: usize,
+}
+
+impl<T: Element> Read<T> for PackBlock<'_, T> {
+    #[inline(always)]
+    fn rows<L: Lanes<Elem = T>, E: Widen<T>, S: Scale<T>>(
+        self,
+        proof: L::Proof,
+        rows: &RowBlock<'_, E>,
+        scale: S,
+    ) {
+        let Self { panels, panel_rows } = self;
+        assert!(rows.len() <= panel_rows);
+        let (d, width) = (rows.n_features(), panel_width::<L>());
+        for first in (0..rows.len()).step_by(TOGETHER) {
+            let panels = panels.chunks_exact_mut(panel_rows * width);
+            for (start, panel) in (0..d).step_by(width).zip(panels) {
+                for r in first..rows.len().min(first + TOGETHER) {
+                    let target = &mut panel[r * width..][..width];
+                    let next = (r + TOGETHER).min(rows.len() - 1);
+                    let features = (start..d).step_by(L::LANES);
+                    for (feature, target) in features.zip(target.chunks_exact_mut(L::LANES)) {
+                        // SAFETY: the block has the rows, and they are valid for reading their `d` features.
+                        let x: L = unsafe {
+                            prefetch(rows.row(next).wrapping_add(feature));
+                            load(proof, rows.row(r).add(feature), d - feature)
+                        };
+                        scale.features(proof, x, feature).write_to(target);
+                    }
                 }
             }
         }
     }
-}
 
-/// As [`pack_rows`], from columns: squares of as many columns as rows are transposed in registers.
-#[inline(always)]
-pub(super) fn pack_columns<L: Lanes>(
-    proof: L::Proof,
-    block: &ColumnBlock<'_, L::Elem>,
-    panels: &mut [L::Elem],
-    panel_rows: usize,
-) {
-    let (n, d, width) = (block.len(), block.n_features(), panel_width::<L>());
-    assert!(n <= panel_rows);
-    for feature in (0..d).step_by(L::LANES) {
-        let panel = &mut panels[feature / width * panel_rows * width..][..panel_rows * width];
-        let columns = L::LANES.min(d - feature);
-        // The columns that come next; past the last ones, the first ones of the rows that come next.
-        let (ahead_rows, ahead) = match feature + L::LANES {
-            next if next < d => (L::LANES - 1, next),
-            _ => (n + L::LANES - 1, 0),
-        };
-        for row in (0..n).step_by(L::LANES) {
-            let rows = L::LANES.min(n - row);
-            let mut square = [L::splat(proof, L::Elem::default()); MAX_LANES];
-            for (j, column) in square[..columns].iter_mut().enumerate() {
-                let source = block.at(row, feature + j);
-                // SAFETY: the block has the feature and the rows, which lie side by side.
-                *column = unsafe {
-                    match rows {
-                        _ if rows < L::LANES => L::load_first(proof, source, rows),
-                        _ => L::load(proof, source),
-                    }
-                };
-                prefetch(block.at(row + ahead_rows, ahead + j));
-            }
-            transpose(&mut square);
-            for (line, i) in square[..rows].iter().zip(row..) {
-                line.write_to(&mut panel[i * width + feature % width..]);
+    /// Squares of as many columns as rows are transposed in registers.
+    #[inline(always)]
+    fn columns<L: Lanes<Elem = T>, E: Widen<T>, S: Scale<T>>(
+        self,
+        proof: L::Proof,
+        block: &ColumnBlock<'_, E>,
+        scale: S,
+    ) {
+        let Self { panels, panel_rows } = self;
+        let (n, d, width) = (block.len(), block.features().len(), panel_width::<L>());
+        assert!(n <= panel_rows);
+        for feature in (0..d).step_by(L::LANES) {
+            let panel = &mut panels[feature / width * panel_rows * width..][..panel_rows * width];
+            let columns = L::LANES.min(d - feature);
+            // The columns that come next; past the last ones, the first ones of the rows that come next.
+            let (ahead_rows, ahead) = match feature + L::LANES {
+                next if next < d => (L::LANES - 1, next),
+                _ => (n + L::LANES - 1, 0),
+            };
+            for row in (0..n).step_by(L::LANES) {
+                let rows = L::LANES.min(n - row);
+                let mut square = [L::splat(proof, T::default()); MAX_LANES];
+                for (j, column) in square[..columns].iter_mut().enumerate() {
+                    // SAFETY: the block has the feature and the rows, which lie side by side.
+                    let x: L = unsafe { load(proof, block.at(row, feature + j), n - row) };
+                    *column = scale.rows(proof, x, feature + j);
+                    prefetch(block.at(row + ahead_rows, ahead + j));
+                }
+                transpose(&mut square);
+                for (line, i) in square[..rows].iter().zip(row..) {
+                    line.write_to(&mut panel[i * width + feature % width..]);
+                }
             }
         }
     }

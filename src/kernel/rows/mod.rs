@@ -7,8 +7,7 @@ pub(super) mod pack;
 mod scores;
 
 use super::{
-    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, block::GROUP, copies::InPlace,
-    rows_within,
+    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, block::GROUP, rows_within,
 };
 use crate::{
     LinearModel,
@@ -58,14 +57,12 @@ impl Plan for Rows {
     #[inline(always)]
     fn load<'a, L: Lanes>(
         self,
-        _: L::Proof,
+        proof: L::Proof,
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> CopiedRows<'a, L::Elem> {
-        match copies.in_place(samples) {
-            (InPlace::Rows(rows), copy) => CopiedRows::new::<L>(rows, copy),
-            (InPlace::Columns(_), _) => unreachable!("rows were chosen for columns"),
-        }
+        let (rows, copy) = copies.as_rows::<L>(proof, samples);
+        CopiedRows::new::<L>(rows, copy)
     }
 
     #[inline(always)]
@@ -85,7 +82,7 @@ impl Plan for Rows {
     fn accumulate<L: Lanes>(
         self,
         proof: L::Proof,
-        x: &CopiedRows<'_, L::Elem>,
+        x: &mut CopiedRows<'_, L::Elem>,
         ds: &ClassMajor<'_, L::Elem>,
         gradient: &mut TaskGradient<L::Elem>,
     ) {
