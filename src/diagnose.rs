@@ -23,11 +23,12 @@ pub(crate) fn score_cause<T: Element>(model: &LinearModel<T>, x: &[T]) -> NonFin
     }
 }
 
-/// The row at which the sum of the gradient leaves the range of `T`: the first one at which the
+/// The row at which the sum of the gradient, or of the Hessian product with a direction, leaves the range of `T`: the first one at which the
 /// magnitudes of the terms of an entry do.
 pub(crate) fn gradient<T: Element>(
     objective: &Objective,
     model: &LinearModel<T>,
+    direction: Option<&LinearModel<T>>,
     batch: &Batch<'_, T>,
 ) -> Error {
     let limit = T::MAX.to_f64();
@@ -37,7 +38,14 @@ pub(crate) fn gradient<T: Element>(
         row = batch.row_index(i);
         let x = batch.features().row(row).expect("a row of the batch");
         let s = reference::scores(model, &x);
-        let (_, ds) = reference::sample_loss(objective, &s, batch.labels()[row] as usize);
+        let y = batch.labels()[row] as usize;
+        let ds = match direction {
+            None => reference::sample_loss(objective, &s, y).1,
+            Some(direction) => {
+                let t = reference::scores(direction, &x);
+                reference::sample_hessian_product(objective, &s, &t, y)
+            }
+        };
         let w = batch.weight(row).to_f64();
         for (magnitudes, ds) in magnitudes.chunks_exact_mut(model.n_features()).zip(ds) {
             for (magnitude, x) in magnitudes.iter_mut().zip(&x) {

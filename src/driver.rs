@@ -1,5 +1,6 @@
 //! The work of one task, block by block: load, scores, epilogue, accumulate; the fold into one gradient follows in
-//! [`reduce`](crate::reduce). Each step is one call of a [`Plan`], of its scores or of the loss, while the block
+//! [`reduce`](crate::reduce). A Hessian product differs in its epilogue alone, which takes the scores along a direction,
+//! too. Each step is one call of a [`Plan`], of its scores or of the loss, while the block
 //! is in cache.
 
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     diagnose,
     element::Element,
     kernel::{Copies, PackedWeights, Plan, PlanKind, TaskGradient, with_plan},
-    loss::{Targets, epilogue},
+    loss::{Targets, epilogue, hessian_product},
     scores::ScoreBlock,
     simd::{Lanes, Run},
 };
@@ -23,9 +24,18 @@ pub(crate) struct Pass<'a, T> {
     pub(crate) model: &'a LinearModel<T>,
     pub(crate) weights: &'a PackedWeights<T>,
     pub(crate) batch: &'a Batch<'a, T>,
+    /// Whether there is more to compute than the loss.
     pub(crate) gradient: bool,
+    /// Instead of the gradient, the Hessian times this is computed, and no loss.
+    pub(crate) direction: Option<Direction<'a, T>>,
     /// Whether the tasks share one gradient.
     pub(crate) shared: bool,
+}
+
+/// What a Hessian is multiplied with, scored as a model is.
+pub(crate) struct Direction<'a, T> {
+    pub(crate) model: &'a LinearModel<T>,
+    pub(crate) weights: &'a PackedWeights<T>,
 }
 
 /// The scratch memory of a task and, after it ran, its sums.
@@ -35,6 +45,8 @@ pub(crate) struct Workspace<T> {
     /// The scores of the last block, or their derivatives.
     pub(crate) scores: Buffer<T>,
     pub(crate) gradient: TaskGradient<T>,
+    /// The scores of the last block along a direction.
+    direction: Buffer<T>,
     targets: Targets<T>,
     db: Vec<f64>,
     loss: f64,
@@ -133,7 +145,7 @@ impl<T: Element> Workspace<T> {
         if block.is_empty() {
             return Ok(());
         }
-        let Self { copies, scores, targets, gradient, db, loss, .. } = self;
+        let Self { copies, scores, direction, targets, gradient, db, loss, .. } = self;
         let Pass { batch, model, weights, .. } = pass;
         let first = block.start;
         let row = |i: usize| batch.row_index(first + i);
@@ -148,10 +160,22 @@ impl<T: Element> Workspace<T> {
         if let Some(i) = s.first_not_finite() {
             return Err(fault(i, diagnose::score(model, batch, row(i))));
         }
-        epilogue::<L, _>(proof, pass.objective, &mut s, targets, pass.gradient);
-        *loss = targets
-            .add_losses(*loss)
-            .map_err(|i| fault(i, Error::NonFinite { row: row(i), cause: NonFinite::Loss }))?;
+        let not_finite = |i: usize, cause| fault(i, Error::NonFinite { row: row(i), cause });
+        match &pass.direction {
+            None => {
+                epilogue::<L, _>(proof, pass.objective, &mut s, targets, pass.gradient);
+                let sum = targets.add_losses(*loss);
+                *loss = sum.map_err(|i| not_finite(i, NonFinite::Loss))?;
+            }
+            Some(Direction { model, weights }) => {
+                let mut t = plan.scores::<L>(proof, &mut x, weights, direction);
+                if let Some(i) = t.first_not_finite() {
+                    return Err(fault(i, diagnose::score(model, batch, row(i))));
+                }
+                hessian_product::<L, _>(proof, pass.objective, &mut s, &mut t, targets)
+                    .map_err(|i| not_finite(i, NonFinite::Gradient))?;
+            }
+        }
 
         if pass.gradient {
             s.add_class_sums::<L>(proof, db);

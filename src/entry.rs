@@ -7,7 +7,7 @@ use crate::{
     element::Element,
     kernel::Pack,
     predict::RunJob,
-    reduce::{Fold, Mean},
+    reduce::{Fold, MeanGradient, MeanLoss},
     simd::{Backends, math::Apply},
 };
 
@@ -52,7 +52,8 @@ jobs! {
     pack: Pack<'_, Self> => ();
     run_task: RunTask<'_, Self> => ();
     fold: Fold<'_, Self> => bool;
-    mean: Mean<'_, Self> => Result<f64, Error>;
+    mean_loss: MeanLoss<'_, Self> => Result<f64, Error>;
+    mean_gradient: MeanGradient<'_, Self> => Result<(), Error>;
     predict: RunJob<'_, '_, Self> => ();
     apply: Apply<'_, Self> => ();
 }

@@ -267,6 +267,22 @@ pub enum Error {
         /// ε as given.
         value: f64,
     },
+    /// The loss has kinks, and so no second derivatives.
+    #[error(
+        "the {loss} loss has kinks, and no second derivatives; squared_hinge and cross_entropy have"
+    )]
+    NoHessian {
+        /// The loss.
+        loss: &'static str,
+    },
+    /// A number of the direction that the Hessian is to be multiplied with is NaN or infinite.
+    #[error("parameter {index} of the direction (W row-major, then b) is {value}")]
+    Direction {
+        /// Its place among the parameters.
+        index: usize,
+        /// Its value.
+        value: f64,
+    },
     /// A number that a solver was given is out of its range.
     #[error("the {what} is {}; it must be {rule}", short(*.value))]
     Setting {

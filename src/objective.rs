@@ -112,7 +112,7 @@ impl Objective {
     ///
     /// # fn main() -> Result<(), softmargin::Error> {
     /// let batch = Batch::new(MatrixView::new(&[1.0_f64], 1, 1)?, &[0])?;
-    /// let (model, mut gradient) = (LinearModel::zeros(2, 1), LinearModel::zeros(2, 1));
+    /// let (model, mut gradient) = (LinearModel::<f64>::zeros(2, 1), LinearModel::zeros(2, 1));
     /// let objective = Objective::cross_entropy().with_label_smoothing(0.1);
     /// Evaluator::new(objective).loss_and_gradient(&model, &batch, &mut gradient)?;
     /// // The probabilities are ½; those that are asked for, 0.95 and 0.05.

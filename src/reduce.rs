@@ -44,21 +44,19 @@ impl<T: Element> Run<T> for Fold<'_, T> {
     }
 }
 
-/// Divides the sums by Z, adds the L2 term, and writes the gradient once all of it is known to be
-/// finite. Returns the loss.
-pub struct Mean<'a, T> {
+/// Divides the loss by Z and adds the L2 term.
+pub struct MeanLoss<'a, T> {
     pub(crate) l2: f64,
     pub(crate) model: &'a LinearModel<T>,
     pub(crate) sums: &'a Partial<T>,
-    pub(crate) gradient: Option<&'a mut LinearModel<T>>,
 }
 
-impl<T: Element> Run<T> for Mean<'_, T> {
+impl<T: Element> Run<T> for MeanLoss<'_, T> {
     type Output = Result<f64, Error>;
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, _: L::Proof) -> Result<f64, Error> {
-        let Self { l2, model, sums, gradient } = self;
+        let Self { l2, model, sums } = self;
         let z = sums.total_weight();
         if z == 0.0 {
             return Err(Error::NoSamples);
@@ -68,28 +66,46 @@ impl<T: Element> Run<T> for Mean<'_, T> {
         if !loss.is_finite() {
             return Err(Error::Overflow { what: "loss" });
         }
-
-        if let Some(gradient) = gradient {
-            let (dw, db) = sums.gradient().split_at(model.weights().len());
-            let (of_one, of_weight) = (1.0 / z, 2.0 * l2);
-            let mean =
-                |sum: f64, weight: T| T::from_f64(sum * of_one + of_weight * weight.to_f64());
-            let mut finite = true;
-            for (sum, weight) in dw.iter().zip(model.weights()) {
-                finite &= mean(*sum, *weight).is_finite();
-            }
-            for sum in db {
-                finite &= mean(*sum, T::default()).is_finite();
-            }
-            if !finite {
-                return Err(Error::Overflow { what: "gradient" });
-            }
-            let entries = gradient.weights_mut().iter_mut().zip(dw).zip(model.weights());
-            entries.for_each(|((entry, sum), weight)| *entry = mean(*sum, *weight));
-            let entries = gradient.bias_mut().iter_mut().zip(db);
-            entries.for_each(|(entry, sum)| *entry = mean(*sum, T::default()));
-        }
         Ok(loss)
+    }
+}
+
+/// Divides the gradient, or a Hessian product, by Z, adds the derivative of the L2 term, and writes the mean once all
+/// of it is known to be finite.
+pub struct MeanGradient<'a, T> {
+    pub(crate) l2: f64,
+    /// The model, or the direction.
+    pub(crate) model: &'a LinearModel<T>,
+    pub(crate) sums: &'a Partial<T>,
+    /// What the mean is called.
+    pub(crate) what: &'static str,
+    pub(crate) mean: &'a mut LinearModel<T>,
+}
+
+impl<T: Element> Run<T> for MeanGradient<'_, T> {
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) -> Result<(), Error> {
+        let Self { l2, model, sums, what, mean: target } = self;
+        let (dw, db) = sums.gradient().split_at(model.weights().len());
+        let (of_one, of_weight) = (1.0 / sums.total_weight(), 2.0 * l2);
+        let mean = |sum: f64, weight: T| T::from_f64(sum * of_one + of_weight * weight.to_f64());
+        let mut finite = true;
+        for (sum, weight) in dw.iter().zip(model.weights()) {
+            finite &= mean(*sum, *weight).is_finite();
+        }
+        for sum in db {
+            finite &= mean(*sum, T::default()).is_finite();
+        }
+        if !finite {
+            return Err(Error::Overflow { what });
+        }
+        let entries = target.weights_mut().iter_mut().zip(dw).zip(model.weights());
+        entries.for_each(|((entry, sum), weight)| *entry = mean(*sum, *weight));
+        let entries = target.bias_mut().iter_mut().zip(db);
+        entries.for_each(|(entry, sum)| *entry = mean(*sum, T::default()));
+        Ok(())
     }
 }
 

@@ -52,6 +52,37 @@ pub fn loss_and_gradient<T: Element>(
     Reference { loss, weights, bias }
 }
 
+/// The Hessian of L times a direction, W before b. Labels must be classes of the model.
+pub fn hessian_product<T: Element>(
+    objective: &Objective,
+    model: &LinearModel<T>,
+    batch: &Batch<'_, T>,
+    direction: &LinearModel<T>,
+) -> Vec<f64> {
+    let (c, d) = (model.n_classes(), model.n_features());
+    let mut product: Vec<f64> =
+        direction.weights().iter().map(|v| 2.0 * objective.l2() * v.to_f64()).collect();
+    product.resize(c * d + c, 0.0);
+    for i in 0..batch.n_samples() {
+        let row = batch.row_index(i);
+        let x = batch.features().exact_row(row).expect("a row of the batch");
+        let y = batch.labels()[row] as usize;
+        let w = batch.sample_weights().map_or(1.0, |weights| weights[row].to_f64());
+        let w_class = batch.class_weights().map_or(1.0, |weights| weights[y].to_f64());
+        let w = w * w_class / batch.total_weight();
+
+        let (s, t) = (scores(model, &x), scores(direction, &x));
+        let ds = sample_hessian_product(objective, &s, &t, y);
+        for k in 0..c {
+            for l in 0..d {
+                product[k * d + l] += w * ds[k] * x[l];
+            }
+            product[c * d + k] += w * ds[k];
+        }
+    }
+    product
+}
+
 /// W x + b.
 pub fn scores<T: Element, X: Element>(model: &LinearModel<T>, x: &[X]) -> Vec<f64> {
     let d = model.n_features();
@@ -69,6 +100,32 @@ pub fn sample_loss(objective: &Objective, s: &[f64], y: usize) -> (f64, Vec<f64>
         Loss::CrammerSinger { margin } => crammer_singer(s, y, margin),
         Loss::CrossEntropy => smoothed(s, y, objective.label_smoothing()),
     }
+}
+
+/// The Hessian of the loss of a sample by its scores `s`, times `t`: of a loss with kinks, zero.
+pub fn sample_hessian_product(objective: &Objective, s: &[f64], t: &[f64], y: usize) -> Vec<f64> {
+    let c = s.len();
+    let mut product = vec![0.0; c];
+    match objective.loss() {
+        Loss::SquaredHinge { margin } => {
+            for j in (0..c).filter(|&j| j != y && s[j] - s[y] + margin > 0.0) {
+                product[j] += 2.0 * (t[j] - t[y]);
+                product[y] -= 2.0 * (t[j] - t[y]);
+            }
+        }
+        Loss::CrossEntropy => {
+            let top = s.iter().fold(f64::NEG_INFINITY, |top, s_j| top.max(*s_j));
+            let e: Vec<f64> = s.iter().map(|s_j| (s_j - top).exp()).collect();
+            let sum: f64 = e.iter().sum();
+            for k in 0..c {
+                for j in 0..c {
+                    product[k] += e[k] / sum * (e[j] / sum) * (t[k] - t[j]);
+                }
+            }
+        }
+        Loss::Hinge { .. } | Loss::CrammerSinger { .. } => {}
+    }
+    product
 }
 
 /// Σ_{j≠y} max(0, s_j − s_y + Δ) and its derivatives.

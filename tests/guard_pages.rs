@@ -7,6 +7,7 @@
 
 mod common;
 
+use common::case::has_kinks;
 use common::{Case, Shape, for_each_isa, for_each_threads, losses};
 use softmargin::{Batch, Evaluator, Features, LinearModel, MatrixView, Scalar, Scaling};
 use std::alloc::{GlobalAlloc, Layout};
@@ -101,6 +102,9 @@ where
     for_each_isa(|isa| {
         let mut evaluator = Evaluator::new(case.objective).with_isa(isa);
         evaluator.loss_and_gradient(&case.model, &batch, &mut gradient).unwrap();
+        if !has_kinks(case.objective) {
+            evaluator.hessian_product(&case.model, &batch, &case.model, &mut gradient).unwrap();
+        }
     });
     if case.selection.is_none() {
         case.model.predict(x).unwrap();

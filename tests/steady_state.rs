@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::case::has_kinks;
 use common::{Case, Shape, case::Guarded, for_each_isa, for_each_threads, losses};
 use softmargin::{Evaluator, LinearModel, Objective, Partial, Scalar, Scaling};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -70,6 +71,9 @@ fn evaluate_all<T: Scalar>(
         evaluator.accumulate(&case.model, &batch, partial).unwrap();
         evaluator.accumulate(&case.model, &batch, partial).unwrap();
         evaluator.finish(&case.model, partial, gradient).unwrap();
+        if !has_kinks(evaluator.objective()) {
+            evaluator.hessian_product(&case.model, &batch, &case.model, gradient).unwrap();
+        }
     }
 }
 

@@ -378,6 +378,7 @@ fn check_batch<T: Scalar>(
     // Below the normal numbers there are no relative errors.
     let tiny = T::MIN_POSITIVE.to_f64();
     near("loss", loss, expected.loss, expected.loss.abs().max(of_loss).max(tiny));
+    check_product(evaluator, problem, batch, tolerance);
     if problem.on_a_kink(&objective) {
         return;
     }
@@ -387,6 +388,41 @@ fn check_batch<T: Scalar>(
     }
     for (got, expected) in gradient.bias().iter().zip(&expected.bias) {
         near("db", got.to_f64(), *expected, of_slope);
+    }
+}
+
+/// The Hessian times the model itself, of a problem that comes near no overflow.
+fn check_product<T: Scalar>(
+    evaluator: &mut Evaluator<T>,
+    problem: &Problem<T>,
+    batch: &Batch<'_, T>,
+    tolerance: f64,
+) {
+    let (objective, model, m) = (evaluator.objective(), &problem.model, problem.magnitudes());
+    let of_slope = match objective.loss() {
+        Loss::SquaredHinge { .. } => 4.0 * problem.c as f64 * m.score,
+        Loss::CrossEntropy => 2.0 * (1.0 + m.score) * m.score,
+        _ => return,
+    };
+    let scale = of_slope * m.x.max(1.0) + 2.0 * objective.l2() * m.w;
+    if scale * m.samples * problem.c as f64 > T::MAX.to_f64() / 16.0 {
+        return;
+    }
+    let isa = evaluator.isa();
+    let mut product = model.clone();
+    if let Err(error) = evaluator.hessian_product(model, batch, model, &mut product) {
+        panic!("{isa}: {error}");
+    }
+    // Where the second derivatives jump, rounding rightly decides.
+    let margin = objective.loss().margin();
+    if margin.is_some_and(|margin| problem.on_a_kink(&Objective::hinge(margin))) {
+        return;
+    }
+    let expected = reference::hessian_product(&objective, model, batch, model);
+    for (got, expected) in product.parameters().iter().zip(expected) {
+        let error = (got.to_f64() - expected).abs();
+        let bound = tolerance * scale + T::MIN_POSITIVE.to_f64();
+        assert!(error <= bound, "{isa}, product: {got:?}, not {expected:e}");
     }
 }
 

@@ -14,14 +14,9 @@ pub(crate) struct CrammerSinger {
 
 impl SampleLoss for CrammerSinger {
     const SPARSE_DERIVATIVES: bool = true;
-    const SMOOTH: bool = false;
 
     fn curvature(self, _: usize) -> f64 {
         1.0
-    }
-
-    fn second_derivatives(self, scores: &mut [f64], _: usize) {
-        scores.fill(0.0);
     }
 
     #[inline(always)]

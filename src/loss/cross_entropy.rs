@@ -8,7 +8,7 @@
 //! R − 1 + e^{s_y − m} is what is added to 1. The derivative at the label is −R / (R + e^{s_y − m}),
 //! without a cancellation.
 
-use super::SampleLoss;
+use super::{SampleLoss, SmoothLoss};
 use crate::{
     element::Element,
     scores::SampleScores,
@@ -21,19 +21,10 @@ pub(crate) struct CrossEntropy;
 
 impl SampleLoss for CrossEntropy {
     const SPARSE_DERIVATIVES: bool = false;
-    const SMOOTH: bool = true;
 
     /// p (1 − p) of two equal probabilities, twice; of more classes that are equally likely, 1 / C.
     fn curvature(self, n_classes: usize) -> f64 {
         1.0 / n_classes.max(2) as f64
-    }
-
-    /// p (1 − p).
-    fn second_derivatives(self, scores: &mut [f64], _: usize) {
-        let max = scores.iter().fold(f64::NEG_INFINITY, |max, score| max.max(*score));
-        scores.iter_mut().for_each(|score| *score = (*score - max).exp());
-        let sum: f64 = scores.iter().sum();
-        scores.iter_mut().for_each(|e| *e = *e / sum * (1.0 - *e / sum));
     }
 
     #[inline(always)]
@@ -57,6 +48,46 @@ impl SampleLoss for CrossEntropy {
             });
         }
         (exponentials.loss, zero - exponentials.others * scale)
+    }
+}
+
+impl SmoothLoss for CrossEntropy {
+    /// p (1 − p).
+    fn second_derivatives(self, scores: &mut [f64], _: usize) {
+        let max = scores.iter().fold(f64::NEG_INFINITY, |max, score| max.max(*score));
+        scores.iter_mut().for_each(|score| *score = (*score - max).exp());
+        let sum: f64 = scores.iter().sum();
+        scores.iter_mut().for_each(|e| *e = *e / sum * (1.0 - *e / sum));
+    }
+
+    /// p_k (u_k − Σ_j p_j u_j) with u_k = t_k − t_y, which cancels as little as can be: nothing where the label is sure.
+    #[inline(always)]
+    fn hessian_product<L: Lanes, S: SampleScores<L>>(
+        self,
+        p: L::Proof,
+        mut scores: S,
+        direction: &S,
+        [label, of_direction]: [L; 2],
+        weight: L,
+    ) -> L {
+        let zero = L::splat(p, L::Elem::default());
+        let max = scores.max(p, label);
+        // Nothing where e is zero: at the label itself, and where there is no class.
+        let parameters = [max, of_direction];
+        let [others, moved] =
+            scores.update_with(p, [direction], parameters, true, |score, [t], parameters| {
+                let [max, of_direction] = parameters;
+                let e = math::exp(p, score - max);
+                (e, [e, L::select(e.gt(zero), e * (t - of_direction), zero)])
+            });
+        let e_label = math::exp(p, label - max);
+        let sum = others + e_label;
+        let (mean, scale) = (moved / sum, weight / sum);
+        let parameters = [of_direction + mean, scale];
+        let [] = scores.update_with(p, [direction], parameters, true, |e, [t], [center, scale]| {
+            (L::select(e.gt(zero), e * scale * (t - center), zero), [])
+        });
+        zero - e_label * scale * mean
     }
 }
 

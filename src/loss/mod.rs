@@ -30,45 +30,65 @@ use smoothed::SmoothedCrossEntropy;
 use squared_hinge::SquaredHinge;
 
 /// Defines the macro `with_loss!(objective, kernel => body)`, which evaluates `body` with the kernel of the loss of
-/// an [`Objective`].
+/// an [`Objective`], and `with_smooth_loss!(objective, kernel => body, else other)`, which evaluates `other` if the
+/// loss has kinks.
 macro_rules! losses {
-    ($d:tt $($loss:pat, $smoothing:pat => $kernel:expr;)*) => {
+    (
+        $d:tt
+        kinked { $($kinked:pat => $of_kinked:expr;)* }
+        smooth { $($smooth:pat => $of_smooth:expr;)* }
+    ) => {
         macro_rules! with_loss {
             ($d objective:expr, $d kernel:ident => $d body:expr) => {
                 match ($d objective.loss(), $d objective.label_smoothing()) {
-                    $(($loss, $smoothing) => {
-                        let $d kernel = $kernel;
+                    $($kinked => {
+                        let $d kernel = $of_kinked;
                         $d body
                     })*
+                    $($smooth => {
+                        let $d kernel = $of_smooth;
+                        $d body
+                    })*
+                }
+            };
+        }
+
+        macro_rules! with_smooth_loss {
+            ($d objective:expr, $d kernel:ident => $d body:expr, else $d other:expr) => {
+                match ($d objective.loss(), $d objective.label_smoothing()) {
+                    $($smooth => {
+                        let $d kernel = $of_smooth;
+                        $d body
+                    })*
+                    _ => $d other,
                 }
             };
         }
     };
 }
 
-// The list of losses, each by its parameters and the smoothing of labels.
+// The list of losses, each by its parameters and the smoothing of labels. Those that are smooth have continuous
+// derivatives and implement `SmoothLoss`.
 losses! { $
-    Loss::Hinge { margin }, _ => Hinge { margin };
-    Loss::SquaredHinge { margin }, _ => SquaredHinge { margin };
-    Loss::CrammerSinger { margin }, _ => CrammerSinger { margin };
-    Loss::CrossEntropy, 0.0 => CrossEntropy;
-    Loss::CrossEntropy, smoothing => SmoothedCrossEntropy { smoothing };
+    kinked {
+        (Loss::Hinge { margin }, _) => Hinge { margin };
+        (Loss::CrammerSinger { margin }, _) => CrammerSinger { margin };
+    }
+    smooth {
+        (Loss::SquaredHinge { margin }, _) => SquaredHinge { margin };
+        (Loss::CrossEntropy, 0.0) => CrossEntropy;
+        (Loss::CrossEntropy, smoothing) => SmoothedCrossEntropy { smoothing };
+    }
 }
 
 /// A loss of a vector of samples.
 trait SampleLoss: Copy {
     /// Whether most derivatives may be exactly zero, so that it pays to skip them.
     const SPARSE_DERIVATIVES: bool;
-    /// Whether its derivatives are continuous: it has no kinks.
-    const SMOOTH: bool;
 
     /// How large its second derivatives by the scores are, about, for steps of a length that suits them. A loss that
     /// has none but at its kinks says 1: its steps move a score from one side of a kink to the other.
     fn curvature(self, n_classes: usize) -> f64;
-
-    /// Replaces the scores of a sample by the second derivatives of its loss, those of each class by its own score: the
-    /// diagonal of the Hessian.
-    fn second_derivatives(self, scores: &mut [f64], label: usize);
 
     /// Reads the scores, where those of the labels are −∞ and stand in `label` instead. Returns the losses,
     /// not yet weighted, and the derivatives with respect to the scores of the labels, weighted; if
@@ -81,6 +101,25 @@ trait SampleLoss: Copy {
         weight: L,
         gradient: bool,
     ) -> (L, L);
+}
+
+/// A loss whose derivatives are continuous, and have derivatives almost everywhere.
+trait SmoothLoss: SampleLoss {
+    /// Replaces the scores of a sample by the second derivatives of its loss, those of each class by its own score: the
+    /// diagonal of the Hessian.
+    fn second_derivatives(self, scores: &mut [f64], label: usize);
+
+    /// Replaces the scores, where those of the labels are −∞, by the products of the weighted Hessians with what stands
+    /// in the same places of `direction`, and those of the labels by anything finite. Returns the products at the
+    /// labels, whose score and whose place in the direction are `label`.
+    fn hessian_product<L: Lanes, S: SampleScores<L>>(
+        self,
+        proof: L::Proof,
+        scores: S,
+        direction: &S,
+        label: [L; 2],
+        weight: L,
+    ) -> L;
 }
 
 impl Objective {
@@ -98,19 +137,16 @@ impl Objective {
         with_loss!(self, loss => loss.curvature(n_classes))
     }
 
-    /// Replaces the scores of a sample by the second derivatives of its loss, those of each class by its own score.
+    /// Replaces the scores of a sample by the second derivatives of a smooth loss, those of each class by its own
+    /// score.
     #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only solvers ask"))]
     pub(crate) fn second_derivatives(self, scores: &mut [f64], label: usize) {
-        with_loss!(self, loss => loss.second_derivatives(scores, label))
+        with_smooth_loss!(self, loss => loss.second_derivatives(scores, label), else scores.fill(0.0))
     }
 
     /// Whether the loss has no kinks.
-    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only solvers ask"))]
     pub(crate) fn is_smooth(self) -> bool {
-        fn of<F: SampleLoss>(_: F) -> bool {
-            F::SMOOTH
-        }
-        with_loss!(self, loss => of(loss))
+        with_smooth_loss!(self, _loss => true, else false)
     }
 }
 
@@ -130,6 +166,30 @@ pub(crate) fn epilogue<L: Lanes, S: ScoreBlock<Elem = L::Elem>>(
     if gradient {
         targets.swap_labels(scores);
     }
+}
+
+/// Replaces the scores of a block by the products of the samples' Hessians, of a smooth loss, with the scores along a
+/// direction. An error is the first sample whose product is not finite.
+#[inline(always)]
+pub(crate) fn hessian_product<L: Lanes, S: ScoreBlock<Elem = L::Elem>>(
+    proof: L::Proof,
+    objective: Objective,
+    scores: &mut S,
+    direction: &mut S,
+    targets: &mut Targets<L::Elem>,
+) -> Result<(), usize> {
+    scores.pad::<L>();
+    direction.pad::<L>();
+    targets.read_direction(direction);
+    targets.swap_labels(scores);
+    with_smooth_loss!(
+        objective,
+        loss => L::call(proof, Product { loss, scores, direction, targets }),
+        else unreachable!("a loss with kinks has no Hessian")
+    );
+    let result = targets.check_derivatives();
+    targets.swap_labels(scores);
+    result
 }
 
 /// Replaces the scores of a block, which must be padded, by their softmax: e^{s_k − m} / Σ e^{s_j − m}, with m the
@@ -171,6 +231,30 @@ impl<T: Element, F: SampleLoss, S: ScoreBlock<Elem = T>> Run<T> for Epilogue<'_,
                 loss.evaluate::<L>(proof, scores, label, weight, gradient);
             sample_losses.write_to(&mut losses[first..]);
             derivatives.write_to(&mut label_scores[first..]);
+        }
+    }
+}
+
+/// The products of a block. The scores of the labels have been taken out of those of the model.
+struct Product<'a, F, S: ScoreBlock> {
+    loss: F,
+    scores: &'a mut S,
+    direction: &'a mut S,
+    targets: &'a mut Targets<S::Elem>,
+}
+
+impl<T: Element, F: SmoothLoss, S: ScoreBlock<Elem = T>> Run<T> for Product<'_, F, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Self { loss, scores, direction, targets } = self;
+        for first in (0..scores.n_samples()).step_by(L::LANES) {
+            let ([label, of_direction], weight) = targets.label_vectors::<L>(proof, first);
+            let (scores, direction) = (scores.vector::<L>(first), direction.vector::<L>(first));
+            let label = [label, of_direction];
+            loss.hessian_product::<L, _>(proof, scores, &direction, label, weight)
+                .write_to(targets.derivatives(first));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! The loss is that of the label plus ε/C Σ_{j≠y} (s_y − s_j), and the derivatives of the other classes are smaller by
 //! ε/C; that of the label is the sum of the others with its sign changed, without a cancellation.
 
-use super::{SampleLoss, cross_entropy::exponentials};
+use super::{SampleLoss, SmoothLoss, cross_entropy::exponentials};
 use crate::{element::Element, scores::SampleScores, simd::Lanes};
 
 /// −s_y + ln Σ_j e^{s_j} + ε/C Σ_j (s_y − s_j).
@@ -16,14 +16,9 @@ pub(crate) struct SmoothedCrossEntropy {
 
 impl SampleLoss for SmoothedCrossEntropy {
     const SPARSE_DERIVATIVES: bool = false;
-    const SMOOTH: bool = true;
 
     fn curvature(self, n_classes: usize) -> f64 {
         super::CrossEntropy.curvature(n_classes)
-    }
-
-    fn second_derivatives(self, scores: &mut [f64], label: usize) {
-        super::CrossEntropy.second_derivatives(scores, label);
     }
 
     #[inline(always)]
@@ -57,5 +52,24 @@ impl SampleLoss for SmoothedCrossEntropy {
         }
         let derivative = n_others * of_others - exponentials.others * scale;
         (exponentials.loss + apart, derivative)
+    }
+}
+
+impl SmoothLoss for SmoothedCrossEntropy {
+    fn second_derivatives(self, scores: &mut [f64], label: usize) {
+        super::CrossEntropy.second_derivatives(scores, label);
+    }
+
+    /// What is added to cross-entropy is linear.
+    #[inline(always)]
+    fn hessian_product<L: Lanes, S: SampleScores<L>>(
+        self,
+        p: L::Proof,
+        scores: S,
+        direction: &S,
+        label: [L; 2],
+        weight: L,
+    ) -> L {
+        super::CrossEntropy.hessian_product::<L, S>(p, scores, direction, label, weight)
     }
 }

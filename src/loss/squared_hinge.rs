@@ -1,7 +1,7 @@
 //! The squared multiclass hinge loss: every class whose score comes within the margin of the label's score adds the
 //! square of its margin violation to the loss, and twice the violation to its own derivative.
 
-use super::SampleLoss;
+use super::{SampleLoss, SmoothLoss};
 use crate::{element::Element, scores::SampleScores, simd::Lanes};
 
 /// Σ_{j≠y} max(0, s_j − s_y + Δ)².
@@ -13,18 +13,9 @@ pub(crate) struct SquaredHinge {
 
 impl SampleLoss for SquaredHinge {
     const SPARSE_DERIVATIVES: bool = true;
-    const SMOOTH: bool = true;
 
     fn curvature(self, _: usize) -> f64 {
         2.0
-    }
-
-    /// 2 for each violation, and as much again for the label.
-    fn second_derivatives(self, scores: &mut [f64], label: usize) {
-        let bound = scores[label] - self.margin;
-        scores[label] = f64::NEG_INFINITY;
-        scores.iter_mut().for_each(|score| *score = if *score > bound { 2.0 } else { 0.0 });
-        scores[label] = scores.iter().sum();
     }
 
     #[inline(always)]
@@ -46,5 +37,38 @@ impl SampleLoss for SquaredHinge {
                 (violation * twice, [violation * violation, violation])
             });
         (loss, zero - violations * twice)
+    }
+}
+
+impl SmoothLoss for SquaredHinge {
+    /// 2 for each violation, and as much again for the label.
+    fn second_derivatives(self, scores: &mut [f64], label: usize) {
+        let bound = scores[label] - self.margin;
+        scores[label] = f64::NEG_INFINITY;
+        scores.iter_mut().for_each(|score| *score = if *score > bound { 2.0 } else { 0.0 });
+        scores[label] = scores.iter().sum();
+    }
+
+    /// 2 (t_k − t_y) for each violation.
+    #[inline(always)]
+    fn hessian_product<L: Lanes, S: SampleScores<L>>(
+        self,
+        p: L::Proof,
+        mut scores: S,
+        direction: &S,
+        [label, of_direction]: [L; 2],
+        weight: L,
+    ) -> L {
+        let zero = L::splat(p, L::Elem::default());
+        let margin = L::splat(p, L::Elem::from_f64(self.margin));
+        let parameters = [label, of_direction, weight + weight];
+        let [sum] =
+            scores.update_with(p, [direction], parameters, true, |score, [t], parameters| {
+                let [label, of_direction, twice] = parameters;
+                let violated = (score - label + margin).gt(zero);
+                let product = L::select(violated, twice * (t - of_direction), zero);
+                (product, [product])
+            });
+        zero - sum
     }
 }

@@ -1,7 +1,13 @@
 //! What a block of rows is to be scored against: the label and the weight of each sample; and, once it has
 //! been, its loss.
 
-use crate::{Batch, buffer::Buffer, element::Element, scores::ScoreBlock, simd::MAX_LANES};
+use crate::{
+    Batch,
+    buffer::Buffer,
+    element::Element,
+    scores::ScoreBlock,
+    simd::{Lanes, MAX_LANES},
+};
 use core::ops::Range;
 
 /// The targets of a block, in whole vectors: samples that fill up the last one have the weight 0.
@@ -13,6 +19,8 @@ pub(crate) struct Targets<T> {
     label_scores: Buffer<T>,
     /// The losses, not yet weighted.
     losses: Buffer<T>,
+    /// The scores of the labels along a direction.
+    direction: Buffer<T>,
 }
 
 impl<T: Element> Targets<T> {
@@ -57,6 +65,45 @@ impl<T: Element> Targets<T> {
     #[inline(always)]
     pub(super) fn swap_labels(&mut self, scores: &mut impl ScoreBlock<Elem = T>) {
         scores.swap_labels(&self.labels, self.label_scores.as_mut_slice());
+    }
+
+    /// Keeps the scores of the labels along a direction.
+    #[inline(always)]
+    pub(super) fn read_direction(&mut self, scores: &mut impl ScoreBlock<Elem = T>) {
+        self.direction.resize(self.weights.as_slice().len());
+        let direction = self.direction.as_mut_slice();
+        direction[self.labels.len()..].fill(T::default());
+        for (i, (label, score)) in self.labels.iter().zip(direction).enumerate() {
+            *score = *scores.at(i, *label as usize);
+        }
+    }
+
+    /// The scores of the labels of the model and of the direction, and the weights, of the samples from `first` on.
+    #[inline(always)]
+    pub(super) fn label_vectors<L: Lanes<Elem = T>>(
+        &self,
+        proof: L::Proof,
+        first: usize,
+    ) -> ([L; 2], L) {
+        let of = |buffer: &Buffer<T>| L::from_slice(proof, &buffer.as_slice()[first..]);
+        ([of(&self.label_scores), of(&self.direction)], of(&self.weights))
+    }
+
+    /// Where the derivatives by the scores of the labels are to be, from that of sample `first` on.
+    #[inline(always)]
+    pub(super) fn derivatives(&mut self, first: usize) -> &mut [T] {
+        &mut self.label_scores.as_mut_slice()[first..]
+    }
+
+    /// An error is the first sample whose derivative by the score of the label is not finite.
+    #[inline(always)]
+    pub(super) fn check_derivatives(&self) -> Result<(), usize> {
+        let derivatives = &self.label_scores.as_slice()[..self.labels.len()];
+        if derivatives.iter().fold(true, |all, derivative| all & derivative.is_finite()) {
+            return Ok(());
+        }
+        let first = derivatives.iter().position(|derivative| !derivative.is_finite());
+        Err(first.expect("a derivative that is not finite"))
     }
 
     /// The scores of the labels, the weights and the losses.

@@ -151,19 +151,23 @@ impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
     }
 
     #[inline(always)]
-    fn update<const P: usize, const N: usize>(
+    fn update_with<const K: usize, const P: usize, const N: usize>(
         &mut self,
         proof: L::Proof,
+        others: [&Self; K],
         parameters: [L; P],
         replace: bool,
-        f: impl Fn(L, [L; P]) -> (L, [L; N]),
+        f: impl Fn(L, [L; K], [L; P]) -> (L, [L; N]),
     ) -> [L; N] {
         let mut sums = [L::splat(proof, L::Elem::default()); N];
+        let mut at = 0;
         // In two levels, as a long sum over many classes would lose digits.
         for classes in self.scores.chunks_mut(FIRST_LEVEL * self.stride) {
             let mut first = [L::splat(proof, L::Elem::default()); N];
             for class in classes.chunks_mut(self.stride) {
-                let (score, terms) = f(L::from_slice(proof, class), parameters);
+                let of_others = others.map(|other| L::from_slice(proof, &other.scores[at..]));
+                at += self.stride;
+                let (score, terms) = f(L::from_slice(proof, class), of_others, parameters);
                 for n in 0..N {
                     first[n] = first[n] + terms[n];
                 }

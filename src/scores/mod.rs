@@ -77,12 +77,30 @@ pub(crate) trait SampleScores<L: Lanes> {
 
     /// Calls `f` with each score and the parameters of its sample. It returns a value that replaces the
     /// score, if `replace`, and terms of sums over the classes; the sums are returned.
+    #[inline(always)]
     fn update<const P: usize, const N: usize>(
         &mut self,
         proof: L::Proof,
         parameters: [L; P],
         replace: bool,
         f: impl Fn(L, [L; P]) -> (L, [L; N]),
+    ) -> [L; N]
+    where
+        Self: Sized,
+    {
+        self.update_with(proof, [], parameters, replace, |score, [], parameters| {
+            f(score, parameters)
+        })
+    }
+
+    /// As [`update`](Self::update), also with what stands in the same places of other scores of the same shape.
+    fn update_with<const K: usize, const P: usize, const N: usize>(
+        &mut self,
+        proof: L::Proof,
+        others: [&Self; K],
+        parameters: [L; P],
+        replace: bool,
+        f: impl Fn(L, [L; K], [L; P]) -> (L, [L; N]),
     ) -> [L; N];
 
     /// Replaces the first score of each sample that is not less than `max`, which is the largest one, by `kept`, and

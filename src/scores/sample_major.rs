@@ -173,12 +173,13 @@ impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
     }
 
     #[inline(always)]
-    fn update<const P: usize, const N: usize>(
+    fn update_with<const K: usize, const P: usize, const N: usize>(
         &mut self,
         proof: L::Proof,
+        others: [&Self; K],
         parameters: [L; P],
         replace: bool,
-        f: impl Fn(L, [L; P]) -> (L, [L; N]),
+        f: impl Fn(L, [L; K], [L; P]) -> (L, [L; N]),
     ) -> [L; N] {
         let zero = L::splat(proof, L::Elem::default());
         let mut of_samples = [[L::Elem::default(); MAX_LANES]; P];
@@ -191,9 +192,14 @@ impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
             for i in four..self.n_samples.min(four + 4) {
                 let parameters = of_samples.map(|lanes| L::splat(proof, lanes[i]));
                 let mut of_sample = [zero; N];
+                let mut at = i * self.width;
                 for panel in self.scores.chunks_mut(self.panel) {
-                    for scores in panel[i * self.width..][..self.width].chunks_exact_mut(L::LANES) {
-                        let (score, terms) = f(L::from_slice(proof, scores), parameters);
+                    let vectors = panel[i * self.width..][..self.width].chunks_exact_mut(L::LANES);
+                    for (v, scores) in vectors.enumerate() {
+                        let place = at + v * L::LANES;
+                        let of_others =
+                            others.map(|other| L::from_slice(proof, &other.scores[place..]));
+                        let (score, terms) = f(L::from_slice(proof, scores), of_others, parameters);
                         for n in 0..N {
                             of_sample[n] = of_sample[n] + terms[n];
                         }
@@ -201,6 +207,7 @@ impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
                             score.write_to(scores);
                         }
                     }
+                    at += self.panel;
                 }
                 for n in 0..N {
                     sums[n][i - four] = of_sample[n];

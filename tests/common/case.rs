@@ -66,7 +66,7 @@ pub struct Case<T> {
 }
 
 /// Whether derivatives jump somewhere.
-fn has_kinks(objective: Objective) -> bool {
+pub fn has_kinks(objective: Objective) -> bool {
     matches!(objective.loss(), Loss::Hinge { .. } | Loss::CrammerSinger { .. })
 }
 

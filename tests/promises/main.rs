@@ -15,6 +15,7 @@ mod extremes;
 mod file;
 mod golden;
 mod gradient_check;
+mod hessian;
 mod huge;
 mod interop;
 mod known_answers;
