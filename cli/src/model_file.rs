@@ -66,6 +66,8 @@ pub struct ModelFile {
 pub struct About {
     /// The loss.
     pub loss: Option<Loss>,
+    /// The smoothing ε of the labels.
+    pub label_smoothing: Option<f64>,
     /// λ.
     pub l2: Option<f64>,
     /// λ ΣW², of the weights that were trained: those of scaled features are others than the ones in the file.
@@ -82,13 +84,14 @@ impl About {
     fn metadata(&self) -> Result<HashMap<String, String>> {
         let mut metadata = HashMap::new();
         let mut insert = |key: &str, value: String| metadata.insert(key.to_owned(), value);
-        match self.loss {
-            Some(Loss::Hinge { margin }) => {
-                insert("loss", "hinge".to_owned());
+        if let Some(loss) = self.loss {
+            insert("loss", loss.name().to_owned());
+            if let Some(margin) = loss.margin() {
                 insert("margin", margin.to_string());
             }
-            Some(Loss::CrossEntropy) => drop(insert("loss", "cross_entropy".to_owned())),
-            _ => {}
+        }
+        if let Some(smoothing) = self.label_smoothing {
+            insert("label_smoothing", smoothing.to_string());
         }
         if let Some(l2) = self.l2 {
             insert("l2", l2.to_string());
@@ -120,15 +123,18 @@ impl About {
             };
             metadata.get(key).map(parse).transpose()
         };
-        let margin = number("margin")?;
+        let margin = number("margin")?.unwrap_or(1.0);
         let loss = match metadata.get("loss").map(String::as_str) {
             None => None,
             Some("cross_entropy") => Some(Loss::CrossEntropy),
-            Some("hinge") => Some(Loss::Hinge { margin: margin.unwrap_or(1.0) }),
+            Some("hinge") => Some(Loss::Hinge { margin }),
+            Some("squared_hinge") => Some(Loss::SquaredHinge { margin }),
+            Some("crammer_singer") => Some(Loss::CrammerSinger { margin }),
             Some(other) => anyhow::bail!("its loss is {other:?}, which this version does not know"),
         };
         Ok(Self {
             loss,
+            label_smoothing: number("label_smoothing")?,
             l2: number("l2")?,
             l2_penalty: number("l2_penalty")?,
             classes: Classes::of_parts(

@@ -12,8 +12,18 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 const SIZE: (u32, u32) = (860, 560);
 const INK: RGBColor = RGBColor(45, 45, 50);
 const FAINT: RGBColor = RGBColor(215, 215, 220);
-const CROSS_ENTROPY: RGBColor = RGBColor(0, 114, 178);
-const HINGE: RGBColor = RGBColor(213, 94, 0);
+const BLUE: RGBColor = RGBColor(0, 114, 178);
+const ORANGE: RGBColor = RGBColor(213, 94, 0);
+
+/// Of the losses that were measured: colours that the colour-blind can tell apart (Okabe and Ito).
+const COLORS: [RGBColor; 4] = [BLUE, ORANGE, RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
+
+/// The losses that were measured, with their colours.
+fn losses(report: &Report) -> impl Iterator<Item = (&str, RGBColor)> {
+    let first = report.measurements.first().map(|m| &m.shape);
+    let of_first = report.measurements.iter().filter(move |m| Some(&m.shape) == first);
+    of_first.map(|m| m.loss.as_str()).zip(COLORS)
+}
 
 /// The roofline of the machine with the shapes below it, as SVG. Both axes are logarithmic.
 pub(crate) fn roofline(report: &Report) -> Result<String> {
@@ -61,12 +71,12 @@ fn draw(report: &Report, svg: &mut String) -> Drawn {
     let at = ridge.sqrt();
     chart.draw_series([Text::new(label, (at * 0.93, at * bandwidth * 1.06), above)])?;
 
-    for (loss, color, filled) in [("cross-entropy", CROSS_ENTROPY, true), ("hinge", HINGE, false)] {
+    for (i, (loss, color)) in losses(report).enumerate() {
         let points: Vec<(f64, f64)> = (report.measurements.iter())
             .filter(|m| m.loss == loss)
             .map(|m| (intensity(m.classes), m.flops / 1e9))
             .collect();
-        let style = if filled { color.filled() } else { color.stroke_width(2) };
+        let style = if i == 0 { color.filled() } else { color.stroke_width(2) };
         chart
             .draw_series(points.into_iter().map(|point| Circle::new(point, 5, style)))?
             .label(loss)
@@ -75,8 +85,9 @@ fn draw(report: &Report, svg: &mut String) -> Drawn {
     // Each name beside the first of its points; where shapes have as many classes, on either side in turn.
     let mut left_side = false;
     let mut last = f64::NAN;
+    let first = losses(report).next().map(|(loss, _)| loss);
     let mut named: Vec<_> =
-        report.measurements.iter().filter(|m| m.loss == "cross-entropy").collect();
+        report.measurements.iter().filter(|m| Some(m.loss.as_str()) == first).collect();
     named.sort_by(|a, b| intensity(a.classes).total_cmp(&intensity(b.classes)));
     for m in named {
         let x = intensity(m.classes);
@@ -129,7 +140,7 @@ fn draw_sweep(report: &Report, svg: &mut String) -> Drawn {
         .x_label_formatter(&|x| format!("{x}"))
         .y_label_formatter(&|y| format!("{y:.1}"))
         .draw()?;
-    for (loss, color) in [("cross-entropy", CROSS_ENTROPY), ("hinge", HINGE)] {
+    for (loss, color) in losses(report) {
         let points: Vec<(f64, f64)> = (report.measurements.iter())
             .filter(|m| m.loss == loss)
             .map(|m| (m.classes as f64, m.efficiency))
@@ -179,11 +190,11 @@ fn draw_curves(history: &[(f64, Progress)], unit: &str, svg: &mut String) -> Dra
     };
     // The norm of the gradient falls through many powers of ten, and is drawn by its logarithm.
     for (area, title, color, logarithmic, values) in [
-        (left, "loss", CROSS_ENTROPY, false, of(|progress| progress.objective)),
+        (left, "loss", BLUE, false, of(|progress| progress.objective)),
         (
             right,
             "largest entry of the gradient",
-            HINGE,
+            ORANGE,
             true,
             of(|progress| progress.gradient_norm),
         ),
@@ -258,7 +269,7 @@ fn draw_confusion(counts: &[&[f64]], names: &[String], svg: &mut String) -> Draw
             let x = left + j as i32 * cell;
             let share = *count / total;
             let shade = |end: u8| (255.0 + (f64::from(end) - 255.0) * share.sqrt()) as u8;
-            let RGBColor(r, g, b) = if i == j { CROSS_ENTROPY } else { HINGE };
+            let RGBColor(r, g, b) = if i == j { BLUE } else { ORANGE };
             let fill = RGBColor(shade(r), shade(g), shade(b)).filled();
             root.draw(&Rectangle::new([(x, y), (x + cell - 1, y + cell - 1)], fill))?;
             if *count > 0.0 {
@@ -299,7 +310,7 @@ fn draw_accuracies(counts: &[&[f64]], names: &[String], svg: &mut String) -> Dra
         } else {
             let share = row[i] / total;
             let end = left + (f64::from(width) * share) as i32;
-            root.draw(&Rectangle::new([(left, y), (end, y + 18)], CROSS_ENTROPY.filled()))?;
+            root.draw(&Rectangle::new([(left, y), (end, y + 18)], BLUE.filled()))?;
             units::percent(share)
         };
         root.draw(&Text::new(label, (left + width + 10, y + 9), style))?;

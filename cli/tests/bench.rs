@@ -39,6 +39,12 @@ fn json_and_picture() {
 }
 
 #[test]
+fn other_losses() {
+    let output = bench().args(["--losses", "squared-hinge,crammer-singer"]).assert().success();
+    output.stdout(contains("letters     squared-hinge")).stderr(contains("crammer-singer"));
+}
+
+#[test]
 fn a_picture_that_cannot_be_written_fails_before_the_work() {
     bench()
         .args(["--plot", "/nowhere/roofline.svg"])

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{folder, json, output, text, write};
+use common::{LOSSES, fails, folder, json, output, text, write};
 use std::fs;
 
 /// A model of the bundled images, and the accuracy that training reported.
@@ -93,10 +93,12 @@ fn predict_from_csv() {
 
 #[test]
 fn gradcheck_passes() {
-    for loss in ["cross-entropy", "hinge"] {
-        let table = output(&["gradcheck", "--loss", loss, "--rows", "100", "--parameters", "60"]);
+    let rows = ["gradcheck", "--rows", "100", "--parameters", "60"];
+    for loss in LOSSES {
+        let table = output(&[&rows[..], &["--loss", loss]].concat());
         assert!(table.contains("worst relative error"), "{table}");
     }
+    output(&[&rows[..], &["--label-smoothing", "0.3"]].concat());
     let folder = folder();
     let data = write(&folder, "data.csv", "1,-2,0\n-1,2,1\n2,-1,2\n");
     assert!(output(&["gradcheck", "--data", &data]).contains("3 samples, 2 features, 3 classes"));
@@ -122,6 +124,34 @@ fn evaluate_uses_the_model_s_objective() {
     let proba = common::softmargin(&["predict", "--proba", "--model", &model]).assert().success();
     let stderr = String::from_utf8_lossy(&proba.get_output().stderr).into_owned();
     assert!(stderr.starts_with("warning: the model was trained with the hinge loss"), "{stderr}");
+}
+
+/// Every loss is saved with its parameters and read again, and smoothing is for cross-entropy.
+#[test]
+fn models_know_their_loss() {
+    let folder = folder();
+    let model = text(&folder.path().join("model"));
+    let smoothed = ["--loss", "cross-entropy", "--label-smoothing", "0.2"];
+    let arguments = LOSSES.map(|loss| vec!["--loss", loss, "--margin", "0.5"]);
+    for arguments in arguments.into_iter().chain([smoothed.to_vec()]) {
+        let train = ["train", "--json", "--max-iter", "20", "--out", &model];
+        let fit = json(&[&train[..], &arguments].concat());
+        let evaluate = ["evaluate", "--json", "--split", "train", "--model", &model];
+        let [again, trained] =
+            [&json(&evaluate), &fit].map(|object| object["objective"].as_f64().unwrap());
+        assert!((again / trained - 1.0).abs() < 1e-5, "{arguments:?}: {again}, {trained}");
+        let info = json(&["info", "--json", &model]);
+        assert_eq!(info["loss"], arguments[1].replace('-', "_"));
+        let smoothing = if arguments == smoothed { 0.2.into() } else { serde_json::Value::Null };
+        assert_eq!(info["label_smoothing"], smoothing);
+        let margin = if arguments[1] == "cross-entropy" { None } else { Some(0.5) };
+        assert_eq!(info["margin"].as_f64(), margin);
+    }
+    assert!(output(&["info", &model]).contains("cross_entropy, labels smoothed by 0.2"));
+    // Another loss has nothing to do with the smoothing of the model.
+    json(&["evaluate", "--json", "--model", &model, "--loss", "hinge"]);
+    let hinge = ["train", "--loss", "squared-hinge", "--label-smoothing", "0.1"];
+    fails(1, &hinge, &["label smoothing", "0.1", "squared_hinge", "only cross-entropy"]);
 }
 
 #[test]
@@ -185,7 +215,7 @@ fn gradcheck_suits_the_scale_of_features() {
         );
     }
     let data = write(&folder, "d.csv", rows);
-    for loss in ["cross-entropy", "hinge"] {
+    for loss in LOSSES {
         for l2 in ["0", "1e-4", "10"] {
             output(&["gradcheck", "--data", &data, "--loss", loss, "--l2", l2]);
         }

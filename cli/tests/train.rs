@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{fails, folder, gzip, images, json, labels, output, softmargin, text, write};
+use common::{LOSSES, fails, folder, gzip, images, json, labels, output, softmargin, text, write};
 use std::{fs, process::Command};
 
 const FASHION: &[&str] = &["train", "--json", "--max-iter", "50"];
@@ -99,7 +99,7 @@ fn reproducible() {
 
 #[test]
 fn every_solver_and_loss_learns() {
-    for loss in ["cross-entropy", "hinge"] {
+    for loss in LOSSES {
         for solver in
             [&["--solver", "lbfgs", "--max-iter", "60"][..], &["--solver", "sgd", "--epochs", "10"]]
         {

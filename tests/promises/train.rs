@@ -102,8 +102,14 @@ fn curvature_saves_iterations() {
     let weights: Vec<f32> = (0..N).map(|i| (i % 3) as f32).collect();
     let whole = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
     let rows: Vec<u32> = (0..N as u32).filter(|row| row % 5 != 0).collect();
-    let objective = Objective::cross_entropy().with_l2(1e-6);
-    for batch in [whole, whole.with_sample_weights(&weights).unwrap().select(&rows).unwrap()] {
+    let selected = whole.with_sample_weights(&weights).unwrap().select(&rows).unwrap();
+    for (objective, batch) in [
+        (Objective::cross_entropy(), whole),
+        (Objective::cross_entropy(), selected),
+        (Objective::cross_entropy().with_label_smoothing(0.1), whole),
+        (Objective::squared_hinge(1.0), whole),
+        (Objective::squared_hinge(1.0), selected),
+    ] {
         let run = |curvature| {
             let solver = Lbfgs {
                 curvature,
@@ -112,12 +118,13 @@ fn curvature_saves_iterations() {
                 ..Lbfgs::default()
             };
             let mut model = LinearModel::zeros(C, D);
-            solver.fit(&mut Evaluator::new(objective), &mut model, &batch, go_on).unwrap()
+            let mut evaluator = Evaluator::new(objective.with_l2(1e-6));
+            solver.fit(&mut evaluator, &mut model, &batch, go_on).unwrap()
         };
         let (with, without) = (run(true), run(false));
         let (few, many) = (with.progress.iteration, without.progress.iteration);
-        assert!(with.stop_reason.converged() && few <= 80, "{with:?}");
-        assert!(many > 3 * few, "{few} iterations with, {many} without");
+        assert!(with.stop_reason.converged() && few <= 80, "{objective:?}: {with:?}");
+        assert!(many > 3 * few, "{objective:?}: {few} iterations with, {many} without");
         assert!(with.progress.objective <= without.progress.objective + 1e-6);
     }
 }

@@ -1,6 +1,6 @@
 //! `softmargin bench`: the time of one evaluation by shape, beside what this machine can do at most.
 
-use super::{ComputeArgs, positive};
+use super::{ComputeArgs, objective::LossName, positive};
 use crate::{
     machine::{self, Limits},
     output::Output,
@@ -14,7 +14,7 @@ use rand_xoshiro::{
 };
 use rayon::prelude::*;
 use serde::Serialize;
-use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Scalar};
+use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Scalar};
 use std::{
     io::{Write, stdout},
     path::PathBuf,
@@ -123,6 +123,9 @@ pub(super) struct Bench {
     /// The shapes to measure
     #[arg(long, value_enum, value_delimiter = ',', default_value = DEFAULT_SHAPES)]
     shapes: Vec<Shape>,
+    /// The losses to measure
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "cross-entropy,hinge")]
+    losses: Vec<LossName>,
     /// Measure in f64 instead of f32
     #[arg(long)]
     f64: bool,
@@ -164,7 +167,7 @@ pub(crate) struct Measurement {
     pub(crate) samples: usize,
     pub(crate) features: usize,
     pub(crate) classes: usize,
-    pub(crate) loss: &'static str,
+    pub(crate) loss: String,
     pub(crate) evaluations: usize,
     pub(crate) median_seconds: f64,
     pub(crate) fastest_seconds: f64,
@@ -211,7 +214,7 @@ impl Bench {
             Some(_) => SWEEP.into_iter().map(sweep_task).collect(),
             None => self.shapes.iter().map(|shape| shape.task()).collect(),
         };
-        let steps = progress::Steps::new(1 + 2 * tasks.len());
+        let steps = progress::Steps::new(1 + self.losses.len() * tasks.len());
         steps.next("peak of the processor and of its memory");
         let limits = Limits::new(isa, size_of::<T>());
         let mut of_machine = Times::default();
@@ -230,11 +233,9 @@ impl Bench {
         for task in tasks {
             let Task { name, samples: n, features: d, classes: c, .. } = task;
             let data = Data::<T>::new(n, d, c);
-            for (loss, objective) in
-                [("cross-entropy", Objective::cross_entropy()), ("hinge", Objective::hinge(1.0))]
-            {
+            for loss in &self.losses {
+                let (loss, objective) = (loss.name(), loss.objective(1.0).with_l2(1e-4));
                 steps.next(&format!("{name} {loss}"));
-                let objective = objective.with_l2(1e-4);
                 let mut evaluator = Evaluator::new(objective).with_isa(isa);
                 let mut time = || self.time(&data, &mut evaluator, &limits);
                 let (mut times, scratch_bytes) = match task.one_thread {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The loss, its margin and λ are those of the model, unless arguments say otherwise.
+The loss, its margin, the smoothing of labels and λ are those of the model, unless arguments say otherwise.
 
 Examples:
   softmargin evaluate --model model.safetensors

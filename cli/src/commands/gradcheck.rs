@@ -114,11 +114,11 @@ impl Gradcheck {
             gradient.parameters().iter().enumerate().map(|(i, g)| g * unit(i)).collect();
         let largest = gradient.iter().fold(0.0_f64, |max, g| max.max(g.abs()));
 
-        // The error of a difference is least where that of the bend and that of the rounding meet. The hinge
-        // does not bend, but has kinks, and shorter steps meet fewer of them.
+        // The error of a difference is least where that of the bend and that of the rounding meet. The hinges
+        // do not bend, but have kinks, and shorter steps meet fewer of them; the squared one has them in its slope.
         let (relative_step, has_kinks) = match objective.loss() {
-            Loss::Hinge { .. } => (1e-5, true),
-            _ => (1e-3, false),
+            Loss::CrossEntropy => (1e-3, false),
+            _ => (1e-5, true),
         };
         let mut tally = Tally::default();
         for _ in 0..self.parameters.min(model.parameters().len()) {

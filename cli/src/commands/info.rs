@@ -38,11 +38,7 @@ impl Info {
             Parameters::F32(_) => "f32",
             Parameters::F64(_) => "f64",
         };
-        let (loss, margin) = match about.loss {
-            Some(Loss::CrossEntropy) => (Some("cross_entropy"), None),
-            Some(Loss::Hinge { margin }) => (Some("hinge"), Some(margin)),
-            _ => (None, None),
-        };
+        let (loss, margin) = (about.loss.map(Loss::name), about.loss.and_then(Loss::margin));
         if self.json {
             let labels: Vec<_> = (0..c).map(|class| classes.label(class)).collect();
             return print_json(&json!({
@@ -53,6 +49,7 @@ impl Info {
                 "class_names": classes.names(),
                 "loss": loss,
                 "margin": margin,
+                "label_smoothing": about.label_smoothing,
                 "l2": about.l2,
                 "l2_penalty": about.l2_penalty,
                 "schema": about.schema,
@@ -66,9 +63,12 @@ impl Info {
             ("numbers", element.to_owned()),
             (
                 "loss",
-                match (loss, margin) {
-                    (Some(loss), Some(margin)) => format!("{loss}, margin {margin}"),
-                    (Some(loss), None) => loss.to_owned(),
+                match (loss, margin, about.label_smoothing) {
+                    (Some(loss), Some(margin), _) => format!("{loss}, margin {margin}"),
+                    (Some(loss), None, Some(smoothing)) => {
+                        format!("{loss}, labels smoothed by {smoothing}")
+                    }
+                    (Some(loss), None, None) => loss.to_owned(),
                     _ => unknown(),
                 },
             ),

@@ -11,40 +11,78 @@ pub(super) struct ObjectiveArgs {
     /// The loss of a sample [default: that of the model, or else cross-entropy]
     #[arg(long, value_enum)]
     loss: Option<LossName>,
-    /// The margin Δ of the hinge loss [default: that of the model, or else 1]
+    /// The margin Δ of the hinge losses [default: that of the model, or else 1]
     #[arg(long, value_parser = non_negative, allow_negative_numbers = true)]
     margin: Option<f64>,
+    /// Cross-entropy: what is moved from the probability of the label to all classes in equal parts, from 0 to 1,
+    /// against models that are too sure, or wrong labels [default: that of the model, or else 0]
+    #[arg(long, value_name = "ε", value_parser = share, allow_negative_numbers = true)]
+    label_smoothing: Option<f64>,
     /// The coefficient λ of the sum of squared weights [default: that of the model, or else 1e-4]
     #[arg(long, value_parser = non_negative, allow_negative_numbers = true)]
     pub(super) l2: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum LossName {
+pub(super) enum LossName {
+    /// Logistic regression: for probabilities, and the best choice if in doubt
     CrossEntropy,
+    /// Linear SVM (Weston–Watkins): looks only at samples near the borders between classes; has kinks, which
+    /// make its optimum hard to reach
     Hinge,
+    /// Linear SVM without kinks: as easy to fit as cross-entropy, but drawn to outliers
+    SquaredHinge,
+    /// Linear SVM that counts the closest wrong class alone: for many classes, of which few are confused; has
+    /// kinks
+    CrammerSinger,
 }
 
 const DEFAULT_MARGIN: f64 = 1.0;
 const DEFAULT_L2: f64 = 1e-4;
 
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("must be a number from 0 to 1".to_owned()),
+    }
+}
+
+impl LossName {
+    /// As it is asked for.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().expect("no loss is hidden").get_name().to_owned()
+    }
+
+    fn of(loss: Loss) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|name| name.loss(0.0).name() == loss.name())
+    }
+
+    fn loss(self, margin: f64) -> Loss {
+        self.objective(margin).loss()
+    }
+
+    pub(super) fn objective(self, margin: f64) -> Objective {
+        match self {
+            Self::CrossEntropy => Objective::cross_entropy(),
+            Self::Hinge => Objective::hinge(margin),
+            Self::SquaredHinge => Objective::squared_hinge(margin),
+            Self::CrammerSinger => Objective::crammer_singer(margin),
+        }
+    }
+}
+
 impl ObjectiveArgs {
     pub(super) fn objective(&self, model: Option<&About>) -> Objective {
         let of_model = model.and_then(|about| about.loss);
-        let margin = self.margin.or(match of_model {
-            Some(Loss::Hinge { margin }) => Some(margin),
+        let margin = self.margin.or(of_model.and_then(Loss::margin)).unwrap_or(DEFAULT_MARGIN);
+        let name = self.loss.or(of_model.and_then(LossName::of)).unwrap_or(LossName::CrossEntropy);
+        let of_model = match name {
+            LossName::CrossEntropy => model.and_then(|about| about.label_smoothing),
             _ => None,
-        });
-        let hinge = match self.loss {
-            Some(name) => name == LossName::Hinge,
-            None => matches!(of_model, Some(Loss::Hinge { .. })),
-        };
-        let objective = if hinge {
-            Objective::hinge(margin.unwrap_or(DEFAULT_MARGIN))
-        } else {
-            Objective::cross_entropy()
         };
         let l2 = self.l2.or(model.and_then(|about| about.l2));
-        objective.with_l2(l2.unwrap_or(DEFAULT_L2))
+        name.objective(margin)
+            .with_label_smoothing(self.label_smoothing.or(of_model).unwrap_or(0.0))
+            .with_l2(l2.unwrap_or(DEFAULT_L2))
     }
 }

@@ -53,11 +53,14 @@ impl Predict {
         let ModelFile { parameters, about } = ModelFile::load(&self.model)?;
         let classes = about.classes_or_numbered(parameters.n_classes());
         let data = self.data.read_for_model(self.split, &about, parameters.n_features())?;
-        if self.proba && matches!(about.loss, Some(Loss::Hinge { .. })) {
-            warn(
-                "the model was trained with the hinge loss, whose scores are no logarithms of probabilities: \
+        if self.proba
+            && let Some(loss) = about.loss.filter(|loss| *loss != Loss::CrossEntropy)
+        {
+            warn(&format!(
+                "the model was trained with the {} loss, whose scores are no logarithms of probabilities: \
                  their softmax adds up to 1, but says little of how likely a class is",
-            );
+                loss.name().replace('_', " ")
+            ));
         }
         let output = self.out.as_deref().map(Output::create).transpose()?;
         self.compute.install(|_| {

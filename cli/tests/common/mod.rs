@@ -7,6 +7,8 @@ use flate2::{Compression, write::GzEncoder};
 use std::{fs, io::Write, path::Path};
 use tempfile::TempDir;
 
+pub(crate) const LOSSES: [&str; 4] = ["cross-entropy", "hinge", "squared-hinge", "crammer-singer"];
+
 pub(crate) fn softmargin(arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("softmargin").expect("the binary");
     command.args(arguments).timeout(std::time::Duration::from_secs(300));

@@ -215,8 +215,11 @@ impl Train {
                 Some(scaling) => scaling.fold(&fit.model),
                 None => trained.clone(),
             };
+            let objective = self.objective.objective(None);
+            let smoothing = objective.label_smoothing();
             let about = About {
-                loss: Some(self.objective.objective(None).loss()),
+                loss: Some(objective.loss()),
+                label_smoothing: (smoothing > 0.0).then_some(smoothing),
                 l2: Some(fit.l2),
                 l2_penalty: Some(penalty),
                 classes: Some(classes.clone()),

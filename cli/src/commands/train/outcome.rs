@@ -161,8 +161,8 @@ impl Outcome<'_> {
             }
             (StopReason::MaxIterations, Solver::Sgd) => format!("all {iteration} epochs are done"),
             (StopReason::Kink, _) => {
-                "the hinge loss has a kink where L-BFGS goes no further, which may be far from the \
-                 optimum; --standardize, or --solver sgd, may come nearer"
+                "the loss has a kink where L-BFGS goes no further, which may be far from the optimum; \
+                 --standardize, or --solver sgd, may come nearer; --loss squared-hinge has no kinks"
                     .to_owned()
             }
             _ => format!("stopped by {reason}"),
