@@ -103,3 +103,67 @@ fn floats(file: &[u8]) -> Vec<f64> {
     let numbers = file[header..].as_chunks().0;
     numbers.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect()
 }
+
+/// The page of conversions beside the libraries themselves: losses have the same value, and what minimises the
+/// objective of another library minimises ours.
+#[test]
+fn objectives_of_other_libraries() {
+    let folder = folder();
+    let path = |name: &str| text(&folder.path().join(name));
+    let Some(theirs) = python("conversions.py", &[&text(folder.path())]) else { return };
+    let theirs: Value = serde_json::from_str(&theirs).expect("JSON");
+    let strings = |value: &Value| -> Vec<String> {
+        let strings = value.as_array().expect("an array").iter();
+        strings.map(|value| value.as_str().expect("a string").to_owned()).collect()
+    };
+    let model = path("model");
+    let convert = |name: &str| {
+        let (weight, bias) =
+            (path(&format!("{name}_weight.npy")), path(&format!("{name}_bias.npy")));
+        let files = ["--weight", &weight, "--bias", &bias, "--model", &model];
+        output(&[&["convert", "--to", "safetensors"], &files[..]].concat());
+    };
+    let files = |name: &str| -> Vec<String> {
+        let (data, labels) =
+            (path(&format!("{name}_features.npy")), path(&format!("{name}_labels.npy")));
+        ["--data", &data, "--labels", &labels].map(str::to_owned).to_vec()
+    };
+    let objective = |command: &[&str], arguments: &[String]| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let object = json(&[command, &arguments].concat());
+        object["objective"].as_f64().expect("a number")
+    };
+    let evaluate = ["evaluate", "--json", "--model", &model];
+
+    let values = theirs["values"].as_array().expect("an array");
+    if values.is_empty() {
+        eprintln!("skipped: there is no PyTorch");
+    } else {
+        convert("torch");
+    }
+    for loss in values {
+        let (name, value) = (&loss["name"], loss["value"].as_f64().expect("a number"));
+        let arguments = match strings(&loss["arguments"]) {
+            arguments if arguments == ["weighted"] => {
+                ["--data", &path("weighted.csv"), "--weight-column", "weight"]
+                    .map(str::to_owned)
+                    .to_vec()
+            }
+            arguments => [files("torch"), arguments].concat(),
+        };
+        let ours = objective(&evaluate, &[arguments, vec!["--l2".into(), "0".into()]].concat());
+        assert!((ours / value - 1.0).abs() < 1e-6, "{name}: {ours}, {value}");
+    }
+    for fit in theirs["fits"].as_array().expect("an array") {
+        let name = fit["name"].as_str().expect("a name");
+        convert(name);
+        let files = files(fit["data"].as_str().expect("a name"));
+        let arguments = [files, strings(&fit["arguments"])].concat();
+        let theirs = objective(&evaluate, &arguments);
+        let ours = objective(&["train", "--json"], &arguments);
+        // Theirs has a bias that is not quite free; ours may end at a kink.
+        let apart = theirs / ours - 1.0;
+        let least = if name.ends_with("s4") || name.ends_with("singer") { -1e-2 } else { -1e-4 };
+        assert!((least..1e-3).contains(&apart), "{name}: {theirs}, ours {ours}");
+    }
+}

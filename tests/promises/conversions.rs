@@ -66,6 +66,53 @@ fn pytorch_multi_margin_loss() {
 }
 
 #[test]
+fn pytorch_multi_margin_loss_squared() {
+    let (case, margin) = (case(5), 0.7_f64);
+    let s = scores(&case.model, &case.batch());
+    let theirs = s.chunks_exact(5).zip(case.labels.iter()).map(|(s, y)| {
+        let y = *y as usize;
+        let terms = (0..5).filter(|&j| j != y).map(|j| (margin - s[y] + s[j]).max(0.0).powi(2));
+        terms.sum::<f64>() / 5.0
+    });
+    let theirs = theirs.sum::<f64>() / 40.0;
+    let objective = Objective::squared_hinge(margin);
+    close(ours(objective, &case.model, &case.batch()).0, 5.0 * theirs, "K times theirs");
+}
+
+/// As PyTorch documents it: the mean over all classes, and weights that are divided by their sum.
+#[test]
+fn pytorch_cross_entropy() {
+    let (case, smoothing, weights) = (case(4), 0.3, [0.5, 2.0, 1.0, 0.25]);
+    let s = scores(&case.model, &case.batch());
+    let losses = |s: &[f64]| [0, 1, 2, 3].map(|y| log_loss(s, y));
+    let samples = || s.chunks_exact(4).zip(case.labels.iter().map(|y| *y as usize));
+    let smoothed = samples().map(|(s, y)| {
+        (1.0 - smoothing) * log_loss(s, y) + smoothing * losses(s).iter().sum::<f64>() / 4.0
+    });
+    let objective = Objective::cross_entropy().with_label_smoothing(smoothing);
+    let theirs = smoothed.sum::<f64>() / 40.0;
+    close(ours(objective, &case.model, &case.batch()).0, theirs, "smoothed");
+    let weighted = samples().map(|(s, y)| weights[y] * log_loss(s, y)).sum::<f64>();
+    let theirs = weighted / samples().map(|(_, y)| weights[y]).sum::<f64>();
+    let batch = case.batch().with_class_weights(&weights).unwrap();
+    close(ours(Objective::cross_entropy(), &case.model, &batch).0, theirs, "weighted");
+}
+
+#[test]
+fn liblinear_crammer_singer() {
+    let (case, c, n) = (case(4), 0.6, 40.0);
+    let s = scores(&case.model, &case.batch());
+    let losses = s.chunks_exact(4).zip(case.labels.iter()).map(|(s, y)| {
+        let y = *y as usize;
+        let others = (0..4).filter(|&k| k != y).map(|k| s[k]);
+        (1.0 + others.fold(f64::NEG_INFINITY, f64::max) - s[y]).max(0.0)
+    });
+    let theirs = c * losses.sum::<f64>() + 0.5 * square_sum(case.model.weights());
+    let objective = Objective::crammer_singer(1.0).with_l2(1.0 / (2.0 * c * n));
+    close(c * n * ours(objective, &case.model, &case.batch()).0, theirs, "c N times ours");
+}
+
+#[test]
 fn scikit_learn_c_of_many_classes() {
     let (case, c, n) = (case(4), 3.5, 40.0);
     let s = scores(&case.model, &case.batch());
@@ -122,9 +169,13 @@ fn liblinear_c() {
     let regular = 0.5 * square_sum(&w);
     let logistic = c * margins.iter().map(|m| (1.0 + (-m).exp()).ln()).sum::<f64>() + regular;
     let svm = c * margins.iter().map(|m| (1.0 - m).max(0.0)).sum::<f64>() + regular;
-    for (theirs, objective) in
-        [(logistic, Objective::cross_entropy()), (svm, Objective::hinge(1.0))]
-    {
+    let squared = c * margins.iter().map(|m| (1.0 - m).max(0.0).powi(2)).sum::<f64>() + regular;
+    for (theirs, objective) in [
+        (logistic, Objective::cross_entropy()),
+        (svm, Objective::hinge(1.0)),
+        (svm, Objective::crammer_singer(1.0)),
+        (squared, Objective::squared_hinge(1.0)),
+    ] {
         let objective = objective.with_l2(1.0 / (c * n));
         close(c * n * ours(objective, &model, &batch).0, theirs, "c N times ours");
         // Moved together, both classes keep their scores apart: nothing is gained but a larger ΣW².
