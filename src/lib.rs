@@ -17,6 +17,7 @@
 //! | [`Objective::squared_hinge`] | Σ_{j≠y} max(0, s_j − s_y + Δ)² |
 //! | [`Objective::crammer_singer`] | max(0, max_{j≠y} s_j − s_y + Δ) |
 //!
+//! and, of those without kinks, the Hessian times a direction ([`Evaluator::hessian_product`]).
 //! The bias is not regularised. On a kink of a hinge, where s_j − s_y + Δ is exactly 0, the subgradient is 0.
 //!
 //! ```
@@ -56,7 +57,7 @@
 //!
 //! - `rayon` (default): evaluations are split over the current rayon pool. The bits of the result do
 //!   not depend on its number of threads. Without the feature, all runs on the caller's thread.
-//! - `train`: solvers, L-BFGS and minibatch SGD; early stopping, a path of λ.
+//! - `train`: solvers, L-BFGS, Newton's method and minibatch SGD; early stopping, a path of λ.
 //! - `safetensors`: models as files, which PyTorch's `nn.Linear` loads as they are: [`LinearModel::save`] and
 //!   [`LinearModel::load`].
 //! - `ndarray`, `faer`: [`MatrixView`]s of their matrices, and models as such.

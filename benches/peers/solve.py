@@ -40,11 +40,14 @@ def objective(w, b):
     return losses.mean() + L2 * np.square(np.asarray(w, np.float64)).sum()
 
 
-def softmargin(iterations):
-    command = [ROOT / "target/release/softmargin", "train", "--json", "--data", FOLDER]
-    command += ["--l2", str(L2), "--max-iter", str(iterations)]
-    result = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
-    return result["seconds"], result["objective"]
+def softmargin(solver):
+    def run(iterations):
+        command = [ROOT / "target/release/softmargin", "train", "--json", "--data", FOLDER, "--solver", solver]
+        command += ["--l2", str(L2), "--max-iter", str(iterations)]
+        result = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+        return result["seconds"], result["objective"]
+
+    return run
 
 
 def scikit_learn(solver):
@@ -96,7 +99,8 @@ def pytorch(iterations):
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 
 SOLVERS = {
-    "softmargin, L-BFGS with curvature": (softmargin, [6, 8, 10, 11, 12, 13, 14, 16, 18, 20, 25, 30]),
+    "softmargin, L-BFGS with curvature": (softmargin("lbfgs"), [6, 8, 10, 11, 12, 13, 14, 16, 18, 20, 25, 30]),
+    "softmargin, Newton": (softmargin("newton"), [2, 3, 4, 5, 6, 8, 10]),
     "Intel's extension of scikit-learn, lbfgs": (intel, [80, 100, 110, 120, 130, 140, 160, 180, 200, 300]),
     "scikit-learn, lbfgs": (scikit_learn("lbfgs"), [180, 210, 240, 270, 300, 400]),
     "scikit-learn, newton-cg": (scikit_learn("newton-cg"), [8, 9, 10, 11, 12, 15]),

@@ -100,9 +100,17 @@ fn reproducible() {
 #[test]
 fn every_solver_and_loss_learns() {
     for loss in LOSSES {
-        for solver in
-            [&["--solver", "lbfgs", "--max-iter", "60"][..], &["--solver", "sgd", "--epochs", "10"]]
-        {
+        let newton = ["--solver", "newton", "--max-iter", "10"];
+        for solver in [
+            &["--solver", "lbfgs", "--max-iter", "60"][..],
+            &newton,
+            &["--solver", "sgd", "--epochs", "10"],
+        ] {
+            if solver == newton && ["hinge", "crammer-singer"].contains(&loss) {
+                let arguments = [&["train", "--loss", loss], solver].concat();
+                fails(1, &arguments, &[&loss.replace('-', "_"), "kinks"]);
+                continue;
+            }
             let object =
                 json(&[&["train", "--json", "--loss", loss, "--margin", "1"], solver].concat());
             let accuracy = object["test_accuracy"].as_f64().unwrap();

@@ -209,8 +209,8 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
     }
 
     /// A model of zeros says nothing of where the curvature is going to matter, and is first fitted to some
-    /// samples: that is the first iteration, if it makes things better. As fewer samples are easier to overfit, λ
-    /// is larger there. Where there are no samples for it, some iterations are done without the curvature.
+    /// samples: that is the first iteration, if it makes things better. Where there are no samples for it, some
+    /// iterations are done without the curvature.
     fn fit_roughly(
         &mut self,
         n_samples: usize,
@@ -225,24 +225,13 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             };
             return Ok(stop_reason.filter(final_one));
         };
-        // Samples of weight zero tell nothing.
-        let Ok(few) = sample.batch() else { return Ok(None) };
-        let objective = self.cost.evaluator.objective();
-        let share = few.n_samples() as f64 / n_samples as f64;
-        let objective = objective.with_l2(objective.l2() / share.sqrt());
-        let mut evaluator = Evaluator::new(objective).with_isa(self.cost.evaluator.isa());
-        let rough = Lbfgs { max_iterations: ROUGH_ITERATIONS, curvature: false, ..*self.solver };
-        let mut point = Point::at(&self.best.model);
-        let go_on = |_: &Progress, _: &LinearModel<T>| ControlFlow::Continue(());
-        let summary = rough.fit(&mut evaluator, &mut point.model, &few, go_on)?;
-        self.cost.evaluations += summary.progress.evaluations;
-        self.cost.samples += summary.progress.samples;
-        self.cost.evaluate(&mut point)?;
-        if point.objective < self.best.objective {
-            self.accept(&mut point);
-            return Ok(self.report(on_iteration));
+        match fit_roughly(self.solver, &mut self.cost, &self.best, &sample, n_samples)? {
+            Some(mut point) => {
+                self.accept(&mut point);
+                Ok(self.report(on_iteration))
+            }
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     /// Iterates until there is a reason to stop, or until so many iterations are done.
@@ -311,4 +300,29 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
         let least = self.solver.relative_decrease.max(T::EPSILON.to_f64());
         self.best.slope.abs() <= least * self.best.objective.abs().max(1.0)
     }
+}
+
+/// Fits a model to some of so many samples, without the curvature; none if that does not make it better for all. As
+/// fewer samples are easier to overfit, λ is larger there.
+pub(super) fn fit_roughly<T: Scalar>(
+    solver: &Lbfgs,
+    cost: &mut Cost<'_, '_, T>,
+    from: &Point<T>,
+    sample: &Sample<T>,
+    n_samples: usize,
+) -> Result<Option<Point<T>>, Error> {
+    // Samples of weight zero tell nothing.
+    let Ok(few) = sample.batch() else { return Ok(None) };
+    let objective = cost.evaluator.objective();
+    let share = few.n_samples() as f64 / n_samples as f64;
+    let objective = objective.with_l2(objective.l2() / share.sqrt());
+    let mut evaluator = Evaluator::new(objective).with_isa(cost.evaluator.isa());
+    let rough = Lbfgs { max_iterations: ROUGH_ITERATIONS, curvature: false, ..*solver };
+    let mut point = Point::at(&from.model);
+    let go_on = |_: &Progress, _: &LinearModel<T>| ControlFlow::Continue(());
+    let summary = rough.fit(&mut evaluator, &mut point.model, &few, go_on)?;
+    cost.evaluations += summary.progress.evaluations;
+    cost.samples += summary.progress.samples;
+    cost.evaluate(&mut point)?;
+    Ok((point.objective < from.objective).then_some(point))
 }

@@ -1,8 +1,9 @@
 //! Solvers: what turns losses and gradients into a model.
 //!
-//! [`Lbfgs`] takes the whole batch at every step and converges to the optimum; [`Sgd`] takes a
-//! minibatch at every step and is soon near it. Both start from the model they are given, leave in it
-//! the best one they have found, and give the same bits for the same input on any number of threads.
+//! [`Lbfgs`] takes the whole batch at every step and converges to the optimum; [`NewtonCg`] goes on from there to
+//! all digits, where the loss has no kinks; [`Sgd`] takes a minibatch at every step and is soon near it. All start
+//! from the model they are given, leave in it the best one they have found, and give the same bits for the same input
+//! on any number of threads.
 //!
 //! ```
 //! use core::ops::ControlFlow;
@@ -30,6 +31,7 @@ mod cost;
 mod curvature;
 mod lbfgs;
 mod line_search;
+mod newton;
 mod principal;
 mod secants;
 mod sgd;
@@ -37,13 +39,14 @@ mod validation;
 
 pub use cost::Evaluate;
 pub use lbfgs::Lbfgs;
+pub use newton::NewtonCg;
 pub use sgd::{Schedule, Sgd};
 pub use validation::{Check, EarlyStopping, PathPoint, Validated, accuracy, best_of, split};
 
 use core::fmt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::Rng};
 
-/// Where a solver is, as told to its callback after every iteration (of [`Lbfgs`]) or epoch (of
+/// Where a solver is, as told to its callback after every iteration (of [`Lbfgs`] and [`NewtonCg`]) or epoch (of
 /// [`Sgd`]). The callback may stop it by returning `ControlFlow::Break(())`.
 ///
 /// ```
@@ -64,7 +67,7 @@ pub struct Progress {
     pub objective: f64,
     /// The largest magnitude in its gradient.
     pub gradient_norm: f64,
-    /// Evaluations of the loss and its gradient, of the whole batch or of a minibatch.
+    /// Evaluations of the loss and its gradient, of the whole batch or of a minibatch, and Hessian products.
     pub evaluations: usize,
     /// Samples in all these evaluations.
     pub samples: u64,
@@ -184,6 +187,17 @@ fn check_l2<T: crate::Scalar>(l2: f64) -> Result<(), crate::Error> {
     let legal = T::from_f64(2.0 * l2).is_finite();
     // What is no number at all is for the evaluation to tell.
     check("L2 coefficient λ", l2, legal || !l2.is_finite(), "in the range of the element type")
+}
+
+/// Σ aᵢ bᵢ, in as many sums as there are lanes.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 16];
+    for (a, b) in a.chunks(sums.len()).zip(b.chunks(sums.len())) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum()
 }
 
 /// The largest magnitude.

@@ -3,14 +3,15 @@
 
 #![cfg(feature = "train")]
 
+use crate::common::with_threads;
 use core::ops::ControlFlow;
 use rand_xoshiro::{
     Xoshiro256PlusPlus,
     rand_core::{Rng, SeedableRng},
 };
 use softmargin::{
-    Batch, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Predictor,
-    train::{self, EarlyStopping, Lbfgs, Progress, Schedule, Sgd, StopReason, Summary},
+    Batch, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Predictor, Scalar,
+    train::{self, EarlyStopping, Lbfgs, NewtonCg, Progress, Schedule, Sgd, StopReason, Summary},
 };
 
 const N: usize = 400;
@@ -694,4 +695,121 @@ fn a_callback_can_stop_and_an_error_is_an_error() {
     assert!(matches!(error, Error::NonFinite { row: 7, .. }), "{error}");
     let error = Sgd::default().fit(&mut evaluator, &mut model, &batch, go_on).unwrap_err();
     assert!(matches!(error, Error::NonFinite { row: 7, .. }), "{error}");
+}
+
+fn newton<T: Scalar>(
+    solver: &NewtonCg,
+    objective: Objective,
+    x: &[T],
+    labels: &[u32],
+) -> (LinearModel<T>, Summary) {
+    let batch = Batch::new(MatrixView::new(x, N, D).unwrap(), labels).unwrap();
+    let mut model = LinearModel::zeros(C, D);
+    let mut evaluator = Evaluator::new(objective);
+    let summary = solver.fit(&mut evaluator, &mut model, &batch, |_, _| ControlFlow::Continue(()));
+    (model, summary.unwrap())
+}
+
+const SMOOTH: [fn() -> Objective; 3] = [
+    || Objective::cross_entropy().with_l2(1e-4),
+    || Objective::cross_entropy().with_label_smoothing(0.1).with_l2(1e-6),
+    || Objective::squared_hinge(1.0).with_l2(1e-4),
+];
+
+/// To the last digits, with and without a preconditioner, of features of any size.
+#[test]
+fn newton_goes_to_the_last_digits() {
+    let (x, labels) = samples();
+    let wide: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+    let (long, _) = stretched();
+    let long: Vec<f64> = long.iter().map(|x| f64::from(*x)).collect();
+    for objective in SMOOTH {
+        for (x, curvature, tolerance) in
+            [(&wide, true, 1e-13), (&wide, false, 1e-13), (&long, true, 1e-10)]
+        {
+            let solver =
+                NewtonCg { gradient_tolerance: tolerance, curvature, ..NewtonCg::default() };
+            let (_, summary) = newton(&solver, objective(), x, &labels);
+            let progress = summary.progress;
+            let context = format!("{:?}, {curvature}: {summary:?}", objective());
+            assert_eq!(summary.stop_reason, StopReason::GradientTolerance, "{context}");
+            assert!(progress.iteration <= 25, "{context}");
+        }
+        let (_, narrow) = newton(&NewtonCg::default(), objective(), &x, &labels);
+        assert_eq!(narrow.stop_reason, StopReason::GradientTolerance, "{narrow:?}");
+        let (_, lbfgs) = fit(&Lbfgs { max_iterations: 2000, ..Lbfgs::default() }, objective());
+        let above = narrow.progress.objective - lbfgs.progress.objective;
+        assert!(above < 1e-6, "{above} above L-BFGS");
+
+        // Where f32 has no more digits, that is said.
+        let never = NewtonCg { gradient_tolerance: 0.0, ..NewtonCg::default() };
+        let (_, last) = newton(&never, objective(), &x, &labels);
+        assert_eq!(last.stop_reason, StopReason::LineSearch, "{last:?}");
+        assert!(last.progress.gradient_norm < 1e-6, "{last:?}");
+    }
+}
+
+#[test]
+fn newton_gives_the_same_bits_on_any_number_of_threads() {
+    let (x, labels) = samples();
+    for objective in SMOOTH {
+        let run = |threads| {
+            with_threads(threads, || newton(&NewtonCg::default(), objective(), &x, &labels))
+        };
+        let (model, summary) = run(1);
+        for threads in [2, 3] {
+            assert!(run(threads) == (model.clone(), summary), "{threads} threads");
+        }
+    }
+}
+
+#[test]
+fn newton_stops_when_told_and_says_what_is_wrong() {
+    let (mut x, labels) = samples();
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    let mut evaluator = Evaluator::new(Objective::cross_entropy());
+    let mut model = LinearModel::zeros(C, D);
+    let stop_at_2 = |progress: &Progress, _: &LinearModel<f32>| match progress.iteration {
+        2 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let solver = NewtonCg { curvature: false, ..NewtonCg::default() };
+    let before = evaluator.loss(&model, &batch).unwrap();
+    let summary = solver.fit(&mut evaluator, &mut model, &batch, stop_at_2).unwrap();
+    assert_eq!((summary.stop_reason, summary.progress.iteration), (StopReason::Interrupted, 2));
+    let after = evaluator.loss(&model, &batch).unwrap();
+    assert!(after == summary.progress.objective && after < before);
+    let few = NewtonCg { max_iterations: 1, gradient_tolerance: 0.0, ..solver };
+    let summary = few.fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
+    assert_eq!((summary.stop_reason, summary.progress.iteration), (StopReason::MaxIterations, 1));
+
+    for tolerance in [-1e-9, f64::NAN] {
+        let solver = NewtonCg { gradient_tolerance: tolerance, ..solver };
+        let error = solver.fit(&mut evaluator, &mut model, &batch, go_on).unwrap_err();
+        assert!(matches!(error, Error::Setting { what: "gradient tolerance", .. }), "{error}");
+    }
+    for (kinked, loss) in
+        [(Objective::hinge(1.0), "hinge"), (Objective::crammer_singer(1.0), "crammer_singer")]
+    {
+        let mut evaluator = Evaluator::new(kinked);
+        let error = solver.fit(&mut evaluator, &mut model, &batch, go_on).unwrap_err();
+        assert_eq!(error, Error::NoHessian { loss });
+    }
+    x[7 * D] = f32::INFINITY;
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    let error = solver.fit(&mut evaluator, &mut model, &batch, go_on).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { row: 7, .. }), "{error}");
+}
+
+/// Separable classes without λ: there is no optimum, but steps go on to be finite.
+#[test]
+fn newton_without_an_optimum() {
+    let (x, _) = samples();
+    let labels: Vec<u32> = x.chunks_exact(D).map(|row| u32::from(row[0] > 0.0)).collect();
+    for objective in [Objective::cross_entropy(), Objective::squared_hinge(1.0)] {
+        let (model, summary) = newton(&NewtonCg::default(), objective, &x, &labels);
+        assert!(!summary.stop_reason.failed(), "{summary:?}");
+        assert!(summary.progress.objective < 0.1, "{objective:?}: {summary:?}");
+        assert!(model.parameters().iter().all(|parameter| parameter.is_finite()));
+    }
 }

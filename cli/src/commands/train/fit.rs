@@ -73,10 +73,10 @@ impl Train {
     /// If the solver fails: what it leaves is no model then.
     pub(super) fn fit(&self, samples: Samples<'_>, mut model: LinearModel<f32>) -> Result<Fit> {
         let (total, unit) = match self.solver {
-            Solver::Lbfgs => (self.max_iter, "iteration"),
+            Solver::Lbfgs | Solver::Newton => (self.max_iter, "iteration"),
             Solver::Sgd => (self.epochs, "epoch"),
         };
-        if self.solver == Solver::Sgd || self.validation.is_some() {
+        if self.solver != Solver::Lbfgs || self.validation.is_some() {
             samples.data.load()?;
         }
         let mut reporter = Reporter::new(total, unit);
@@ -206,6 +206,7 @@ impl Train {
         }
         Ok(match self.solver {
             Solver::Lbfgs => self.lbfgs().fit(&mut evaluator, model, &batch, report)?,
+            Solver::Newton => self.newton().fit(&mut evaluator, model, &batch, report)?,
             Solver::Sgd => self.sgd().fit(&mut evaluator, model, &batch, report)?,
         })
     }

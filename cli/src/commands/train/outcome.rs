@@ -45,7 +45,7 @@ pub(super) struct Outcome<'a> {
 impl Outcome<'_> {
     fn unit(&self) -> &'static str {
         match self.train.solver {
-            Solver::Lbfgs => "iterations",
+            Solver::Lbfgs | Solver::Newton => "iterations",
             Solver::Sgd => "epochs",
         }
     }
@@ -156,7 +156,7 @@ impl Outcome<'_> {
         let what = match (reason, self.train.solver) {
             // As asked for, or said already.
             (StopReason::EarlyStopping | StopReason::Interrupted, _) => return None,
-            (StopReason::MaxIterations, Solver::Lbfgs) => {
+            (StopReason::MaxIterations, Solver::Lbfgs | Solver::Newton) => {
                 format!("stopped after {iteration} iterations (--max-iter)")
             }
             (StopReason::MaxIterations, Solver::Sgd) => format!("all {iteration} epochs are done"),

@@ -1,0 +1,315 @@
+//! Newton's method in a trust region, over the whole batch. Each step is found by conjugate gradients with Hessian
+//! products, preconditioned by the same `curvature` that L-BFGS begins with; this file has both loops.
+
+use super::{
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
+    cost::{Cost, Data, Point},
+    curvature::{Curvature, Sample},
+    dot,
+    lbfgs::{self, Lbfgs},
+    max_norm,
+};
+use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
+use core::ops::ControlFlow;
+
+/// The trust-region Newton method with conjugate gradients (Steihaug, 1983; Lin, Weng and Keerthi, "Trust region
+/// Newton method for large-scale logistic regression", 2008), for losses without kinks: cross-entropy and the
+/// squared hinge. Near the optimum each iteration adds digits, where [`Lbfgs`](super::Lbfgs) adds them slowly; it is
+/// for high accuracy, and for data on which L-BFGS takes hundreds of iterations.
+///
+/// ```
+/// use core::ops::ControlFlow;
+/// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, train::NewtonCg};
+///
+/// # fn main() -> Result<(), softmargin::Error> {
+/// let features = [0.0_f64, 1.0, 1.0, 0.0, -1.0, 0.5, 2.0, 2.0];
+/// let batch = Batch::new(MatrixView::new(&features, 4, 2)?, &[0, 1, 2, 1])?;
+/// let mut model = LinearModel::zeros(3, 2);
+/// let mut evaluator = Evaluator::new(Objective::squared_hinge(1.0).with_l2(1e-3));
+/// let solver = NewtonCg { gradient_tolerance: 1e-12, ..NewtonCg::default() };
+/// let summary =
+///     solver.fit(&mut evaluator, &mut model, &batch, |_, _| ControlFlow::Continue(()))?;
+/// assert!(summary.stop_reason.converged());
+/// assert!(summary.progress.gradient_norm <= 1e-12);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NewtonCg {
+    /// Stop after so many iterations, each of which takes some Hessian products.
+    pub max_iterations: usize,
+    /// Stop when no entry of the gradient exceeds this.
+    pub gradient_tolerance: f64,
+    /// Precondition with the curvature of a sample; see [`Lbfgs::curvature`] for what it takes and when it is left
+    /// out.
+    pub curvature: bool,
+}
+
+impl Default for NewtonCg {
+    /// 100 iterations at most, tolerance 1e-5.
+    fn default() -> Self {
+        Self { max_iterations: 100, gradient_tolerance: GRADIENT_TOLERANCE, curvature: true }
+    }
+}
+
+/// Hessian products of a step, at most.
+const MAX_PRODUCTS: usize = 200;
+
+/// What is left of the residual when a step is good enough, relative to the gradient: less near the optimum, where it
+/// pays, but no less than this.
+const LEAST_RESIDUAL: f64 = 1e-2;
+
+/// Steps that are rejected one after the other, at most.
+const REJECTIONS: usize = 30;
+
+/// The share of the predicted decrease with which a step is accepted, with which the region stays as large, and with
+/// which it may grow.
+const ACCEPTED: f64 = 1e-4;
+const POOR: f64 = 0.25;
+const GOOD: f64 = 0.75;
+
+impl NewtonCg {
+    /// Minimises the evaluator's objective over `batch`, from `model` on; every iteration leaves in it a lower
+    /// objective.
+    ///
+    /// `on_iteration` is told of every iteration, the starting point being number 0. The evaluations that it is told
+    /// count Hessian products, too.
+    ///
+    /// # Errors
+    /// [`Error::NoHessian`] for a loss with kinks; those of [`Evaluator::loss_and_gradient`] at the starting point;
+    /// [`Error::Setting`] for a tolerance that is NaN or negative, or a λ beyond the range of `T`.
+    pub fn fit<T: Scalar>(
+        &self,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
+        mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        let tolerance = self.gradient_tolerance;
+        check("gradient tolerance", tolerance, tolerance >= 0.0, "at least 0")?;
+        check_l2::<T>(evaluator.objective().l2())?;
+        let objective = evaluator.objective();
+        let mut cost = Cost::new(evaluator, Data::Batch(batch));
+        let mut best = Point::at(model);
+        cost.evaluate(&mut best)?;
+        if !objective.is_smooth() {
+            return Err(Error::NoHessian { loss: objective.loss().name() });
+        }
+        let mut fit = Fit { solver: self, batch, cost, best, iteration: 0 };
+        let stop_reason = fit.run(&mut on_iteration);
+        let progress = fit.progress();
+        model.parameters_mut().copy_from_slice(fit.best.model.parameters());
+        Ok(Summary { progress, stop_reason: stop_reason? })
+    }
+}
+
+/// What is told of every iteration.
+type OnIteration<'a, T> = &'a mut dyn FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>;
+
+/// A fit under way.
+struct Fit<'a, 'b, 'c, T> {
+    solver: &'a NewtonCg,
+    batch: &'a Batch<'c, T>,
+    cost: Cost<'b, 'c, T>,
+    best: Point<T>,
+    iteration: usize,
+}
+
+/// A step, as the quadratic model of the objective has it.
+struct Step {
+    direction: Vec<f64>,
+    /// By how much the model falls.
+    predicted: f64,
+    /// Its length, in the norm of the preconditioner.
+    length: f64,
+    /// Whether it ends at the border of the region.
+    at_border: bool,
+}
+
+impl<T: Scalar> Fit<'_, '_, '_, T> {
+    fn run(&mut self, on_iteration: OnIteration<'_, T>) -> Result<StopReason, Error> {
+        let mut stop_reason = self.report(on_iteration);
+        let mut curvature = None;
+        if stop_reason.is_none()
+            && self.solver.curvature
+            && let Some((to_fit, to_measure)) =
+                Sample::pair(self.best.model.n_classes(), self.batch)
+        {
+            let zero = |parameter: &T| *parameter == T::default();
+            if let Some(sample) = to_fit
+                && self.best.model.parameters().iter().all(zero)
+                && let Some(point) = lbfgs::fit_roughly(
+                    &Lbfgs::default(),
+                    &mut self.cost,
+                    &self.best,
+                    &sample,
+                    self.batch.n_samples(),
+                )?
+            {
+                self.best = point;
+                self.iteration += 1;
+                stop_reason = self.report(on_iteration);
+            }
+            let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
+            if stop_reason.is_none() && to_measure.batch().is_ok() {
+                let model = &self.best.model;
+                curvature = Curvature::estimate(isa, &objective, model, &to_measure).ok().flatten();
+            }
+        }
+        let stop_reason = match stop_reason {
+            Some(reason) => reason,
+            None => self.iterate(curvature, on_iteration)?,
+        };
+        Ok(match stop_reason {
+            StopReason::LineSearch if self.iteration == 0 => StopReason::NoProgress,
+            stop_reason => stop_reason,
+        })
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            iteration: self.iteration,
+            objective: self.best.objective,
+            gradient_norm: max_norm(self.best.gradient.parameters()),
+            evaluations: self.cost.evaluations,
+            samples: self.cost.samples,
+        }
+    }
+
+    /// Tells of an iteration. Returns why it is the last one, if it is.
+    fn report(&self, on_iteration: OnIteration<'_, T>) -> Option<StopReason> {
+        let progress = self.progress();
+        if on_iteration(&progress, &self.best.model).is_break() {
+            Some(StopReason::Interrupted)
+        } else if progress.gradient_norm <= self.solver.gradient_tolerance {
+            Some(StopReason::GradientTolerance)
+        } else {
+            (self.iteration >= self.solver.max_iterations).then_some(StopReason::MaxIterations)
+        }
+    }
+
+    fn iterate(
+        &mut self,
+        mut curvature: Option<Curvature>,
+        on_iteration: OnIteration<'_, T>,
+    ) -> Result<StopReason, Error> {
+        let mut trial = Point::at(&self.best.model);
+        // No length is too long before the first step is seen to be.
+        let mut radius = f64::INFINITY;
+        let (mut rejections, mut diverged) = (0, false);
+        let first_norm = max_norm(self.best.gradient.parameters());
+        while rejections < REJECTIONS {
+            let norm = max_norm(self.best.gradient.parameters());
+            let residual = (norm / first_norm).sqrt().clamp(LEAST_RESIDUAL, 0.1);
+            let step = self.step(radius, residual, &mut curvature)?;
+            trial.step(&self.best, 1.0, &step.direction);
+            diverged = self.cost.evaluate(&mut trial).is_err();
+            let decrease = if diverged { -1.0 } else { self.best.objective - trial.objective };
+            // What is lost in the last bits of the objective shows in the gradient.
+            let flat = step.predicted <= T::EPSILON.to_f64() * self.best.objective.abs();
+            let falls = max_norm(trial.gradient.parameters()) < norm;
+            let ratio = if flat && !diverged {
+                f64::from(u8::from(falls))
+            } else {
+                decrease / step.predicted
+            };
+            if ratio < POOR {
+                radius = POOR * step.length;
+            } else if ratio > GOOD && step.at_border {
+                radius = 4.0 * step.length;
+            }
+            // Also where it is not a number.
+            let accepted = ratio > ACCEPTED;
+            if !accepted {
+                if flat {
+                    return Ok(StopReason::LineSearch);
+                }
+                rejections += 1;
+                continue;
+            }
+            rejections = 0;
+            self.iteration += 1;
+            core::mem::swap(&mut self.best, &mut trial);
+            if let Some(stop_reason) = self.report(on_iteration) {
+                return Ok(stop_reason);
+            }
+        }
+        Ok(if diverged { StopReason::Diverged } else { StopReason::LineSearch })
+    }
+
+    /// Minimises g·s + ½ s·Hs over the steps s that are no longer than the radius, until so much of the residual is
+    /// left (Steihaug's conjugate gradients; Conn, Gould and Toint, "Trust-region methods", algorithm 7.5.1).
+    fn step(
+        &mut self,
+        radius: f64,
+        residual: f64,
+        curvature: &mut Option<Curvature>,
+    ) -> Result<Step, Error> {
+        let mut precondition = |r: &[f64], z: &mut [f64]| match curvature {
+            Some(curvature) => curvature.solve(r, z),
+            None => z.copy_from_slice(r),
+        };
+        // r = −(g + Hs), z = M⁻¹ r with the preconditioner M, and the direction p.
+        let mut r: Vec<f64> =
+            self.best.gradient.parameters().iter().map(|slope| -slope.to_f64()).collect();
+        let mut s = vec![0.0; r.len()];
+        let mut z = vec![0.0; r.len()];
+        precondition(&r, &mut z);
+        let mut p = z.clone();
+        let mut r_z = dot(&r, &z);
+        let enough = residual * residual * r_z;
+        // s·Ms, s·Mp and p·Mp, which follow from the recurrences.
+        let (mut s_m_s, mut s_m_p, mut p_m_p) = (0.0, 0.0, r_z);
+        let mut predicted = 0.0;
+        let mut direction = self.best.model.clone();
+        let mut product = self.best.model.clone();
+        for _ in 0..MAX_PRODUCTS {
+            let size = max_norm(&p);
+            if size == 0.0 {
+                break;
+            }
+            // Of size 1, as a direction in the element type may not be long or short.
+            let unit = direction.parameters_mut().iter_mut().zip(&p);
+            unit.for_each(|(unit, p)| *unit = T::from_f64(p / size));
+            self.cost.evaluations += 1;
+            self.cost.samples += self.batch.n_samples() as u64;
+            let model = &self.best.model;
+            self.cost.evaluator.hessian_product(model, self.batch, &direction, &mut product)?;
+            let h_p = |i: usize| size * product.parameters()[i].to_f64();
+            let p_h_p: f64 = (0..p.len()).map(|i| p[i] * h_p(i)).sum();
+            let length = r_z / p_h_p;
+            let beyond = s_m_s + 2.0 * length * s_m_p + length * length * p_m_p;
+            // Without curvature, but for rounding, or where the step leaves the region, it ends at the border.
+            let at_border = p_h_p <= 0.0 || beyond >= radius * radius;
+            if p_h_p <= 0.0 && radius.is_infinite() {
+                break;
+            }
+            let length = if at_border {
+                let root = (s_m_p * s_m_p + p_m_p * (radius * radius - s_m_s)).sqrt();
+                (root - s_m_p) / p_m_p
+            } else {
+                length
+            };
+            predicted += length * (r_z - 0.5 * length * p_h_p);
+            s_m_s += length * (2.0 * s_m_p + length * p_m_p);
+            for i in 0..p.len() {
+                s[i] += length * p[i];
+                r[i] -= length * h_p(i);
+            }
+            if at_border {
+                return Ok(Step { direction: s, predicted, length: radius, at_border });
+            }
+            precondition(&r, &mut z);
+            let next = dot(&r, &z);
+            if next <= enough {
+                break;
+            }
+            let factor = next / r_z;
+            s_m_p = factor * (s_m_p + length * p_m_p);
+            p_m_p = next + factor * factor * p_m_p;
+            r_z = next;
+            p.iter_mut().zip(&z).for_each(|(p, z)| *p = z + factor * *p);
+        }
+        Ok(Step { direction: s, predicted, length: s_m_s.sqrt(), at_border: false })
+    }
+}
