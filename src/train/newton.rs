@@ -24,7 +24,7 @@ use core::ops::ControlFlow;
 /// # fn main() -> Result<(), softmargin::Error> {
 /// let features = [0.0_f64, 1.0, 1.0, 0.0, -1.0, 0.5, 2.0, 2.0];
 /// let batch = Batch::new(MatrixView::new(&features, 4, 2)?, &[0, 1, 2, 1])?;
-/// let mut model = LinearModel::zeros(3, 2);
+/// let mut model = LinearModel::<f64>::zeros(3, 2);
 /// let mut evaluator = Evaluator::new(Objective::squared_hinge(1.0).with_l2(1e-3));
 /// let solver = NewtonCg { gradient_tolerance: 1e-12, ..NewtonCg::default() };
 /// let summary =
