@@ -134,7 +134,7 @@ fn models_know_their_loss() {
     let smoothed = ["--loss", "cross-entropy", "--label-smoothing", "0.2"];
     let arguments = LOSSES.map(|loss| vec!["--loss", loss, "--margin", "0.5"]);
     for arguments in arguments.into_iter().chain([smoothed.to_vec()]) {
-        let train = ["train", "--json", "--max-iter", "20", "--out", &model];
+        let train = ["train", "--json", "--solver", "sgd", "--epochs", "2", "--out", &model];
         let fit = json(&[&train[..], &arguments].concat());
         let evaluate = ["evaluate", "--json", "--split", "train", "--model", &model];
         let [again, trained] =

@@ -33,7 +33,7 @@ pub(super) enum LossName {
     /// Linear SVM without kinks: as easy to fit as cross-entropy, but drawn to outliers
     SquaredHinge,
     /// Linear SVM that counts the closest wrong class alone: for many classes, of which few are confused; has
-    /// kinks
+    /// kinks, and takes --solver sgd
     CrammerSinger,
 }
 

@@ -21,7 +21,7 @@ use clap::{Args, ValueEnum};
 use fit::Samples;
 use outcome::{Measured, Outcome};
 use softmargin::{
-    LinearModel,
+    LinearModel, Loss,
     train::{Lbfgs, NewtonCg, Schedule, Sgd, StopReason},
 };
 use std::path::PathBuf;
@@ -186,6 +186,16 @@ impl Train {
     pub(super) fn run(self) -> Result<()> {
         if !self.l2_path.is_empty() && self.solver != Solver::Lbfgs {
             bail!("--l2-path is for --solver lbfgs");
+        }
+        let loss = self.objective.objective(None).loss();
+        if matches!(loss, Loss::CrammerSinger { .. })
+            && self.solver == Solver::Lbfgs
+            && self.start.is_none()
+        {
+            bail!(
+                "--loss crammer-singer takes --solver sgd: where classes tie, as in a model of zeros, L-BFGS goes \
+                 nowhere"
+            );
         }
         if let Some(out) = &self.out {
             // But not --start: a model may be replaced by the one that goes on from it.
