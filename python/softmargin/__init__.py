@@ -1,0 +1,36 @@
+"""Linear classifiers at the speed of the CPU: softmax regression and multiclass support vector machines.
+
+`SoftmaxClassifier` and `HingeClassifier` are estimators in scikit-learn's conventions, and `load` reads those that
+were saved. `loss_and_gradient` and `Evaluator` are for those who bring their own optimiser.
+"""
+
+import os
+
+from softmargin import _core
+from softmargin._core import Evaluator, __version__, loss_and_gradient
+
+__all__ = [
+    "Evaluator",
+    "HingeClassifier",
+    "SoftmaxClassifier",
+    "__version__",
+    "load",
+    "loss_and_gradient",
+]
+
+# A child that was forked has none of the threads of its parent.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_core._forked)
+
+
+# scikit-learn takes a second to import, and only the estimators need it.
+def __getattr__(name):
+    if name in ("HingeClassifier", "SoftmaxClassifier", "load"):
+        from softmargin import _estimators
+
+        return getattr(_estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,92 @@
+from os import PathLike
+from typing import Any, Callable, Literal, Optional, Tuple, final
+
+from numpy.typing import ArrayLike, NDArray
+
+_Loss = Literal["cross_entropy", "hinge", "squared_hinge", "crammer_singer"]
+_Slopes = Tuple[float, NDArray[Any], NDArray[Any]]
+
+__version__: str
+
+@final
+class Evaluator:
+    def __new__(
+        cls,
+        *,
+        loss: _Loss = "cross_entropy",
+        l2: float = 0.0,
+        margin: float = 1.0,
+        label_smoothing: float = 0.0,
+    ) -> Evaluator: ...
+    def loss_and_gradient(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        W: ArrayLike,
+        b: ArrayLike,
+        *,
+        sample_weight: Optional[ArrayLike] = None,
+        out: Optional[Tuple[NDArray[Any], NDArray[Any]]] = None,
+    ) -> _Slopes: ...
+    def loss(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        W: ArrayLike,
+        b: ArrayLike,
+        *,
+        sample_weight: Optional[ArrayLike] = None,
+    ) -> float: ...
+
+def loss_and_gradient(
+    X: ArrayLike,
+    y: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    *,
+    loss: _Loss = "cross_entropy",
+    l2: float = 0.0,
+    margin: float = 1.0,
+    label_smoothing: float = 0.0,
+    sample_weight: Optional[ArrayLike] = None,
+    out: Optional[Tuple[NDArray[Any], NDArray[Any]]] = None,
+) -> _Slopes: ...
+
+# The rest is what the estimators are made of.
+
+@final
+class Fit:
+    weights: NDArray[Any]
+    bias: NDArray[Any]
+    objective: float
+    gradient_norm: float
+    iterations: int
+    evaluations: int
+    stop_reason: str
+    converged: bool
+    failed: bool
+    interrupt: Optional[BaseException]
+
+def fit(
+    X: ArrayLike,
+    y: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    *,
+    loss: _Loss,
+    l2: float,
+    margin: float,
+    label_smoothing: float,
+    sample_weight: Optional[ArrayLike],
+    max_iter: int,
+    memory: int,
+    tol: float,
+    ftol: float,
+    on_iteration: Optional[Callable[[int, float, float], object]] = None,
+) -> Fit: ...
+def scores(X: ArrayLike, W: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
+def predict(X: ArrayLike, W: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
+def predict_proba(X: ArrayLike, W: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
+def save(path: "PathLike[str] | str", W: ArrayLike, b: ArrayLike, metadata: dict[str, str]) -> None: ...
+def load(bytes: bytes) -> Tuple[NDArray[Any], NDArray[Any], dict[str, str]]: ...
+def _forked() -> None: ...

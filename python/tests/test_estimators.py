@@ -1,0 +1,187 @@
+import pickle
+import signal
+import threading
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import softmargin
+from softmargin import HingeClassifier, SoftmaxClassifier
+
+
+def table(load, dtype=np.float64):
+    X, y = load(return_X_y=True)
+    return ((X - X.mean(0)) / X.std(0)).astype(dtype), y
+
+
+# Weights and repetitions are the same problem, but not the same iterations: what is compared to seven digits is to be
+# converged to as many.
+PRECISE = {"tol": 1e-11, "ftol": 0.0}
+
+
+def expected_failures(estimator):
+    if estimator.tol != PRECISE["tol"]:
+        return {}
+    # A line search that compares objectives knows half of their digits of the parameters.
+    reason = "L-BFGS ends where the objective falls no further, which leaves errors of 3e-8"
+    return {"check_sample_weight_equivalence_on_dense_data": reason}
+
+
+@parametrize_with_checks(
+    [SoftmaxClassifier(**PRECISE), HingeClassifier(loss="squared_hinge", **PRECISE), HingeClassifier()],
+    expected_failed_checks=expected_failures,
+)
+def test_the_conventions_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_model_of_scikit_learn(load, weighted):
+    X, y = table(load)
+    weights = np.linspace(0.5, 1.5, len(y)) if weighted else None
+    options = {"C": 0.3, "class_weight": "balanced" if weighted else None}
+    theirs = LogisticRegression(tol=1e-10, max_iter=10_000, **options).fit(X, y, weights)
+    ours = SoftmaxClassifier(tol=1e-9, ftol=0.0, **options).fit(X, y, weights)
+    assert ours.coef_.shape == theirs.coef_.shape
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+    np.testing.assert_allclose(ours.decision_function(X), theirs.decision_function(X), atol=1e-4)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+    np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-4)
+    assert (ours.predict(X) == theirs.predict(X)).all()
+
+
+def test_c_and_l2_are_the_same_thing():
+    X, y = table(load_iris)
+    by_c = SoftmaxClassifier(C=2.0).fit(X, y)
+    by_l2 = SoftmaxClassifier(l2=1 / (2 * 2.0 * len(y))).fit(X, y)
+    assert by_c.l2_ == by_l2.l2_ and np.array_equal(by_c.coef_, by_l2.coef_)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("model", [SoftmaxClassifier(), HingeClassifier(loss="squared_hinge")])
+def test_types_labels_and_layouts(dtype, model):
+    X, y = table(load_wine, dtype)
+    names = np.array(["red", "rosé", "white"])[y]
+    model = clone(model).fit(np.asfortranarray(X), names)
+    assert model.coef_.dtype == model.decision_function(X).dtype == dtype
+    assert model.score(X, names) > 0.98
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict(X), model.predict(X))
+
+
+def test_in_pipelines_and_searches():
+    X, y = load_wine(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), SoftmaxClassifier())
+    search = GridSearchCV(pipeline, {"softmaxclassifier__C": [0.01, 1.0]}, n_jobs=2).fit(X, y)
+    assert search.best_score_ > 0.95
+
+
+def test_names_of_features():
+    X, y = table(load_iris)
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    model = SoftmaxClassifier().fit(frame, y)
+    assert list(model.feature_names_in_) == ["a", "b", "c", "d"] and model.n_features_in_ == 4
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[["b", "a", "c", "d"]])
+
+
+def test_a_warm_start_is_soon_done():
+    X, y = table(load_breast_cancer)
+    model = SoftmaxClassifier(C=0.1, warm_start=True).fit(X, y)
+    first = model.n_iter_
+    assert model.fit(X, y).n_iter_ < first
+    with pytest.raises(ValueError, match="warm_start: the classes"):
+        model.fit(X, y + 1)
+
+
+def test_a_fit_that_does_not_converge_warns():
+    X, y = table(load_wine)
+    with pytest.warns(ConvergenceWarning, match="after 1 iterations.*raise max_iter"):
+        SoftmaxClassifier(max_iter=1, l2=1e-6).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = SoftmaxClassifier().fit(X, y)
+    assert model.stop_reason_ in ("gradient_tolerance", "relative_decrease")
+
+
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        ({"C": 0.0}, "C is 0.0; it must be greater than 0"),
+        ({"l2": -1.0}, "λ is -1"),
+        ({"tol": -1.0}, "gradient tolerance is -1"),
+        ({"max_iter": 0}, "max_iter is 0"),
+        ({"max_iter": 1.5}, "max_iter is 1.5"),
+        ({"label_smoothing": 2.0}, "2"),
+    ],
+)
+def test_parameters_out_of_range(options, message):
+    X, y = table(load_iris)
+    with pytest.raises(ValueError, match=message):
+        SoftmaxClassifier(**options).fit(X, y)
+
+
+def test_what_is_not_finite_is_named():
+    X, y = table(load_iris)
+    X[7, 2] = np.inf
+    with pytest.raises(ValueError, match="row 7: feature 2 is inf"):
+        SoftmaxClassifier().fit(X, y)
+    with pytest.raises(ValueError, match="unknown loss 'log'"):
+        HingeClassifier(loss="log").fit(*table(load_iris))
+
+
+def test_verbose(capsys):
+    SoftmaxClassifier(verbose=True).fit(*table(load_iris))
+    assert capsys.readouterr().out.startswith("iteration 0: objective 1.0986")
+
+
+def test_ctrl_c_ends_a_fit_and_keeps_the_model():
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(2000, 20)).astype(np.float32), random.integers(0, 5, 2000)
+    model = HingeClassifier(l2=1e-9, tol=0.0, ftol=0.0, max_iter=10**9)
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.5, lambda: signal.pthread_kill(main, signal.SIGINT))
+    timer.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert time.monotonic() - start < 30
+    assert model.coef_.any() and model.stop_reason_ == "interrupted"
+    model.predict(X[:5])
+
+
+def test_files(tmp_path):
+    path = tmp_path / "model.safetensors"
+    for load in (load_iris, load_breast_cancer):
+        X, y = table(load)
+        for labels in (y, np.array(["x", "y", "z"])[y]):
+            for model in (SoftmaxClassifier(l2=0.01), HingeClassifier(l2=0.01, loss="squared_hinge", margin=2.0)):
+                frame = pd.DataFrame(X).add_prefix("f")
+                model.fit(frame, labels).save(path)
+                again = softmargin.load(path)
+                assert type(again) is type(model) and again.l2 == 0.01
+                assert np.array_equal(again.coef_, model.coef_)
+                assert np.array_equal(again.predict(frame), model.predict(frame))
+                assert list(again.feature_names_in_) == list(frame.columns)
+                again.fit(X, labels)
+    with pytest.raises(ValueError, match="neither whole numbers nor strings"):
+        SoftmaxClassifier().fit(X, y == 1).save(path)
+    with pytest.raises(FileNotFoundError):
+        softmargin.load(tmp_path / "none")
+    with pytest.raises(OSError, match="folder does not exist"):
+        model.save(tmp_path / "none" / "model")
+    path.write_bytes(b"not a model")
+    with pytest.raises(ValueError, match="model.safetensors"):
+        softmargin.load(path)

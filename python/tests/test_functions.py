@@ -1,0 +1,257 @@
+import multiprocessing
+import threading
+
+import numpy as np
+import pytest
+
+from softmargin import Evaluator, loss_and_gradient
+
+LOSSES = ["cross_entropy", "hinge", "squared_hinge", "crammer_singer"]
+
+
+def problem(dtype=np.float64, n=57, d=11, c=5):
+    random = np.random.default_rng(7)
+    X = random.normal(size=(n, d)).astype(dtype)
+    W, b = random.normal(size=(c, d)).astype(dtype), random.normal(size=c).astype(dtype)
+    return X, random.integers(0, c, n), W, b
+
+
+def reference(X, y, W, b, loss, l2=0.0, margin=1.0, weights=None):
+    """By the definitions, in float64."""
+    X, W, b = (part.astype(np.float64) for part in (X, W, b))
+    weights = np.ones(len(y)) if weights is None else weights
+    scores, rows = X @ W.T + b, np.arange(len(y))
+    own = scores[rows, y][:, None]
+    if loss == "cross_entropy":
+        top = scores.max(1, keepdims=True)
+        losses = (top + np.log(np.exp(scores - top).sum(1, keepdims=True)) - own)[:, 0]
+        slopes = np.exp(scores - own - losses[:, None])
+        slopes[rows, y] -= 1
+    else:
+        violations = np.maximum(0, scores - own + margin)
+        violations[rows, y] = 0
+        if loss == "crammer_singer":
+            largest = np.arange(W.shape[0])[None] == violations.argmax(1)[:, None]
+            violations = violations * largest
+        power = 2 if loss == "squared_hinge" else 1
+        losses = (violations**power).sum(1)
+        slopes = 2 * violations if power == 2 else (violations > 0).astype(float)
+        slopes[rows, y] = -slopes.sum(1)
+    slopes *= weights[:, None] / weights.sum()
+    loss = (weights * losses).sum() / weights.sum() + l2 * (W**2).sum()
+    return loss, slopes.T @ X + 2 * l2 * W, slopes.sum(0)
+
+
+def assert_equal(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype,tolerance", [(np.float32, 2e-6), (np.float64, 1e-13)])
+def test_agrees_with_the_definition(loss, dtype, tolerance):
+    X, y, W, b = problem(dtype)
+    weights = np.linspace(0.5, 2.0, len(y)).astype(dtype)
+    for sample_weight in [None, weights]:
+        ours = loss_and_gradient(X, y, W, b, loss=loss, l2=0.01, sample_weight=sample_weight)
+        theirs = reference(X, y, W, b, loss, 0.01, weights=sample_weight)
+        assert isinstance(ours[0], float) and ours[1].dtype == ours[2].dtype == dtype
+        for a, e in zip(ours, theirs):
+            np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance * np.abs(theirs[1]).max() * 5)
+        evaluator = Evaluator(loss=loss, l2=0.01)
+        assert_equal(evaluator.loss_and_gradient(X, y, W, b, sample_weight=sample_weight), ours)
+        assert evaluator.loss(X, y, W, b, sample_weight=sample_weight) == ours[0]
+
+
+def test_label_smoothing():
+    X, y, W, b = problem()
+    smooth, plain = (loss_and_gradient(X, y, W, b, label_smoothing=e)[0] for e in (0.2, 0.0))
+    every = np.mean([loss_and_gradient(X, np.full_like(y, k), W, b)[0] for k in range(5)])
+    assert smooth == pytest.approx(0.8 * plain + 0.2 * every)
+
+
+def layouts(X):
+    n, d = X.shape
+    wide = np.full((n, d + 3), np.nan, X.dtype)
+    wide[:, :d] = X
+    tall = np.full((n + 3, d), np.nan, X.dtype, order="F")
+    tall[:n] = X
+    spread = np.full((2 * n, d), np.nan, X.dtype)
+    spread[::2] = X
+    columns = np.full((n, 2 * d), np.nan, X.dtype)
+    columns[:, ::2] = X
+    packed = np.zeros(n, dtype=[("byte", "u1"), ("x", X.dtype, (d,))])
+    packed["x"] = X
+    shifted = np.zeros(X.nbytes + 1, np.uint8)[1:].view(X.dtype).reshape(X.shape)
+    shifted[:] = X
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    return {
+        "row padding": wide[:, :d],
+        "column padding": tall[:n],
+        "every other row": spread[::2],
+        "every other column": columns[:, ::2],
+        "F": np.asfortranarray(X),
+        "reversed": X[::-1][::-1].copy()[::-1][::-1],
+        "negative strides": X[::-1, ::-1].copy()[::-1, ::-1],
+        "big-endian": X.astype(X.dtype.newbyteorder(">")),
+        "fields": packed["x"],
+        "unaligned": shifted,
+        "read-only": frozen,
+        "list": X.tolist(),
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_layout(dtype):
+    X, y, W, b = problem(dtype)
+    expected = loss_and_gradient(X, y, W, b)
+    for name, layout in layouts(X).items():
+        loss, dW, db = loss_and_gradient(layout, y, W, b)
+        assert loss == pytest.approx(expected[0], rel=1e-6), name
+        np.testing.assert_allclose(dW, expected[1], rtol=1e-5, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(db, expected[2], rtol=1e-5, atol=1e-7, err_msg=name)
+    for W_, b_ in [(np.asfortranarray(W), b), (W[:, ::-1].copy()[:, ::-1], np.repeat(b, 2)[::2])]:
+        assert_equal(loss_and_gradient(X, y, W_, b_), expected)
+
+
+def test_broadcast_and_thin_arrays():
+    _, _, W, b = problem()
+    row = np.arange(11.0)
+    broadcast = np.broadcast_to(row, (4, 11))
+    assert_equal(
+        loss_and_gradient(broadcast, [0, 1, 2, 3], W, b),
+        loss_and_gradient(broadcast.copy(), [0, 1, 2, 3], W, b),
+    )
+    assert_equal(loss_and_gradient(row[None], [3], W, b), loss_and_gradient([row.tolist()], [3], W, b))
+    assert_equal(
+        loss_and_gradient(row[:, None], [0] * 11, W[:, :1], b),
+        loss_and_gradient(row.reshape(11, 1).copy(), [0] * 11, W[:, :1].copy(), b),
+    )
+
+
+def test_labels_of_any_integer_type():
+    X, y, W, b = problem()
+    expected = loss_and_gradient(X, y, W, b)
+    types = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, ">i4"]
+    for labels in [y.astype(t) for t in types] + [y.tolist(), np.repeat(y, 2)[::2]]:
+        assert_equal(loss_and_gradient(X, labels, W, b), expected)
+
+
+def test_the_type_of_x_decides_and_then_that_of_w():
+    X, y, W, b = problem()
+    for x_type, w_type, expected in [
+        (np.float32, np.float64, np.float32),
+        (np.float64, np.float32, np.float64),
+        (np.uint8, np.float32, np.float32),
+        (np.int64, np.float64, np.float64),
+        (np.float16, np.int64, np.float64),
+    ]:
+        _, dW, db = loss_and_gradient(np.abs(X).astype(x_type), y, W.astype(w_type), b)
+        assert dW.dtype == db.dtype == expected
+
+
+def test_out():
+    X, y, W, b = problem()
+    expected = loss_and_gradient(X, y, W, b)
+    for out in [
+        (np.full_like(W, 9), np.full_like(b, 9)),
+        (np.zeros((11, 5)).T, np.zeros(10)[::2]),
+    ]:
+        loss, dW, db = loss_and_gradient(X, y, W, b, out=out)
+        assert dW is out[0] and db is out[1]
+        assert_equal((loss, dW, db), expected)
+    kept = W.copy()
+    for out, message in [
+        ((np.zeros((5, 10)), np.zeros(5)), "shapes"),
+        ((np.zeros((5, 11), np.float32), np.zeros(5)), "float64"),
+        ((np.zeros((5, 11)),), "1 items"),
+        ((W, np.zeros(5)), "borrowed"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            loss_and_gradient(X, y, W, b, out=out)
+    assert np.array_equal(W, kept)
+    X[3, 2] = np.nan
+    out = (np.full_like(W, 9), np.full_like(b, 9))
+    with pytest.raises(ValueError, match="row 3: feature 2 is NaN"):
+        loss_and_gradient(X, y, W, b, out=out)
+    assert (out[0] == 9).all() and (out[1] == 9).all()
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"y": [0] * 3}, "3 labels for 57 rows"),
+        ({"y": [0] * 56 + [5]}, r"row 56 has label 5, but the model has 5 classes \(0 to 4\)"),
+        ({"y": [0] * 56 + [-1]}, "row 56 has label -1"),
+        ({"y": [0.5] * 57}, "y has dtype float64"),
+        ({"y": ["a"] * 57}, "y has dtype <U1"),
+        ({"y": [[0]] * 57}, "y has 2 dimensions"),
+        ({"X": np.zeros(11)}, "X has 1 dimensions"),
+        ({"X": np.zeros((57, 10))}, "the model has 11 features, the data 10"),
+        ({"X": np.zeros((0, 11)), "y": []}, "there are no samples"),
+        ({"X": np.zeros((57, 11), complex)}, "complex128"),
+        ({"X": np.full((57, 11), "1")}, "no real numbers"),
+        ({"W": np.zeros(11)}, "W has 1 dimensions"),
+        ({"W": np.zeros((0, 11)), "b": np.zeros(0), "y": []}, "57|classes"),
+        ({"b": np.zeros(4)}, "W has 5 rows, one a class, but b has 4 values"),
+        ({"b": np.full(5, np.inf)}, "the model's bias of class 0 is inf"),
+        ({"sample_weight": np.ones(3)}, "3 sample weights for 57 rows"),
+        ({"sample_weight": -np.ones(57)}, "row 0 is -1"),
+        ({"sample_weight": np.zeros(57)}, "sum to 0"),
+        ({"l2": -1.0}, "λ is -1"),
+        ({"l2": float("nan")}, "λ is NaN"),
+        ({"loss": "hinge", "margin": -1.0}, "margin Δ is -1"),
+        ({"loss": "hings"}, "unknown loss \"hings\""),
+    ],
+)
+def test_errors(change, message):
+    X, y, W, b = problem()
+    with pytest.raises(ValueError, match=message):
+        loss_and_gradient(**{"X": X, "y": y, "W": W, "b": b, **change})
+
+
+def test_an_evaluator_serves_any_shape_and_type_and_several_threads():
+    evaluator = Evaluator(loss="hinge")
+    problems = [problem(t, n, d, c) for t in (np.float32, np.float64) for n, d, c in [(3, 2, 2), (300, 17, 9)]]
+    expected = [loss_and_gradient(*p, loss="hinge") for p in problems]
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            for p, e in zip(problems, expected):
+                if not all(np.array_equal(a, b) for a, b in zip(evaluator.loss_and_gradient(*p), e)):
+                    wrong.append(p)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def _loss_in_child(queue, args):
+    queue.put(loss_and_gradient(*args)[0])
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_threads():
+    args = problem(np.float32, 20_000, 64, 10)
+    expected = loss_and_gradient(*args)[0]
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_loss_in_child, args=(queue, args))
+    child.start()
+    try:
+        assert queue.get(timeout=60) == expected
+    finally:
+        child.kill()
+
+
+def test_a_memory_map(tmp_path):
+    X, y, W, b = problem()
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert_equal(loss_and_gradient(mapped, y, W, b), loss_and_gradient(X, y, W, b))
