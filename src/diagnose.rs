@@ -4,7 +4,10 @@ use crate::{Batch, Element, Error, LinearModel, NonFinite, Objective, reference}
 
 /// The cause of a score of `row` that is not finite.
 pub(crate) fn score<T: Element>(model: &LinearModel<T>, batch: &Batch<'_, T>, row: usize) -> Error {
-    let x = batch.features().row(row).expect("a row of the batch");
+    // As they are stored: of a feature that is not finite, scaling would make another one.
+    let mut x = vec![0.0; batch.n_features()];
+    batch.features().read_row(row, &mut x).expect("a row of the batch");
+    let x: Vec<T> = x.into_iter().map(T::from_f64).collect();
     Error::NonFinite { row, cause: score_cause(model, &x) }
 }
 

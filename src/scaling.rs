@@ -89,8 +89,11 @@ impl Scaling {
             }
         }
         for (scale, range) in scale.iter_mut().zip(&ranges) {
-            let varies = *scale > 0.0 && !is_constant(*range, T::EPSILON.to_f64());
-            *scale = if varies { scale.sqrt().recip() } else { 0.0 };
+            let recip = scale.sqrt().recip();
+            // Nor by so little that `T` cannot hold the scale.
+            let varies =
+                !is_constant(*range, T::EPSILON.to_f64()) && T::from_f64(recip).is_finite();
+            *scale = if varies { recip } else { 0.0 };
         }
         Ok(Self(Values::Each { shift, scale }))
     }

@@ -125,7 +125,7 @@ where
 fn of_what_is_stored() {
     with_threads(2, || {
         stored::<u8, f32>(|x| x.clamp(0.0, 255.0) as u8, f64::from);
-        stored::<i8, f64>(|x| (x - 100.0).clamp(-128.0, 127.0) as i8, f64::from);
+        stored::<i8, f64>(|x| x.clamp(-128.0, 127.0) as i8, f64::from);
         stored::<f32, f64>(|x| x as f32, f64::from);
         #[cfg(feature = "half")]
         stored::<half::f16, f32>(half::f16::from_f64, half::f16::to_f64);
@@ -198,7 +198,7 @@ fn constants() {
         let batch = Batch::<f32>::new(MatrixView::new(&x, 100, 3).unwrap(), &[0; 100]).unwrap();
         let scaling = Scaling::standardize(&batch).unwrap();
         assert_eq!((scaling.scale(0), scaling.n_features()), (0.0, Some(3)), "{value}");
-        assert!(scaling.scale(1) == 0.0 || value.abs() < 1e-30, "{value}");
+        assert_eq!(scaling.scale(1), 0.0, "{value}");
         assert!((scaling.shift(2) - 49.5).abs() < 1e-12 && scaling.scale(2) > 0.03);
         let row = batch.with_scaling(&scaling).unwrap().features().row(99).unwrap();
         assert_eq!(row[0], 0.0);
