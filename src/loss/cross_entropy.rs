@@ -37,12 +37,12 @@ impl SampleLoss for CrossEntropy {
         gradient: bool,
     ) -> (L, L) {
         let zero = L::splat(p, L::Elem::default());
-        let exponentials = exponentials(p, &mut scores, label, gradient);
+        let exponentials = exponentials::<L, Self>(p, &mut scores, label, gradient);
         let scale = weight / exponentials.sum;
         if gradient {
             // Subnormal derivatives are of no consequence, but would slow down the product to come.
             let tiny = L::splat(p, L::Elem::MIN_POSITIVE);
-            let [] = scores.update(p, [scale], true, |e, [scale]| {
+            let [] = scores.update(p, [], [scale], true, |e, [], [scale]| {
                 let ds = e * scale;
                 (L::select(tiny.gt(ds), zero, ds), [])
             });
@@ -60,35 +60,47 @@ impl SmoothLoss for CrossEntropy {
         scores.iter_mut().for_each(|e| *e = *e / sum * (1.0 - *e / sum));
     }
 
-    /// p_k (u_k − Σ_j p_j u_j) with u_k = t_k − t_y, which cancels as little as can be: nothing where the label is sure.
     #[inline(always)]
     fn hessian_product<L: Lanes, S: SampleScores<L>>(
         self,
         p: L::Proof,
-        mut scores: S,
+        scores: S,
         direction: &S,
-        [label, of_direction]: [L; 2],
+        label: [L; 2],
         weight: L,
     ) -> L {
-        let zero = L::splat(p, L::Elem::default());
-        let max = scores.max(p, label);
-        // Nothing where e is zero: at the label itself, and where there is no class.
-        let parameters = [max, of_direction];
-        let [others, moved] =
-            scores.update_with(p, [direction], parameters, true, |score, [t], parameters| {
-                let [max, of_direction] = parameters;
-                let e = math::exp(p, score - max);
-                (e, [e, L::select(e.gt(zero), e * (t - of_direction), zero)])
-            });
-        let e_label = math::exp(p, label - max);
-        let sum = others + e_label;
-        let (mean, scale) = (moved / sum, weight / sum);
-        let parameters = [of_direction + mean, scale];
-        let [] = scores.update_with(p, [direction], parameters, true, |e, [t], [center, scale]| {
-            (L::select(e.gt(zero), e * scale * (t - center), zero), [])
-        });
-        zero - e_label * scale * mean
+        hessian_product::<L, S, Self>(p, scores, direction, label, weight)
     }
+}
+
+/// p_k (u_k − Σ_j p_j u_j) with u_k = t_k − t_y, which cancels as little as can be: nothing where the label is sure.
+/// For the loss `F`, so that each has closures of its own.
+#[inline(always)]
+pub(super) fn hessian_product<L: Lanes, S: SampleScores<L>, F>(
+    p: L::Proof,
+    mut scores: S,
+    direction: &S,
+    [label, of_direction]: [L; 2],
+    weight: L,
+) -> L {
+    let zero = L::splat(p, L::Elem::default());
+    let max = scores.max(p, label);
+    // Nothing where e is zero: at the label itself, and where there is no class.
+    let parameters = [max, of_direction];
+    let [others, moved] =
+        scores.update(p, [direction], parameters, true, |score, [t], parameters| {
+            let [max, of_direction] = parameters;
+            let e = math::exp(p, score - max);
+            (e, [e, L::select(e.gt(zero), e * (t - of_direction), zero)])
+        });
+    let e_label = math::exp(p, label - max);
+    let sum = others + e_label;
+    let (mean, scale) = (moved / sum, weight / sum);
+    let parameters = [of_direction + mean, scale];
+    let [] = scores.update(p, [direction], parameters, true, |e, [t], [center, scale]| {
+        (L::select(e.gt(zero), e * scale * (t - center), zero), [])
+    });
+    zero - e_label * scale * mean
 }
 
 /// e^{s_j − m} of a vector of samples, with m the largest score of each.
@@ -101,9 +113,10 @@ pub(super) struct Exponentials<L> {
     pub(super) loss: L,
 }
 
-/// Evaluates the loss; if `replace`, replaces the scores, other than the labels', by their exponentials.
+/// Evaluates the loss; if `replace`, replaces the scores, other than the labels', by their exponentials. For the loss
+/// `F`, so that each has a closure of its own.
 #[inline(always)]
-pub(super) fn exponentials<L: Lanes>(
+pub(super) fn exponentials<L: Lanes, F>(
     p: L::Proof,
     scores: &mut impl SampleScores<L>,
     label: L,
@@ -111,7 +124,7 @@ pub(super) fn exponentials<L: Lanes>(
 ) -> Exponentials<L> {
     let one = L::splat(p, L::Elem::from_f64(1.0));
     let max = scores.max(p, label);
-    let [others] = scores.update(p, [max], replace, |score, [max]| {
+    let [others] = scores.update(p, [], [max], replace, |score, [], [max]| {
         let e = math::exp(p, score - max);
         (e, [e])
     });

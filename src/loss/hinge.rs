@@ -31,7 +31,7 @@ impl SampleLoss for Hinge {
         let one = L::splat(p, L::Elem::from_f64(1.0));
         let margin = L::splat(p, L::Elem::from_f64(self.margin));
         let [loss, violations] =
-            scores.update(p, [label, weight], gradient, |score, [label, weight]| {
+            scores.update(p, [], [label, weight], gradient, |score, [], [label, weight]| {
                 let violation = score - label + margin;
                 // Strictly: a margin that is met exactly is met. The label's own violation is −∞.
                 let violated = violation.gt(zero);

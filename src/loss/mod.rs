@@ -200,11 +200,11 @@ pub(crate) fn softmax<L: Lanes, S: ScoreBlock<Elem = L::Elem>>(p: L::Proof, bloc
     for first in (0..block.n_samples()).step_by(L::LANES) {
         let mut scores = block.vector::<L>(first);
         let max = scores.max(p, lowest);
-        let [sum] = scores.update(p, [max], true, |score, [max]| {
+        let [sum] = scores.update(p, [], [max], true, |score, [], [max]| {
             let e = math::exp(p, score - max);
             (e, [e])
         });
-        let [] = scores.update(p, [sum], true, |e, [sum]| (e / sum, []));
+        let [] = scores.update(p, [], [sum], true, |e, [], [sum]| (e / sum, []));
     }
 }
 

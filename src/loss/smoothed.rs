@@ -4,7 +4,10 @@
 //! The loss is that of the label plus ε/C Σ_{j≠y} (s_y − s_j), and the derivatives of the other classes are smaller by
 //! ε/C; that of the label is the sum of the others with its sign changed, without a cancellation.
 
-use super::{SampleLoss, SmoothLoss, cross_entropy::exponentials};
+use super::{
+    SampleLoss, SmoothLoss,
+    cross_entropy::{exponentials, hessian_product},
+};
 use crate::{element::Element, scores::SampleScores, simd::Lanes};
 
 /// −s_y + ln Σ_j e^{s_j} + ε/C Σ_j (s_y − s_j).
@@ -36,17 +39,17 @@ impl SampleLoss for SmoothedCrossEntropy {
         let n_others = L::splat(p, L::Elem::from_f64(n_classes - 1.0));
 
         let lowest = L::splat(p, L::Elem::from_f64(f64::NEG_INFINITY));
-        let [apart] = scores.update(p, [label], false, |score, [label]| {
+        let [apart] = scores.update(p, [], [label], false, |score, [], [label]| {
             // Nothing at the label itself, where it is −∞, nor where there is no class. Each product by itself, as
             // the difference may overflow.
             let apart = share * label - share * score;
             (score, [L::select(score.gt(lowest), apart, zero)])
         });
-        let exponentials = exponentials(p, &mut scores, label, gradient);
+        let exponentials = exponentials::<L, Self>(p, &mut scores, label, gradient);
         let scale = weight / exponentials.sum;
         let of_others = share * weight;
         if gradient {
-            let [] = scores.update(p, [scale, of_others], true, |e, [scale, of_others]| {
+            let [] = scores.update(p, [], [scale, of_others], true, |e, [], [scale, of_others]| {
                 (e.mul_add(scale, zero - of_others), [])
             });
         }
@@ -70,6 +73,6 @@ impl SmoothLoss for SmoothedCrossEntropy {
         label: [L; 2],
         weight: L,
     ) -> L {
-        super::CrossEntropy.hessian_product::<L, S>(p, scores, direction, label, weight)
+        hessian_product::<L, S, Self>(p, scores, direction, label, weight)
     }
 }

@@ -31,7 +31,7 @@ impl SampleLoss for SquaredHinge {
         let margin = L::splat(p, L::Elem::from_f64(self.margin));
         let twice = weight + weight;
         let [loss, violations] =
-            scores.update(p, [label, twice], gradient, |score, [label, twice]| {
+            scores.update(p, [], [label, twice], gradient, |score, [], [label, twice]| {
                 // None at the label itself, where it is −∞.
                 let violation = (score - label + margin).max(zero);
                 (violation * twice, [violation * violation, violation])
@@ -62,13 +62,12 @@ impl SmoothLoss for SquaredHinge {
         let zero = L::splat(p, L::Elem::default());
         let margin = L::splat(p, L::Elem::from_f64(self.margin));
         let parameters = [label, of_direction, weight + weight];
-        let [sum] =
-            scores.update_with(p, [direction], parameters, true, |score, [t], parameters| {
-                let [label, of_direction, twice] = parameters;
-                let violated = (score - label + margin).gt(zero);
-                let product = L::select(violated, twice * (t - of_direction), zero);
-                (product, [product])
-            });
+        let [sum] = scores.update(p, [direction], parameters, true, |score, [t], parameters| {
+            let [label, of_direction, twice] = parameters;
+            let violated = (score - label + margin).gt(zero);
+            let product = L::select(violated, twice * (t - of_direction), zero);
+            (product, [product])
+        });
         zero - sum
     }
 }

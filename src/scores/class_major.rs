@@ -151,7 +151,7 @@ impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
     }
 
     #[inline(always)]
-    fn update_with<const K: usize, const P: usize, const N: usize>(
+    fn update<const K: usize, const P: usize, const N: usize>(
         &mut self,
         proof: L::Proof,
         others: [&Self; K],

@@ -75,26 +75,12 @@ pub(crate) trait SampleScores<L: Lanes> {
     /// The largest score of each sample, or `least` where that is larger.
     fn max(&self, proof: L::Proof, least: L) -> L;
 
-    /// Calls `f` with each score and the parameters of its sample. It returns a value that replaces the
-    /// score, if `replace`, and terms of sums over the classes; the sums are returned.
-    #[inline(always)]
-    fn update<const P: usize, const N: usize>(
-        &mut self,
-        proof: L::Proof,
-        parameters: [L; P],
-        replace: bool,
-        f: impl Fn(L, [L; P]) -> (L, [L; N]),
-    ) -> [L; N]
-    where
-        Self: Sized,
-    {
-        self.update_with(proof, [], parameters, replace, |score, [], parameters| {
-            f(score, parameters)
-        })
-    }
-
-    /// As [`update`](Self::update), also with what stands in the same places of other scores of the same shape.
-    fn update_with<const K: usize, const P: usize, const N: usize>(
+    /// Calls `f` with each score, what stands in the same place of others of the same shape, and the parameters of its
+    /// sample. It returns a value that replaces the score, if `replace`, and terms of sums over the classes; the sums
+    /// are returned.
+    ///
+    /// `f` is compiled for the instruction set only where it is inlined: it is to have no other caller.
+    fn update<const K: usize, const P: usize, const N: usize>(
         &mut self,
         proof: L::Proof,
         others: [&Self; K],
