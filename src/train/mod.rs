@@ -29,6 +29,7 @@
 mod cholesky;
 mod cost;
 mod curvature;
+mod gap;
 mod lbfgs;
 mod line_search;
 mod newton;
@@ -38,6 +39,7 @@ mod sgd;
 mod validation;
 
 pub use cost::Evaluate;
+pub use gap::optimality_gap;
 pub use lbfgs::Lbfgs;
 pub use newton::NewtonCg;
 pub use sgd::{Schedule, Sgd};

@@ -13,6 +13,7 @@ mod elementary;
 mod errors;
 mod extremes;
 mod file;
+mod gap;
 mod golden;
 mod gradient_check;
 mod hessian;

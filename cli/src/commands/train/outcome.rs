@@ -58,7 +58,10 @@ impl Outcome<'_> {
         let gflops = 4.0 * progress.samples as f64 * d as f64 * c as f64 / fit.seconds / 1e9;
         let mut rows = vec![
             ("data", format!("{n} samples, {d} features, {c} classes")),
-            ("loss", format!("{:.6}", progress.objective)),
+            ("loss", {
+                let gap = fit.gap.map(|gap| format!(", at most {gap:.1e} above the optimum"));
+                format!("{:.6}{}", progress.objective, gap.unwrap_or_default())
+            }),
             ("train accuracy", units::percent(measured.train.accuracy())),
         ];
         if let Some(metrics) = &measured.validation {
@@ -126,6 +129,7 @@ impl Outcome<'_> {
             "features": data.n_features,
             "classes": self.classes.n(),
             "objective": progress.objective,
+            "gap": fit.gap,
             "l2": fit.l2,
             "seconds": fit.seconds,
             "iterations": progress.iteration,
