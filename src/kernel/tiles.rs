@@ -70,7 +70,6 @@ tiles! {
         11: 1 2;
         12: 1 2;
         13: 1 2;
-        14: 1 2;
     }
     /// Runs a kernel for many classes: with tiles of the given broadcast elements × vectors.
     many {
@@ -86,7 +85,7 @@ tiles! {
 pub(super) const fn few_tiles<L: Lanes>(n_classes: usize) -> (usize, usize) {
     match (L::REGISTERS, n_classes) {
         (32.., ..=6) => (1, 4),
-        (32.., _) => (n_classes.div_ceil(14), 2),
+        (32.., _) => (n_classes.div_ceil(13), 2),
         (16.., _) => (n_classes.div_ceil(6), 2),
         _ => (n_classes.div_ceil(2), 2),
     }
