@@ -1,7 +1,7 @@
 //! Samples with their labels, and which of them count how much. Everything that can be checked
 //! without the model is checked here, once, so that an evaluation does not check it again.
 
-use crate::{Element, Error, Features, Scaling};
+use crate::{Element, Error, Features, Scaling, csr::unique};
 use core::ops::Range;
 
 /// A batch of labelled samples: a view of the caller's data, of which nothing is copied.
@@ -29,6 +29,8 @@ pub struct Batch<'a, T> {
     sample_weights: Option<&'a [T]>,
     class_weights: Option<&'a [T]>,
     selection: Option<&'a [u32]>,
+    /// Tells the selection apart from all others.
+    selection_identity: u64,
     total_weight: f64,
 }
 
@@ -56,6 +58,7 @@ impl<'a, T: Element> Batch<'a, T> {
             sample_weights: None,
             class_weights: None,
             selection: None,
+            selection_identity: 0,
             total_weight: rows as f64,
         })
     }
@@ -68,6 +71,7 @@ impl<'a, T: Element> Batch<'a, T> {
             sample_weights: None,
             class_weights: None,
             selection: None,
+            selection_identity: 0,
             total_weight: features.rows() as f64,
         }
     }
@@ -147,7 +151,7 @@ impl<'a, T: Element> Batch<'a, T> {
         if let Some(position) = rows.iter().position(|&row| row as usize >= n) {
             return Err(Error::SelectedRow { position, row: rows[position], rows: n });
         }
-        self.selection = Some(rows);
+        (self.selection, self.selection_identity) = (Some(rows), unique());
         self.with_total_weight()
     }
 
@@ -224,6 +228,11 @@ impl<'a, T: Element> Batch<'a, T> {
         SampleRange { features: self.features, rows }
     }
 
+    /// The same for two batches with a selection if, and only if, one is a copy of the other; 0 without one.
+    pub(crate) fn selection_identity(&self) -> u64 {
+        self.selection_identity
+    }
+
     /// The original row of sample `i`; `i` must be less than [`n_samples`](Self::n_samples).
     pub(crate) fn row_index(&self, i: usize) -> usize {
         self.selection.map_or(i, |rows| rows[i] as usize)
@@ -285,6 +294,7 @@ impl<'a, T: Element> SampleRange<'a, T> {
 }
 
 /// The rows of consecutive samples, and of some that come next.
+#[derive(Clone)]
 pub(crate) struct RowRange<'a> {
     selection: Option<&'a [u32]>,
     range: Range<usize>,

@@ -30,6 +30,8 @@ pub(crate) struct Pass<'a, T> {
     pub(crate) direction: Option<Direction<'a, T>>,
     /// Whether the tasks share one gradient.
     pub(crate) shared: bool,
+    /// Derivatives of a sample that are kept past its block: all, or none.
+    pub(crate) kept: usize,
 }
 
 /// What a Hessian is multiplied with, scored as a model is.
@@ -75,6 +77,8 @@ pub struct RunTask<'a, T> {
     pub(crate) pass: &'a Pass<'a, T>,
     pub(crate) workspace: &'a mut Workspace<T>,
     pub(crate) samples: Range<usize>,
+    /// For the derivatives that are kept.
+    pub(crate) derivatives: &'a mut [T],
 }
 
 impl<T: Element> Run<T> for RunTask<'_, T> {
@@ -94,14 +98,16 @@ impl<T: Element, P: Plan> Run<T> for Planned<'_, P, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Self(plan, RunTask { pass, workspace, samples }) = self;
+        let Self(plan, RunTask { pass, workspace, samples, derivatives }) = self;
         workspace.clear(pass);
         workspace.copies.reading.begin(&pass.batch.features());
         for start in samples.clone().step_by(pass.block_rows) {
             let mut block = start..samples.end.min(start + pass.block_rows);
             let ahead = samples.end.min(block.end + pass.block_rows);
             // Stops at the first invalid sample: one before it may be found invalid by a later step.
-            while let Err(fault) = workspace.block::<L, P>(proof, plan, pass, block.clone(), ahead)
+            let kept = &mut derivatives[(start - samples.start) * pass.kept..];
+            while let Err(fault) =
+                workspace.block::<L, P>(proof, plan, pass, block.clone(), ahead, kept)
             {
                 block.end = fault.sample;
                 workspace.error = Some(fault.error);
@@ -141,6 +147,7 @@ impl<T: Element> Workspace<T> {
         pass: &Pass<'_, T>,
         block: Range<usize>,
         ahead: usize,
+        kept: &mut [T],
     ) -> Result<(), Fault> {
         if block.is_empty() {
             return Ok(());
@@ -155,7 +162,7 @@ impl<T: Element> Workspace<T> {
         targets
             .load(batch, block.clone(), classes)
             .map_err(|(i, label)| fault(i, Error::Label { row: row(i), label, classes }))?;
-        let mut x = plan.load::<L>(proof, &batch.samples(block, ahead), copies);
+        let mut x = plan.load::<L>(proof, &batch.samples(block.clone(), ahead), copies);
         let mut s = plan.scores::<L>(proof, &mut x, weights, scores);
         if let Some(i) = s.first_not_finite() {
             return Err(fault(i, diagnose::score(model, batch, row(i))));
@@ -179,7 +186,8 @@ impl<T: Element> Workspace<T> {
 
         if pass.gradient {
             s.add_class_sums::<L>(proof, db);
-            plan.accumulate::<L>(proof, &mut x, &s, gradient);
+            let kept = &mut kept[..block.len() * pass.kept];
+            plan.accumulate::<L>(proof, &mut x, &s, gradient, kept);
         }
         Ok(())
     }

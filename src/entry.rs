@@ -5,7 +5,7 @@ use crate::{
     Error, Isa,
     driver::RunTask,
     element::Element,
-    kernel::Pack,
+    kernel::{FoldColumns, Pack, PackFeatures},
     predict::RunJob,
     reduce::{Fold, MeanGradient, MeanLoss},
     simd::{Backends, math::Apply},
@@ -50,8 +50,10 @@ macro_rules! jobs {
 
 jobs! {
     pack: Pack<'_, Self> => ();
+    pack_features: PackFeatures<'_, Self> => bool;
     run_task: RunTask<'_, Self> => ();
     fold: Fold<'_, Self> => bool;
+    fold_columns: FoldColumns<'_, Self> => bool;
     mean_loss: MeanLoss<'_, Self> => Result<f64, Error>;
     mean_gradient: MeanGradient<'_, Self> => Result<(), Error>;
     predict: RunJob<'_, '_, Self> => ();

@@ -89,6 +89,48 @@ pub enum Error {
         /// Elements a row.
         row_stride: usize,
     },
+    /// The row pointers of a sparse matrix are not one more than its rows.
+    #[error("{pointers} row pointers for {rows} rows; there must be one more than rows")]
+    RowPointersLength {
+        /// Row pointers given.
+        pointers: usize,
+        /// Rows asked for.
+        rows: usize,
+    },
+    /// A row of a sparse matrix ends before it begins, or past the last entry.
+    #[error(
+        "row {row} has the entries {start}..{end}, which are none of the {entries} that there are"
+    )]
+    RowPointer {
+        /// The row.
+        row: usize,
+        /// Its first entry.
+        start: usize,
+        /// Past its last entry.
+        end: usize,
+        /// Entries in the slices.
+        entries: usize,
+    },
+    /// A sparse matrix has not as many indices as values.
+    #[error("{indices} indices for {values} values")]
+    IndicesLength {
+        /// Indices given.
+        indices: usize,
+        /// Values given.
+        values: usize,
+    },
+    /// An index of a sparse matrix is no column.
+    #[error("row {row}: indices[{position}] is {index}, but there are {cols} features{}", span(*.cols))]
+    FeatureIndex {
+        /// The row.
+        row: usize,
+        /// The place among all indices.
+        position: usize,
+        /// The index there.
+        index: u32,
+        /// Columns of the matrix.
+        cols: usize,
+    },
     /// The batch has no samples, so its mean does not exist.
     #[error("there are no samples")]
     NoSamples,
@@ -336,6 +378,11 @@ pub enum Error {
         /// The quantity that overflows.
         what: &'static str,
     },
+}
+
+/// The first and the last of so many, if there are any.
+fn span(n: usize) -> String {
+    if n == 0 { String::new() } else { format!(" (0 to {})", n - 1) }
 }
 
 /// A number as one would write it: neither 1 followed by 39 zeros, nor 1.0.

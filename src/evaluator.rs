@@ -2,10 +2,12 @@
 //! the total is turned into the loss and the gradient.
 
 use crate::{
-    Batch, Error, Isa, LinearModel, Objective, Partial, Scalar, diagnose,
+    Batch, Error, Isa, LinearModel, Objective, Partial, Scalar,
+    buffer::Buffer,
+    diagnose,
     driver::{Direction, Pass, RunTask, Workspace},
-    kernel::{Pack, PackedWeights, PlanKind, Shape},
-    parallel::for_each_chunk,
+    kernel::{PackedWeights, PlanKind, Shape, Transposed, fold_columns, pack},
+    parallel::{for_each_chunk, for_each_pair},
     reduce::{Fold, MeanGradient, MeanLoss},
     schedule::Schedule,
 };
@@ -37,6 +39,9 @@ pub struct Evaluator<T> {
     weights: PackedWeights<T>,
     direction: PackedWeights<T>,
     workspaces: Vec<Workspace<T>>,
+    /// The columns of the last batch of sparse rows, and the derivatives of a round of its samples.
+    transposed: Transposed<T>,
+    derivatives: Buffer<T>,
     total: Partial<T>,
 }
 
@@ -49,6 +54,8 @@ impl<T: Scalar> Evaluator<T> {
             weights: PackedWeights::default(),
             direction: PackedWeights::default(),
             workspaces: Vec::new(),
+            transposed: Transposed::default(),
+            derivatives: Buffer::default(),
             total: Partial::new(0, 0),
         }
     }
@@ -204,16 +211,24 @@ impl<T: Scalar> Evaluator<T> {
         let shape = Shape { n_samples, n_features: d, n_classes: c };
         let plan = PlanKind::choose(batch, c);
         let block_rows = plan.block_rows::<T>(shape);
-        let schedule = Schedule::new(plan, shape, block_rows);
+        let sparse = plan.is_sparse();
+        let schedule = if sparse {
+            let n_entries = batch.features().n_entries();
+            Schedule::sparse(shape, n_entries, block_rows, c * size_of::<T>())
+        } else {
+            Schedule::new(plan, shape, block_rows)
+        };
         let Schedule { n_tasks, shared, fold_classes, .. } = schedule;
         if self.workspaces.len() < n_tasks {
             self.workspaces.resize_with(n_tasks, Workspace::default);
         }
         let (isa, objective) = (self.isa, self.objective);
-        T::pack(isa, Pack { plan, model, weights: &mut self.weights });
+        let scaling = batch.features().scaling();
+        pack(isa, plan, model, scaling, &mut self.weights);
         if let Some(model) = direction {
-            T::pack(isa, Pack { plan, model, weights: &mut self.direction });
+            pack(isa, plan, model, scaling, &mut self.direction);
         }
+        let kept = if sparse && gradient { c } else { 0 };
         let pass = Pass {
             plan,
             block_rows,
@@ -224,22 +239,29 @@ impl<T: Scalar> Evaluator<T> {
             gradient,
             direction: direction.map(|model| Direction { model, weights: &self.direction }),
             shared,
+            kept,
         };
+        if kept > 0 {
+            self.transposed.update(batch, schedule.round_rows());
+            self.derivatives.resize(schedule.round_rows() * kept);
+        }
 
         self.total.reshape(c, d);
         let (dw, rest) = self.total.sums_mut().split_at_mut(c * d);
         let (db, scalars) = rest.split_at_mut(c);
-        if shared {
+        if shared && !sparse {
             dw.fill(0.0);
         }
         db.fill(0.0);
         scalars.copy_from_slice(&[0.0, batch.total_weight()]);
         let workspaces = &mut self.workspaces[..n_tasks];
         let finite = AtomicBool::new(true);
-        for round in schedule.rounds() {
-            for_each_chunk(workspaces, 1, |i, workspace| {
+        let derivatives = if kept > 0 { self.derivatives.as_mut_slice() } else { &mut [] };
+        for (i, round) in schedule.rounds().enumerate() {
+            let of_task = (&mut *derivatives, schedule.task_rows() * kept);
+            for_each_pair((&mut *workspaces, 1), of_task, |i, workspace, derivatives| {
                 let (workspace, samples) = (&mut workspace[0], schedule.samples(round, i));
-                T::run_task(isa, RunTask { pass: &pass, workspace, samples });
+                T::run_task(isa, RunTask { pass: &pass, workspace, samples, derivatives });
             });
             for workspace in &mut *workspaces {
                 if let Some(error) = workspace.take_error() {
@@ -248,7 +270,11 @@ impl<T: Scalar> Evaluator<T> {
                 scalars[0] += workspace.loss();
                 db.iter_mut().zip(workspace.db()).for_each(|(sum, term)| *sum += term);
             }
-            if gradient {
+            if kept > 0 {
+                if !fold_columns(isa, &mut self.transposed, i, derivatives, c, dw) {
+                    finite.store(false, Relaxed);
+                }
+            } else if gradient {
                 let workspaces = &*workspaces;
                 for_each_chunk(dw, fold_classes * d, |i, dw| {
                     let classes = i * fold_classes..c.min((i + 1) * fold_classes);
@@ -256,6 +282,14 @@ impl<T: Scalar> Evaluator<T> {
                         finite.store(false, Relaxed);
                     }
                 });
+            }
+        }
+        if let (true, Some(scaling)) = (kept > 0, scaling) {
+            // dW by x scale − shift scale, where the sums are those by x.
+            for (dw, db) in dw.chunks_exact_mut(d).zip(&*db) {
+                for (l, sum) in dw.iter_mut().enumerate() {
+                    *sum = scaling.scale(l) * (*sum - scaling.shift(l) * db);
+                }
             }
         }
         if !finite.into_inner() || db.iter().any(|sum| !sum.is_finite()) {

@@ -1,7 +1,7 @@
 //! X as it is stored: what a batch has of it, and what a plan reads.
 
 use crate::{
-    Error, MatrixView, Scaling,
+    CsrView, Error, MatrixView, Scaling,
     element::{Element, Stored},
 };
 
@@ -41,6 +41,8 @@ pub struct Features<'a, T> {
 pub(crate) enum Storage<'a, T> {
     /// All of them.
     Dense(Matrix<'a, T>),
+    /// Those that are not zero.
+    Sparse(CsrView<'a, T>),
 }
 
 /// Defines the list of types that matrices are stored in, and the macro `with_matrix!(matrix, x => body)`, which
@@ -129,6 +131,12 @@ macro_rules! copy {
 
 copy!(Features Storage Matrix);
 
+impl<'a, T> From<CsrView<'a, T>> for Features<'a, T> {
+    fn from(matrix: CsrView<'a, T>) -> Self {
+        Self { storage: Storage::Sparse(matrix), scaling: None }
+    }
+}
+
 impl<'a, T: Element> Features<'a, T> {
     fn dense(matrix: Matrix<'a, T>) -> Self {
         Self { storage: Storage::Dense(matrix), scaling: None }
@@ -153,6 +161,7 @@ impl<'a, T: Element> Features<'a, T> {
     pub fn rows(&self) -> usize {
         match self.storage {
             Storage::Dense(matrix) => with_matrix!(matrix, x => x.rows()),
+            Storage::Sparse(x) => x.rows(),
         }
     }
 
@@ -160,6 +169,7 @@ impl<'a, T: Element> Features<'a, T> {
     pub fn cols(&self) -> usize {
         match self.storage {
             Storage::Dense(matrix) => with_matrix!(matrix, x => x.cols()),
+            Storage::Sparse(x) => x.cols(),
         }
     }
 
@@ -167,7 +177,7 @@ impl<'a, T: Element> Features<'a, T> {
     pub fn matrix(&self) -> Option<MatrixView<'a, T>> {
         match self.storage {
             Storage::Dense(Matrix::Same(x)) => Some(x),
-            Storage::Dense(_) => None,
+            Storage::Dense(_) | Storage::Sparse(_) => None,
         }
     }
 
@@ -175,12 +185,26 @@ impl<'a, T: Element> Features<'a, T> {
     pub fn slice_rows(&self, range: core::ops::Range<usize>) -> Option<Self> {
         let storage = match self.storage {
             Storage::Dense(matrix) => Storage::Dense(matrix.slice_rows(range)?),
+            Storage::Sparse(x) => Storage::Sparse(x.slice_rows(range)?),
         };
         Some(Self { storage, ..*self })
     }
 
     pub(crate) fn storage(&self) -> Storage<'a, T> {
         self.storage
+    }
+
+    /// Whether only the features that are not zero are stored.
+    pub fn is_sparse(&self) -> bool {
+        matches!(self.storage, Storage::Sparse(_))
+    }
+
+    /// The number of features stored, of all rows.
+    pub(crate) fn n_entries(&self) -> usize {
+        match self.storage {
+            Storage::Dense(_) => self.rows().saturating_mul(self.cols()),
+            Storage::Sparse(x) => x.n_entries(),
+        }
     }
 
     /// A copy of row `i`, scaled, rounded to what it is computed with; `None` past the last one. Takes O(D).
@@ -204,6 +228,13 @@ impl<'a, T: Element> Features<'a, T> {
             Storage::Dense(matrix) => with_matrix!(matrix, x => {
                 target.iter_mut().zip(x.row_elements(i)).for_each(|(to, x)| *to = x.value());
             }),
+            Storage::Sparse(x) => {
+                target.fill(0.0);
+                let (indices, values) = x.row(i).expect("a row of X");
+                for (index, value) in indices.iter().zip(values) {
+                    target[*index as usize] += value.to_f64();
+                }
+            }
         })
     }
 }

@@ -44,6 +44,7 @@
 //! |---|---|
 //! | [`MatrixView`] | features, row-major or column-major, contiguous or with padding; never copied |
 //! | [`Features`] | what a batch or a prediction takes: a matrix, as it is stored |
+//! | [`CsrView`] | sparse rows, in SciPy's layout; never copied into dense ones |
 //! | [`Batch`] | features with labels, perhaps weights of samples and classes, perhaps a selection of rows |
 //! | [`LinearModel`] | W and b in one buffer; a gradient has the same type; predicts |
 //! | [`Predictor`] | predictions on an instruction set of one's choice, and their accuracy |
@@ -77,6 +78,7 @@ mod batch;
 mod buffer;
 #[doc = include_str!("conversions.md")]
 pub mod conversions {}
+mod csr;
 mod diagnose;
 mod driver;
 mod element;
@@ -112,6 +114,7 @@ pub mod train;
 mod view;
 
 pub use batch::Batch;
+pub use csr::CsrView;
 pub use element::Element;
 pub use entry::Scalar;
 pub use error::{Error, NonFinite};

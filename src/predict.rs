@@ -6,7 +6,7 @@ use crate::{
     buffer::Buffer,
     diagnose,
     element::Element,
-    kernel::{Copies, Pack, PackedWeights, Plan, PlanKind, Shape, with_plan},
+    kernel::{Copies, PackedWeights, Plan, PlanKind, Shape, pack, with_plan},
     loss::softmax,
     parallel::for_each_chunk,
     scores::ScoreBlock,
@@ -152,7 +152,7 @@ impl<'a, T: Scalar> Predictor<'a, T> {
         let mut jobs: Vec<Job<'o, T>> = outputs.enumerate().map(job).collect();
         let mut weights = PackedWeights::default();
         let plan = PlanKind::choose(batch, c);
-        T::pack(isa, Pack { plan, model, weights: &mut weights });
+        pack(isa, plan, model, batch.features().scaling(), &mut weights);
         let shape = Shape { n_samples: n, n_features: batch.n_features(), n_classes: c };
         let block_rows = plan.block_rows::<T>(shape).min(score_rows::<T>(c));
         let pass = Pass { plan, block_rows, weights: &weights, batch };

@@ -38,6 +38,9 @@ const MAX_GRADIENT_BYTES: usize = 32 << 20;
 /// and written to it for every block, and take up memory.
 const SHARED_WEIGHTS: usize = 1 << 18;
 
+/// What the derivatives of a round of sparse rows may take up. Each round goes over dW once more.
+const MAX_DERIVATIVE_BYTES: usize = 64 << 20;
+
 /// A division of N samples into tasks and rounds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
@@ -77,9 +80,35 @@ impl Schedule {
         Self { n_samples, n_tasks, task_rows, shared, fold_classes: n_classes.div_ceil(n_tasks) }
     }
 
+    /// For sparse rows with so many entries: each task computes the derivatives of its samples, of which those of a
+    /// round are kept, `sample_bytes` each.
+    pub(crate) fn sparse(
+        shape: Shape,
+        n_entries: usize,
+        block_rows: usize,
+        sample_bytes: usize,
+    ) -> Self {
+        let Shape { n_samples, n_classes, .. } = shape;
+        let round_rows = n_samples.min((MAX_DERIVATIVE_BYTES / sample_bytes).max(block_rows));
+        let worth = n_entries.saturating_mul(n_classes) / MIN_TASK_WORK;
+        let task_rows = round_rows.div_ceil(worth.clamp(1, MAX_TASKS)).next_multiple_of(MAX_LANES);
+        let n_tasks = round_rows.div_ceil(task_rows);
+        Self { n_samples, n_tasks, task_rows, shared: true, fold_classes: n_classes }
+    }
+
+    /// The samples of a round, but for the last one.
+    pub(crate) fn round_rows(&self) -> usize {
+        self.n_tasks * self.task_rows
+    }
+
+    /// The samples of a task in a round.
+    pub(crate) fn task_rows(&self) -> usize {
+        self.task_rows
+    }
+
     /// The rounds, each by the first of its samples.
     pub(crate) fn rounds(&self) -> impl Iterator<Item = usize> + use<> {
-        (0..self.n_samples).step_by(self.n_tasks * self.task_rows)
+        (0..self.n_samples).step_by(self.round_rows())
     }
 
     /// The samples of a task in a round.

@@ -16,7 +16,7 @@ use crate::{
 
 /// Sums of the first level that the second one adds up. Terms that are all equal, as those of repeated rows
 /// are, err in one direction: by 2⁻²⁴ of the sum for half the length of each level.
-const SECOND_LEVEL: usize = 4;
+pub(crate) const SECOND_LEVEL: usize = 4;
 
 /// Terms that the first level adds up.
 pub(crate) const FIRST_LEVEL: usize = 16;

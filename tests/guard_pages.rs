@@ -7,9 +7,9 @@
 
 mod common;
 
-use common::case::has_kinks;
+use common::case::{Sparse, has_kinks};
 use common::{Case, Shape, for_each_isa, for_each_threads, losses};
-use softmargin::{Batch, Evaluator, Features, LinearModel, MatrixView, Scalar, Scaling};
+use softmargin::{Batch, CsrView, Evaluator, Features, LinearModel, MatrixView, Scalar, Scaling};
 use std::alloc::{GlobalAlloc, Layout};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -66,6 +66,11 @@ fn evaluate<T: Scalar>(case: &Case<T>) {
     // The slices of a `Case` have decoys on both sides, copies of them have not; and X ends with the last
     // element of its last row; of a column-major one, with the last element of its last column.
     let d = case.model.n_features();
+    if let Some(Sparse { indptr, indices, values }) = &case.sparse {
+        let (indices, values) = (indices.to_vec(), values.to_vec());
+        let x = CsrView::new(case.rows, d, indptr, &indices, &values).unwrap();
+        return evaluate_view(case, x.into());
+    }
     let length = match &case.columns {
         Some((_, stride)) => (d - 1) * stride + case.rows,
         None => (case.rows - 1) * case.stride + d,
@@ -81,7 +86,7 @@ fn evaluate_features<T: Scalar, E>(case: &Case<T>, features: &[E], scaled: bool)
 where
     for<'a> MatrixView<'a, E>: Into<Features<'a, T>>,
 {
-    let (c, d) = (case.model.n_classes(), case.model.n_features());
+    let d = case.model.n_features();
     let x = match &case.columns {
         Some((_, stride)) => MatrixView::with_col_stride(features, case.rows, d, *stride),
         None => MatrixView::with_row_stride(features, case.rows, d, case.stride),
@@ -89,6 +94,11 @@ where
     let x: Features<'_, T> = x.unwrap().into();
     let scaling = Scaling::by(0.01);
     let x = if scaled { x.with_scaling(&scaling).unwrap() } else { x };
+    evaluate_view(case, x);
+}
+
+fn evaluate_view<T: Scalar>(case: &Case<T>, x: Features<'_, T>) {
+    let (c, d) = (case.model.n_classes(), case.model.n_features());
     let labels = case.labels.to_vec();
     let mut batch = Batch::new(x, &labels).unwrap();
     let weights = case.sample_weights.as_ref().map(|weights| weights.to_vec());
@@ -133,6 +143,7 @@ fn all<T: Scalar>() -> usize {
         let case = Case::<T>::random(objective.with_l2(0.1), shape, i as u64);
         evaluate(&case);
         evaluate(&case.clone().column_major(i % 2));
+        evaluate(&case.clone().thinned(0.5, i as u64).sparse(3));
         evaluate(&case.randomly_weighted(1).padded(1 + i % 3).selected(2));
     }
     shapes.len()
@@ -168,7 +179,7 @@ fn nothing_outside_is_touched() {
         for_each_threads(&[1, 2], |threads| {
             let shapes = all::<f32>() + all::<f64>();
             println!(
-                "{shapes} shapes three times, {threads} threads, at the start of pages: {at_start}"
+                "{shapes} shapes four times, {threads} threads, at the start of pages: {at_start}"
             );
         });
     }

@@ -86,7 +86,8 @@ fn steady_state<T: Scalar>(objective: Objective) {
             let whole = Case::<T>::random(objective, Shape { n, d, c }, 41);
             let scattered = whole.clone().randomly_weighted(42).selected(43).padded(3);
             let columns = whole.clone().column_major(1);
-            [whole, scattered, columns].map(|case| {
+            let sparse = scattered.clone().thinned(0.3, 44).sparse(45);
+            [whole, scattered, columns, sparse].map(|case| {
                 let bytes = case.stored(0, |x| (40.0 * x.to_f64()).abs() as u8);
                 (case, bytes)
             })

@@ -5,7 +5,8 @@
 
 use arbitrary::Arbitrary;
 use softmargin::{
-    Batch, Evaluator, Features, Isa, LinearModel, Loss, MatrixView, Objective, Scalar, reference,
+    Batch, CsrView, Evaluator, Features, Isa, LinearModel, Loss, MatrixView, Objective, Scalar,
+    reference,
 };
 
 #[derive(Arbitrary, Clone, Debug)]
@@ -59,6 +60,14 @@ pub struct Problem<T> {
     pub sample_weights: Option<Vec<T>>,
     pub selection: Option<Vec<u32>>,
     pub model: LinearModel<T>,
+}
+
+/// Sparse rows.
+#[derive(Debug)]
+pub struct Sparse<T> {
+    indptr: Vec<usize>,
+    indices: Vec<u32>,
+    values: Vec<T>,
 }
 
 /// Marsaglia's xorshift.
@@ -182,6 +191,28 @@ impl<T: Scalar> Problem<T> {
             false => MatrixView::with_row_stride(x, rows, d, self.stride),
         };
         self.batch_of(view.unwrap())
+    }
+
+    /// X as sparse rows: all but the zeros, some features in two entries.
+    pub fn sparse(&self) -> Sparse<T> {
+        let (mut indptr, mut indices, mut values) = (vec![0], vec![], vec![]);
+        for row in 0..self.rows {
+            for (feature, x) in self.row(row).iter().enumerate().filter(|(_, x)| **x != T::default()) {
+                let half = T::from_f64(x.to_f64() / 2.0);
+                let twice = (row + feature).is_multiple_of(7) && half.to_f64() * 2.0 == x.to_f64();
+                for part in if twice { &[half, half][..] } else { &[*x] } {
+                    indices.push(feature as u32);
+                    values.push(*part);
+                }
+            }
+            indptr.push(indices.len());
+        }
+        Sparse { indptr, indices, values }
+    }
+
+    pub fn sparse_batch<'a>(&'a self, sparse: &'a Sparse<T>) -> Batch<'a, T> {
+        let Sparse { indptr, indices, values } = sparse;
+        self.batch_of(CsrView::new(self.rows, self.d, indptr, indices, values).unwrap())
     }
 
     fn batch_of<'a>(&'a self, x: impl Into<Features<'a, T>>) -> Batch<'a, T> {
@@ -313,10 +344,11 @@ fn sum(terms: impl Iterator<Item = f64>) -> f64 {
     sum + lost
 }
 
-/// Evaluates, row-major and column-major, and holds the results to the contract.
+/// Evaluates, row-major, column-major and as sparse rows, and holds the results to the contract.
 pub fn check<T: Scalar>(evaluator: &mut Evaluator<T>, problem: &Problem<T>) {
     check_batch(evaluator, problem, &problem.batch());
     check_batch(evaluator, problem, &problem.column_major_batch());
+    check_batch(evaluator, problem, &problem.sparse_batch(&problem.sparse()));
 }
 
 fn check_batch<T: Scalar>(

@@ -1,7 +1,8 @@
 //! The two matrix products, on a block of rows that stays in cache between them: the scores
-//! S = X Wᵀ + b, and the gradient dW += dSᵀ X. There are three ways to compute them, each a [`Plan`]: for few
+//! S = X Wᵀ + b, and the gradient dW += dSᵀ X. There are several ways to compute them, each a [`Plan`]: for few
 //! classes, where X is read where it lies, by [`Rows`] or by [`Columns`]; and for many, where it is packed into
-//! [`Panels`]. Short rows are turned into columns.
+//! [`Panels`]. Short rows are turned into columns. Sparse rows have plans of their own, [`SparseFew`] and
+//! [`SparseMany`].
 
 mod block;
 mod columns;
@@ -13,6 +14,7 @@ mod product;
 mod read;
 mod recent;
 mod rows;
+mod sparse;
 mod tiles;
 
 use block::{ColumnBlock, RowBlock};
@@ -21,11 +23,14 @@ pub(crate) use copies::Copies;
 use panels::RowLists;
 pub(crate) use panels::{MAX_HELD, Panels, add_held};
 pub(crate) use plan::Pack;
-pub(crate) use plan::{Plan, PlanKind, Shape, with_plan};
+pub(crate) use plan::{Plan, PlanKind, Shape, pack, with_plan};
 #[cfg(feature = "train")]
 pub(crate) use product::{Strided, multiply};
 use recent::RecentSums;
 pub(crate) use rows::Rows;
+pub(crate) use sparse::{
+    FoldColumns, PackFeatures, SparseFew, SparseMany, Transposed, fold_columns,
+};
 
 use crate::{
     buffer::Buffer,

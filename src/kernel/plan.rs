@@ -1,9 +1,12 @@
 //! Plans: the ways to compute both products of a block of rows. The driver knows only the trait [`Plan`]; each
 //! plan is a type in its folder and an entry of the list [`plans`].
 
-use super::{Copies, PackedWeights, TaskGradient};
+use super::{
+    Copies, PackedWeights, TaskGradient,
+    sparse::{FEW_CLASSES, pack_weights},
+};
 use crate::{
-    Batch, LinearModel,
+    Batch, Isa, LinearModel, Scalar, Scaling,
     batch::SampleRange,
     buffer::Buffer,
     element::Element,
@@ -21,6 +24,11 @@ pub(crate) trait Plan: Copy {
 
     /// Whether tasks can share one gradient, to which all threads add the blocks that the tasks hold.
     const SHARES_GRADIENT: bool;
+
+    /// Whether the gradient is computed from the columns of sparse rows and from the derivatives of all samples of
+    /// a round, by [`fold_columns`](super::fold_columns), and W is packed by
+    /// [`pack_weights`](super::pack_weights).
+    const SPARSE: bool = false;
 
     /// The rows of a block: a multiple of [`MAX_LANES`](crate::simd::MAX_LANES), chosen so that the
     /// block stays in cache between the products.
@@ -52,13 +60,14 @@ pub(crate) trait Plan: Copy {
     ) -> Self::Scores<'a, L::Elem>;
 
     /// Adds the terms of a block to its task's gradient, or, if the gradient is shared, keeps what they are
-    /// computed from.
+    /// computed from: in `derivatives`, C a sample, if the plan is for sparse rows.
     fn accumulate<L: Lanes>(
         self,
         proof: L::Proof,
         x: &mut Self::Block<'_, L::Elem>,
         ds: &Self::Scores<'_, L::Elem>,
         gradient: &mut TaskGradient<L::Elem>,
+        derivatives: &mut [L::Elem],
     );
 }
 
@@ -94,7 +103,7 @@ macro_rules! plans {
     };
 }
 
-plans!($ Rows Columns Panels);
+plans!($ Rows Columns Panels SparseFew SparseMany);
 
 /// From this many classes on, X is packed. With 32 classes both ways take the same time within a tenth
 /// (AVX-512), where rows have hundreds of features; with 100, panels are ahead by a tenth, with 16, rows by a
@@ -111,6 +120,10 @@ impl PlanKind {
     /// The fastest plan for a shape.
     pub(crate) fn choose<T: Element>(batch: &Batch<'_, T>, n_classes: usize) -> Self {
         match batch.selection() {
+            _ if batch.features().is_sparse() => match n_classes {
+                ..=FEW_CLASSES => Self::SparseFew,
+                _ => Self::SparseMany,
+            },
             _ if batch.n_features() <= SHORT_ROW.min(2 * n_classes) => Self::Columns,
             _ if n_classes >= PACKED_CLASSES => Self::Panels,
             None => Self::unpacked(batch),
@@ -121,14 +134,22 @@ impl PlanKind {
     /// The plan that reads features where they lie.
     fn unpacked<T: Element>(batch: &Batch<'_, T>) -> Self {
         match batch.features().storage() {
-            Storage::Dense(x) if x.is_row_major() => Self::Rows,
-            Storage::Dense(_) => Self::Columns,
+            Storage::Dense(x) if !x.is_row_major() => Self::Columns,
+            _ => Self::Rows,
         }
     }
 
     /// [`Plan::block_rows`].
     pub(crate) fn block_rows<T: Element>(self, shape: Shape) -> usize {
         with_plan!(self, plan => plan.block_rows::<T>(shape))
+    }
+
+    /// [`Plan::SPARSE`].
+    pub(crate) fn is_sparse(self) -> bool {
+        fn of<P: Plan>(_: P) -> bool {
+            P::SPARSE
+        }
+        with_plan!(self, plan => of(plan))
     }
 
     /// [`Plan::SHARES_GRADIENT`].
@@ -155,5 +176,19 @@ impl<T: Element> Run<T> for Pack<'_, T> {
         let Self { plan, model, weights } = self;
         (weights.n_classes, weights.n_features) = (model.n_classes(), model.n_features());
         with_plan!(plan, plan => plan.pack::<L>(proof, model, weights));
+    }
+}
+
+/// Packs a model for a plan of features that are, perhaps, scaled. Takes O(C D).
+pub(crate) fn pack<T: Scalar>(
+    isa: Isa,
+    plan: PlanKind,
+    model: &LinearModel<T>,
+    scaling: Option<&Scaling>,
+    weights: &mut PackedWeights<T>,
+) {
+    T::pack(isa, Pack { plan, model, weights });
+    if plan.is_sparse() {
+        pack_weights(isa, model, scaling, weights);
     }
 }

@@ -84,7 +84,9 @@ pub(crate) struct Reading<T> {
 impl<T: Element> Reading<T> {
     /// Prepares for blocks of some features.
     pub(crate) fn begin(&mut self, features: &Features<'_, T>) {
-        let Some(scaling) = features.scaling() else { return };
+        // Where rows are sparse, W and b are scaled instead.
+        let scaling = features.scaling().filter(|_| !features.is_sparse());
+        let Some(scaling) = scaling else { return };
         let d = features.cols();
         for buffer in &mut self.scaling {
             buffer.resize(d.next_multiple_of(MAX_LANES));
@@ -177,7 +179,9 @@ fn read_samples<L: Lanes>(
     reading: &mut Reading<L::Elem>,
     reader: impl Read<L::Elem>,
 ) {
-    let Storage::Dense(matrix) = samples.features().storage();
+    let Storage::Dense(matrix) = samples.features().storage() else {
+        unreachable!("sparse rows have plans of their own")
+    };
     let Reading { offsets, rows, scaling } = reading;
     let memory = (offsets, rows);
     match samples.features().scaling() {

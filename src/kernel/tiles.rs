@@ -77,6 +77,12 @@ tiles! {
         4: 1 2 3;
         8: 1 2 3;
     }
+    /// Runs the kernel for lines of sparse entries: with tiles of the given chains × vectors.
+    line {
+        1: 5 6 7 8;
+        2: 2 3 4;
+        4: 1;
+    }
 }
 
 /// How many tiles cover a few classes, as evenly as possible, and how many vectors a tile has at most. The sums, a
@@ -98,5 +104,15 @@ pub(super) const fn largest_many<L: Lanes>() -> (usize, usize) {
         32.. => (8, 3),
         16.. => (4, 2),
         _ => (2, 2),
+    }
+}
+
+/// The most vectors of classes that a line of sparse entries is summed for at a time. The sums of both levels and an
+/// entry fill 17 of 32, 13 of 16 (in two chains) and 7 of 8 registers.
+pub(super) const fn largest_line<L: Lanes>() -> usize {
+    match L::REGISTERS {
+        32.. => 8,
+        16.. => 4,
+        _ => 2,
     }
 }

@@ -68,6 +68,16 @@ impl<T: Element> ScoreBlock for ClassMajor<'_, T> {
     }
 
     #[inline(always)]
+    fn write_classes<L: Lanes<Elem = T>>(&mut self, i: usize, class: usize, scores: L) {
+        let mut lanes = [T::default(); MAX_LANES];
+        scores.write_to(&mut lanes);
+        let places = self.scores[class * self.stride + i..].iter_mut().step_by(self.stride);
+        for (place, score) in places.zip(&lanes[..L::LANES]) {
+            *place = *score;
+        }
+    }
+
+    #[inline(always)]
     fn all_finite(&self) -> bool {
         let finite = |class: &[T]| class.iter().fold(true, |all, s| all & s.is_finite());
         let mut classes = self.scores.chunks_exact(self.stride);

@@ -27,6 +27,9 @@ pub(crate) trait ScoreBlock {
     /// The place of the score of sample `i` for class `k`.
     fn at(&mut self, i: usize, k: usize) -> &mut Self::Elem;
 
+    /// Writes the scores of sample `i` for the classes from `class` on, as many as there are lanes or classes.
+    fn write_classes<L: Lanes<Elem = Self::Elem>>(&mut self, i: usize, class: usize, scores: L);
+
     /// Whether all scores are finite.
     fn all_finite(&self) -> bool;
 

@@ -78,6 +78,12 @@ impl<T: Element> ScoreBlock for SampleMajor<'_, T> {
     }
 
     #[inline(always)]
+    fn write_classes<L: Lanes<Elem = T>>(&mut self, i: usize, class: usize, scores: L) {
+        let (panel, class) = (class / self.width, class % self.width);
+        scores.write_to(&mut self.scores[(panel * self.panel_rows + i) * self.width + class..]);
+    }
+
+    #[inline(always)]
     fn all_finite(&self) -> bool {
         self.panels().all(|panel| panel.iter().fold(true, |all, s| all & s.is_finite()))
     }

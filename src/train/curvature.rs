@@ -60,6 +60,11 @@ impl<T: Scalar> Sample<T> {
             return None;
         }
         let size = (m * SAMPLES_PER_FEATURE).max(MIN_SAMPLES);
+        // The samples of a sparse batch are to take up no more with their zeros filled in, either.
+        if batch.features().is_sparse() && size.min(n).checked_mul(m)? > MAX_BYTES / size_of::<T>()
+        {
+            return None;
+        }
         if n < 2 * size {
             return Some((None, Self::gather(batch, 0..n)));
         }
@@ -116,7 +121,7 @@ impl<T: Scalar> Sample<T> {
 }
 
 /// Where the `i`-th of `size` samples is, spread evenly over `n`.
-fn place(i: usize, size: usize, n: usize) -> usize {
+pub(super) fn place(i: usize, size: usize, n: usize) -> usize {
     (i as u128 * n as u128 / size as u128) as usize
 }
 

@@ -8,9 +8,10 @@
 //! The directions are the first eigenvectors of the second moments, by orthogonal iteration (Golub and Van
 //! Loan, "Matrix Computations", section 8.2.4).
 
-use super::curvature::Sample;
+use super::curvature::{Sample, place};
 use crate::{
-    Batch, Scalar,
+    Batch, CsrView, Scalar,
+    features::Storage,
     kernel::{Strided, multiply},
 };
 use rand_xoshiro::{
@@ -20,6 +21,9 @@ use rand_xoshiro::{
 
 /// Samples that tell the directions.
 const SAMPLES: usize = 2000;
+
+/// Steps of the power method for sparse rows: it only has to tell how long steps may be.
+const POWER_STEPS: usize = 10;
 
 /// Each brings the directions closer by the ratio of the eigenvalues; they need not be exact.
 const ITERATIONS: usize = 8;
@@ -48,6 +52,9 @@ impl Principal {
     ///
     /// Takes O(k D) for each of some thousand samples.
     pub(super) fn of<T: Scalar>(batch: &Batch<'_, T>, k: usize) -> Option<Self> {
+        if let Storage::Sparse(x) = batch.features().storage() {
+            return Self::of_sparse(batch, x);
+        }
         let width = batch.n_features();
         let k = k.min(width / 2);
         let (mean, samples) = Sample::spread(batch, SAMPLES).centered();
@@ -77,6 +84,45 @@ impl Principal {
         }
         let (largest, sum) = (last * total, (1.0 - left_out) * total);
         Some(Self { mean, directions, shares, largest, sum, scales: [1.0; 2] })
+    }
+
+    /// No directions: taken from their mean, sparse features would be sparse no longer. How long the steps may be is
+    /// found by the power method.
+    ///
+    /// Takes O(entries) for each of some thousand samples, and O(D).
+    fn of_sparse<T: Scalar>(batch: &Batch<'_, T>, x: CsrView<'_, T>) -> Option<Self> {
+        let (n, size) = (batch.n_samples(), SAMPLES.min(batch.n_samples()));
+        let rows: Vec<usize> = (0..size).map(|i| batch.row_index(place(i, size, n))).collect();
+        let total: f64 = rows.iter().map(|row| batch.weight(*row).to_f64()).sum();
+        let entries = |row: usize| {
+            let (indices, values) = x.row(row).expect("a row of X");
+            indices.iter().map(|l| *l as usize).zip(values.iter().map(|value| value.to_f64()))
+        };
+        let share = |row: usize| if total > 0.0 { batch.weight(row).to_f64() / total } else { 0.0 };
+        // The last place goes with the bias.
+        let mut vector = vec![1.0; x.cols() + 1];
+        let (mut largest, mut sum) = (1.0, 1.0);
+        for i in 0..POWER_STEPS {
+            let length = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
+            vector.iter_mut().for_each(|v| *v /= length);
+            let mut next = vec![0.0; vector.len()];
+            for &row in &rows {
+                let product: f64 = entries(row).map(|(l, value)| vector[l] * value).sum();
+                let term = share(row) * (product + vector[x.cols()]);
+                entries(row).for_each(|(l, value)| next[l] += term * value);
+                next[x.cols()] += term;
+                if i == 0 {
+                    sum += share(row) * entries(row).map(|(_, value)| value * value).sum::<f64>();
+                }
+            }
+            vector = next;
+            largest = vector.iter().map(|v| v * v).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+        }
+        if !(largest + sum).is_finite() {
+            return None;
+        }
+        let (mean, directions, shares) = (Vec::new(), Vec::new(), Vec::new());
+        Some(Self { mean, directions, shares, largest: largest.max(1.0), sum, scales: [1.0; 2] })
     }
 
     /// Shortens steps of length `rate` to what does not diverge for a loss whose second derivatives by the

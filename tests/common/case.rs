@@ -4,7 +4,7 @@
 
 use super::Random;
 use softmargin::reference::{self, Reference};
-use softmargin::{Batch, Features, LinearModel, Loss, MatrixView, Objective, Scalar};
+use softmargin::{Batch, CsrView, Features, LinearModel, Loss, MatrixView, Objective, Scalar};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -63,6 +63,16 @@ pub struct Case<T> {
     pub selection: Option<Vec<u32>>,
     /// X column by column, and the distance between columns: evaluated instead of `x`.
     pub columns: Option<(Guarded<T>, usize)>,
+    /// X as sparse rows: evaluated instead of `x`.
+    pub sparse: Option<Sparse<T>>,
+}
+
+/// Sparse rows, with decoys around the slices that have entries.
+#[derive(Clone, Debug)]
+pub struct Sparse<T> {
+    pub indptr: Vec<usize>,
+    pub indices: Guarded<u32>,
+    pub values: Guarded<T>,
 }
 
 /// Whether derivatives jump somewhere.
@@ -86,6 +96,7 @@ impl<T: Scalar> Case<T> {
             sample_weights: None,
             selection: None,
             columns: None,
+            sparse: None,
         }
     }
 
@@ -153,6 +164,49 @@ impl<T: Scalar> Case<T> {
         self
     }
 
+    /// Most features zero, in some rows all: about so large a share is left.
+    pub fn thinned(mut self, share: f64, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        for row in self.x.chunks_exact_mut(self.stride) {
+            let share = if random.below(8) == 0 { 0.0 } else { share };
+            row.iter_mut().filter(|_| random.unit() >= share).for_each(|x| *x = T::default());
+        }
+        self
+    }
+
+    /// The same matrix as sparse rows, their entries in any order. Some features have two entries, some zeros one.
+    pub fn sparse(mut self, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let (mut indptr, mut indices, mut values) = (vec![0], vec![], vec![]);
+        for row in self.x.chunks_exact(self.stride) {
+            let mut entries = vec![];
+            for (feature, x) in row[..self.model.n_features()].iter().enumerate() {
+                let half = T::from_f64(x.to_f64() / 2.0);
+                match random.below(10) {
+                    // Where halves are exact.
+                    0 if half.to_f64() * 2.0 == x.to_f64() => {
+                        entries.extend([(feature as u32, half); 2]);
+                    }
+                    1 => entries.push((feature as u32, *x)),
+                    _ if *x != T::default() => entries.push((feature as u32, *x)),
+                    _ => {}
+                }
+            }
+            if random.below(2) == 0 {
+                random.shuffle(&mut entries);
+            }
+            indices.extend(entries.iter().map(|(index, _)| *index));
+            values.extend(entries.iter().map(|(_, value)| *value));
+            indptr.push(indices.len());
+        }
+        self.sparse = Some(Sparse {
+            indptr,
+            indices: Guarded::new(&indices, u32::MAX),
+            values: Guarded::new(&values, T::from_f64(f64::NAN)),
+        });
+        self
+    }
+
     /// The same samples scattered over twice as many rows and selected in random order. The other
     /// rows have NaN features, labels that are no classes, and heavy weights.
     pub fn selected(mut self, seed: u64) -> Self {
@@ -196,6 +250,10 @@ impl<T: Scalar> Case<T> {
 
     /// The batch, as the caller of the crate would build it.
     pub fn batch(&self) -> Batch<'_, T> {
+        if let Some(Sparse { indptr, indices, values }) = &self.sparse {
+            let d = self.model.n_features();
+            return self.batch_with(CsrView::new(self.rows, d, indptr, indices, values).unwrap());
+        }
         self.batch_of(self.memory())
     }
 
@@ -228,6 +286,11 @@ impl<T: Scalar> Case<T> {
         } else {
             MatrixView::with_row_stride(x, self.rows, d, self.stride).unwrap()
         };
+        self.batch_with(x)
+    }
+
+    /// The batch with any features.
+    fn batch_with<'a>(&'a self, x: impl Into<Features<'a, T>>) -> Batch<'a, T> {
         let mut batch = Batch::new(x, &self.labels).unwrap();
         if let Some(weights) = &self.sample_weights {
             batch = batch.with_sample_weights(weights).unwrap();

@@ -4,7 +4,8 @@
 use crate::common::failure::{error_of, says};
 use crate::common::{Case, Shape, for_each_isa};
 use softmargin::{
-    Batch, Error, Evaluator, Features, Isa, LinearModel, MatrixView, Objective, Partial, Scaling,
+    Batch, CsrView, Error, Evaluator, Features, Isa, LinearModel, MatrixView, Objective, Partial,
+    Scaling,
 };
 
 const BIG: usize = usize::MAX / 2;
@@ -106,6 +107,50 @@ fn no_classes() {
         assert_eq!(case.model.predict(rows).unwrap_err(), Error::NoClasses);
         assert_eq!(case.model.predict_proba(rows).unwrap_err(), Error::NoClasses);
     }
+}
+
+#[test]
+fn row_pointers_length() {
+    for (indptr, rows) in [(&[0, 1, 2][..], 3), (&[0, 1, 2], 1), (&[], 0)] {
+        let error = CsrView::new(rows, 5, indptr, &[0, 1], &[1.0_f32; 2]).unwrap_err();
+        assert_eq!(error, Error::RowPointersLength { pointers: indptr.len(), rows });
+        says(&error, &[&indptr.len().to_string(), &format!("{rows} rows")]);
+    }
+    assert!(CsrView::<f32>::new(0, 5, &[0], &[], &[]).is_ok());
+    assert!(CsrView::<f32>::new(usize::MAX, 5, &[], &[], &[]).is_err());
+}
+
+#[test]
+fn row_pointer() {
+    for (indptr, row) in
+        [([0, 3, 2, 4], 1), ([0, 2, 3, 5], 2), ([9, 2, 3, 4], 0), ([0, 9, 9, 9], 0)]
+    {
+        let error = CsrView::new(3, 7, &indptr, &[0; 4], &[1.0_f64; 4]).unwrap_err();
+        let (start, end) = (indptr[row], indptr[row + 1]);
+        assert_eq!(error, Error::RowPointer { row, start, end, entries: 4 });
+        says(&error, &[&format!("row {row}"), &start.to_string(), &end.to_string(), "4"]);
+    }
+    // Rows of a larger matrix.
+    let x = CsrView::new(2, 7, &[1, 1, 3], &[9, 6, 0, 9], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    assert_eq!((x.n_entries(), x.row(1)), (2, Some((&[6, 0][..], &[2.0, 3.0][..]))));
+}
+
+#[test]
+fn indices_length() {
+    let error = CsrView::new(1, 7, &[0, 1], &[0, 1], &[1.0_f32; 3]).unwrap_err();
+    assert_eq!(error, Error::IndicesLength { indices: 2, values: 3 });
+    says(&error, &["2 indices", "3 values"]);
+}
+
+#[test]
+fn feature_index() {
+    let indices = [0, 6, 2, 7, u32::MAX];
+    let error = CsrView::new(3, 7, &[0, 2, 2, 5], &indices, &[0.0_f32; 5]).unwrap_err();
+    assert_eq!(error, Error::FeatureIndex { row: 2, position: 3, index: 7, cols: 7 });
+    says(&error, &["row 2", "indices[3] is 7", "7 features (0 to 6)"]);
+    let error = CsrView::new(1, 0, &[0, 1], &[0], &[0.0_f32]).unwrap_err();
+    says(&error, &["row 0", "0 features"]);
+    assert!(CsrView::new(1, 1 << 32, &[0, 1], &[u32::MAX], &[0.0_f32]).is_ok());
 }
 
 #[test]

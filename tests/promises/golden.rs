@@ -107,6 +107,8 @@ fn all_cases<T: Scalar>() {
                     ("whole, column-major", whole.clone().column_major(0)),
                     ("whole, padded", whole.padded(3)),
                     ("selected, contiguous", selected.clone()),
+                    ("whole, sparse", golden.case::<T>().sparse(8)),
+                    ("selected, sparse", selected.clone().sparse(9)),
                     ("selected, padded", selected.padded(3)),
                 ];
                 for (variant, case) in variants {

@@ -38,6 +38,8 @@ fn features<T: Scalar>() {
                     let error = error_of(&case);
                     names(&error, row, NonFinite::Feature { feature, value });
                     says(&error, &[&format!("feature {feature} is {value}")]);
+                    let error = error_of(&case.sparse(77));
+                    names(&error, row, NonFinite::Feature { feature, value });
                 }
             }
             // Weights of 0 do not excuse it, and padding does not shift it.
@@ -146,12 +148,16 @@ fn parameters<T: Scalar>() {
                     let first = selected.sample_rows().next().unwrap();
                     let error = error_of(&selected);
                     names(&error, first, NonFinite::Weight { class, feature, value });
+                    // Also where no sample has an entry for it.
+                    let error = error_of(&selected.thinned(0.0, 79).sparse(80));
+                    names(&error, first, NonFinite::Weight { class, feature, value });
                 }
                 for class in [0, c - 1] {
                     let mut case = case.clone();
                     case.model.bias_mut()[class] = T::from_f64(value);
                     let error = error_of(&case);
                     names(&error, 0, NonFinite::Bias { class, value });
+                    names(&error_of(&case.clone().sparse(78)), 0, NonFinite::Bias { class, value });
                     says(&error, &["bias", &format!("class {class} is {value}")]);
                 }
             }

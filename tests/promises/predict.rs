@@ -19,7 +19,7 @@ const SHAPES: [Shape; 8] = [
     Shape { n: 20_000, d: 2, c: 3 },
 ];
 
-fn variants<T: Scalar>(shape: Shape, seed: u64) -> [(&'static str, Case<T>); 6] {
+fn variants<T: Scalar>(shape: Shape, seed: u64) -> [(&'static str, Case<T>); 8] {
     let case = Case::<T>::random(Objective::cross_entropy(), shape, seed);
     [
         ("rows", case.clone()),
@@ -27,6 +27,8 @@ fn variants<T: Scalar>(shape: Shape, seed: u64) -> [(&'static str, Case<T>); 6] 
         ("columns", case.clone().column_major(5)),
         ("selected rows", case.clone().selected(1)),
         ("selected columns", case.clone().selected(2).column_major(1)),
+        ("sparse rows", case.clone().thinned(0.5, 4).sparse(5)),
+        ("selected sparse rows", case.clone().selected(6).sparse(7)),
         ("repeated rows", case.repeated(9, 3)),
     ]
 }

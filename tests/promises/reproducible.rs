@@ -35,6 +35,8 @@ fn same_bits<T: Scalar>(objective: Objective, shapes: &[Shape]) {
         // The same walk through other memory layouts.
         if shape.n * shape.d * shape.c <= 5_000_000 {
             cases.push(whole.clone().column_major(1));
+            cases.push(whole.clone().thinned(0.3, 35).sparse(36));
+            cases.push(whole.clone().selected(37).repeated(9, 38).sparse(39));
             cases.push(whole.randomly_weighted(32).selected(33).repeated(9, 34).padded(3));
         }
         for case in &cases {

@@ -4,7 +4,8 @@
 //! overwritten, and behind it are canaries that must not be.
 
 use crate::common::{
-    Case, Shape, check_against_oracle, evaluate, for_each_isa, losses, try_evaluate, with_threads,
+    Case, Random, Scales, Shape, check_against_oracle, evaluate, for_each_isa, losses,
+    try_evaluate, with_threads,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -33,8 +34,17 @@ struct Plan {
 }
 
 impl Plan {
+    /// The share of the features that is left, if the rows are sparse: those of every third case.
+    fn share(&self) -> Option<f64> {
+        self.seed.is_multiple_of(3).then(|| [0.03, 0.2, 1.0][(self.seed / 3 % 3) as usize])
+    }
+
     fn case<T: Scalar>(&self, objective: Objective) -> Case<T> {
         let mut case = Case::random(objective.with_l2(self.l2), self.shape, self.seed);
+        let share = self.share();
+        if let Some(share) = share {
+            case = case.thinned(share, self.seed ^ 5);
+        }
         if self.weighted {
             case = case.randomly_weighted(self.seed ^ 2);
         }
@@ -43,6 +53,9 @@ impl Plan {
         }
         if self.repeats > 0 {
             case = case.repeated(self.repeats, self.seed ^ 4);
+        }
+        if share.is_some() {
+            return case.sparse(self.seed ^ 6);
         }
         if self.column_major { case.column_major(self.padding) } else { case.padded(self.padding) }
     }
@@ -168,7 +181,8 @@ fn large_shapes<T: Scalar>() {
             let whole = Case::<T>::random(objective.with_l2(1e-3), shape, seed);
             let scattered = whole.clone().randomly_weighted(seed).selected(seed).padded(5);
             let columns = whole.clone().column_major(3);
-            for case in [&whole, &columns, &scattered] {
+            let sparse = scattered.clone().sparse(6);
+            for case in [&whole, &columns, &scattered, &sparse] {
                 for_each_isa(|isa| {
                     let got = with_threads(2, || evaluate(isa, case));
                     check_against_oracle(case, &got, &format!("{shape}, {objective:?} on {isa}"));
@@ -200,6 +214,47 @@ fn wide_columns() {
     });
 }
 
+/// So many derivatives that samples take turns: two rounds, of several tasks.
+#[test]
+fn rounds_of_sparse_rows() {
+    let shape = Shape { n: 9000, d: 21, c: 1000 };
+    let case = Case::<f64>::random(Objective::cross_entropy().with_l2(1e-3), shape, 62);
+    let case = case.thinned(0.2, 63).sparse(64);
+    let expected = case.reference();
+    let scales = Scales::new(&case, &expected);
+    for_each_isa(|isa| {
+        let got = with_threads(2, || evaluate(isa, &case));
+        scales.check(&got, &expected, 1e-14, &format!("{shape} on {isa}"));
+    });
+}
+
+/// A few features have an entry in most rows, most have none at all; some rows have very many entries. There is
+/// more of everything than one block, tile, chain or job takes.
+#[test]
+fn frequent_features_and_long_rows() {
+    for c in [1, 2, 8, 9, 20, 133] {
+        let shape = Shape { n: 3000, d: 700, c };
+        let mut case = Case::<f32>::random(Objective::cross_entropy(), shape, 65);
+        let mut random = Random::new(66);
+        for row in 0..shape.n {
+            let long = row % 500 == 0;
+            for l in 0..shape.d {
+                let share = if l % 100 < 2 { 0.8 } else { 0.002 };
+                if !(long || l < 600 && random.unit() < share) {
+                    *case.feature_mut(row, l) = 0.0;
+                }
+            }
+        }
+        let case = case.sparse(67);
+        let expected = case.reference();
+        let scales = Scales::new(&case, &expected);
+        for_each_isa(|isa| {
+            let got = with_threads(2, || evaluate(isa, &case));
+            scales.check(&got, &expected, 1e-6, &format!("{shape} on {isa}"));
+        });
+    }
+}
+
 /// The hinge losses of a model that is nearly always right: most derivatives are zero, and left out.
 fn few_violations<T: Scalar>() {
     let hinges = [Objective::hinge, Objective::squared_hinge, Objective::crammer_singer];
@@ -211,7 +266,8 @@ fn few_violations<T: Scalar>() {
         case.labels.copy_from_slice(&labels);
         (0..n).step_by(50).for_each(|i| case.labels[i] = (case.labels[i] + 1) % c as u32);
         let columns = case.clone().column_major(0);
-        for case in [&case, &columns, &case.clone().randomly_weighted(52).selected(53).padded(5)] {
+        let scattered = case.clone().randomly_weighted(52).selected(53).padded(5);
+        for case in [&case, &columns, &scattered, &scattered.clone().thinned(0.3, 54).sparse(55)] {
             for_each_isa(|isa| {
                 let got = with_threads(2, || evaluate(isa, case));
                 check_against_oracle(
@@ -248,7 +304,7 @@ fn small_shapes<T: Scalar>() {
             {
                 let shape = Shape { n, d, c };
                 let case = Case::<T>::random(objective, shape, (n * 1000 + d * 30 + c) as u64);
-                for case in [&case, &case.clone().column_major(1)] {
+                for case in [&case, &case.clone().column_major(1), &case.clone().sparse(1)] {
                     let got = try_evaluate(&mut evaluator, case).unwrap();
                     check_against_oracle(case, &got, &format!("{shape}, {objective:?} on {isa}"));
                 }

@@ -41,7 +41,9 @@ impl<'a, T: Element> Stretches<'a, T> {
     ) -> Self {
         let Copies { reading, reordered: copy, .. } = copies;
         let features = samples.features();
-        let Storage::Dense(matrix) = features.storage();
+        let Storage::Dense(matrix) = features.storage() else {
+            unreachable!("sparse rows have plans of their own")
+        };
         match samples.rows().consecutive().filter(|_| !matrix.is_row_major()) {
             None => {
                 let (n, d) = (samples.len(), features.cols());

@@ -78,6 +78,7 @@ impl Plan for Columns {
         x: &mut Stretches<'_, L::Elem>,
         ds: &ClassMajor<'_, L::Elem>,
         gradient: &mut TaskGradient<L::Elem>,
+        _: &mut [L::Elem],
     ) {
         gradient::accumulate::<L>(proof, x, ds, gradient.dw.as_mut_slice());
     }

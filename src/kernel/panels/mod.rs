@@ -118,6 +118,7 @@ impl Plan for Panels {
         x: &mut PackedBlock<'_, L::Elem>,
         ds: &SampleMajor<'_, L::Elem>,
         gradient: &mut TaskGradient<L::Elem>,
+        _: &mut [L::Elem],
     ) {
         let TaskGradient { dw, rows, sparse, shared, .. } = gradient;
         rows.list::<L>(proof, ds, *sparse);

@@ -85,6 +85,7 @@ impl Plan for Rows {
         x: &mut CopiedRows<'_, L::Elem>,
         ds: &ClassMajor<'_, L::Elem>,
         gradient: &mut TaskGradient<L::Elem>,
+        _: &mut [L::Elem],
     ) {
         gradient::accumulate::<L>(proof, x, ds, gradient);
     }
