@@ -197,7 +197,9 @@ impl<T: Scalar> Problem<T> {
     pub fn sparse(&self) -> Sparse<T> {
         let (mut indptr, mut indices, mut values) = (vec![0], vec![], vec![]);
         for row in 0..self.rows {
-            for (feature, x) in self.row(row).iter().enumerate().filter(|(_, x)| **x != T::default()) {
+            for (feature, x) in
+                self.row(row).iter().enumerate().filter(|(_, x)| **x != T::default())
+            {
                 let half = T::from_f64(x.to_f64() / 2.0);
                 let twice = (row + feature).is_multiple_of(7) && half.to_f64() * 2.0 == x.to_f64();
                 for part in if twice { &[half, half][..] } else { &[*x] } {
