@@ -37,7 +37,7 @@ impl SampleLoss for CrossEntropy {
         gradient: bool,
     ) -> (L, L) {
         let zero = L::splat(p, L::Elem::default());
-        let exponentials = exponentials::<L, Self>(p, &mut scores, label, gradient);
+        let exponentials = exponentials(p, self, &mut scores, label, gradient);
         let scale = weight / exponentials.sum;
         if gradient {
             // Subnormal derivatives are of no consequence, but would slow down the product to come.
@@ -69,15 +69,16 @@ impl SmoothLoss for CrossEntropy {
         label: [L; 2],
         weight: L,
     ) -> L {
-        hessian_product::<L, S, Self>(p, scores, direction, label, weight)
+        hessian_product(p, self, scores, direction, label, weight)
     }
 }
 
 /// p_k (u_k − Σ_j p_j u_j) with u_k = t_k − t_y, which cancels as little as can be: nothing where the label is sure.
-/// For the loss `F`, so that each has closures of its own.
+/// With the type of the loss, so that each has closures of its own.
 #[inline(always)]
 pub(super) fn hessian_product<L: Lanes, S: SampleScores<L>, F>(
     p: L::Proof,
+    _: F,
     mut scores: S,
     direction: &S,
     [label, of_direction]: [L; 2],
@@ -113,11 +114,12 @@ pub(super) struct Exponentials<L> {
     pub(super) loss: L,
 }
 
-/// Evaluates the loss; if `replace`, replaces the scores, other than the labels', by their exponentials. For the loss
-/// `F`, so that each has a closure of its own.
+/// Evaluates the loss; if `replace`, replaces the scores, other than the labels', by their exponentials. With the
+/// type of the loss, so that each has a closure of its own.
 #[inline(always)]
 pub(super) fn exponentials<L: Lanes, F>(
     p: L::Proof,
+    _: F,
     scores: &mut impl SampleScores<L>,
     label: L,
     replace: bool,

@@ -45,7 +45,7 @@ impl SampleLoss for SmoothedCrossEntropy {
             let apart = share * label - share * score;
             (score, [L::select(score.gt(lowest), apart, zero)])
         });
-        let exponentials = exponentials::<L, Self>(p, &mut scores, label, gradient);
+        let exponentials = exponentials(p, self, &mut scores, label, gradient);
         let scale = weight / exponentials.sum;
         let of_others = share * weight;
         if gradient {
@@ -73,6 +73,6 @@ impl SmoothLoss for SmoothedCrossEntropy {
         label: [L; 2],
         weight: L,
     ) -> L {
-        hessian_product::<L, S, Self>(p, scores, direction, label, weight)
+        hessian_product(p, self, scores, direction, label, weight)
     }
 }
