@@ -202,7 +202,8 @@ impl<T: Scalar> Problem<T> {
             {
                 let half = T::from_f64(x.to_f64() / 2.0);
                 let twice = (row + feature).is_multiple_of(7) && half.to_f64() * 2.0 == x.to_f64();
-                for part in if twice { &[half, half][..] } else { &[*x] } {
+                let (two, one) = ([half, half], [*x]);
+                for part in if twice { &two[..] } else { &one } {
                     indices.push(feature as u32);
                     values.push(*part);
                 }

@@ -46,8 +46,10 @@ fn check_stored<T: Scalar, E: Copy>(
     let stored: Vec<E> = memory.iter().map(|x| narrow(x.to_f64())).collect();
     let widened: Vec<T> = stored.iter().map(|x| T::from_f64(widen(*x))).collect();
     let scaling = Scaling::new(vec![3.5; problem.d], vec![0.25; problem.d]).unwrap();
-    let mut batches =
-        [problem.batch_as(&stored, input.by_columns), problem.batch_as(&widened, input.by_columns)];
+    let mut batches = [
+        problem.batch_as(&stored, input.by_columns),
+        problem.batch_as::<T>(&widened, input.by_columns),
+    ];
     if input.scaled {
         batches = batches.map(|batch| batch.with_scaling(&scaling).unwrap());
     }
