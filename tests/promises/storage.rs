@@ -34,16 +34,21 @@ fn bits<T: Scalar>(isa: Isa, model: &LinearModel<T>, batch: &Batch<'_, T>) -> Ve
     evaluated.bits().into_iter().chain(scores).chain([accuracy.to_bits()]).collect()
 }
 
-/// Evaluates every shape in every layout, the features rounded to what `E` has, as they are and widened.
-fn same_bits<E: Copy, T: Scalar>(decoy: E, narrow: impl Fn(f64) -> E, widen: impl Fn(E) -> f64)
-where
+/// Evaluates every shape in every layout, the features, `unit` times as large, rounded to what `E` has, as they are and
+/// widened.
+fn same_bits<E: Copy, T: Scalar>(
+    decoy: E,
+    unit: f64,
+    narrow: impl Fn(f64) -> E,
+    widen: impl Fn(E) -> f64,
+) where
     for<'a> MatrixView<'a, E>: Into<Features<'a, T>>,
 {
     for (seed, &(n, d, c)) in SHAPES.iter().enumerate() {
         let seed = seed as u64;
         let mut plain =
             Case::<T>::random(Objective::cross_entropy(), Shape { n, d, c }, 100 + seed);
-        plain.x.iter_mut().for_each(|x| *x = T::from_f64(widen(narrow(x.to_f64()))));
+        plain.x.iter_mut().for_each(|x| *x = T::from_f64(widen(narrow(unit * x.to_f64()))));
         let weighted = plain.clone().randomly_weighted(seed);
         let cases = [
             ("padded", weighted.clone().padded(3)),
@@ -66,29 +71,25 @@ where
     }
 }
 
-fn byte(x: f64) -> f64 {
-    (x * 40.0).round()
-}
-
 #[test]
 fn bytes_as_f32() {
     with_threads(2, || {
-        same_bits::<u8, f32>(250, |x| byte(x).abs().min(255.0) as u8, f64::from);
-        same_bits::<i8, f32>(-120, |x| byte(x).clamp(-128.0, 127.0) as i8, f64::from);
+        same_bits::<u8, f32>(250, 40.0, |x| x.round().abs().min(255.0) as u8, f64::from);
+        same_bits::<i8, f32>(-120, 40.0, |x| x.round().clamp(-128.0, 127.0) as i8, f64::from);
     });
 }
 
 #[test]
 fn bytes_as_f64() {
     with_threads(2, || {
-        same_bits::<u8, f64>(250, |x| byte(x).abs().min(255.0) as u8, f64::from);
-        same_bits::<i8, f64>(-120, |x| byte(x).clamp(-128.0, 127.0) as i8, f64::from);
+        same_bits::<u8, f64>(250, 40.0, |x| x.round().abs().min(255.0) as u8, f64::from);
+        same_bits::<i8, f64>(-120, 40.0, |x| x.round().clamp(-128.0, 127.0) as i8, f64::from);
     });
 }
 
 #[test]
 fn singles_as_f64() {
-    with_threads(2, || same_bits::<f32, f64>(f32::NAN, |x| x as f32, f64::from));
+    with_threads(2, || same_bits::<f32, f64>(f32::NAN, 1.0, |x| x as f32, f64::from));
 }
 
 #[cfg(feature = "half")]
@@ -99,16 +100,16 @@ mod halves {
     #[test]
     fn as_f32() {
         with_threads(2, || {
-            same_bits::<f16, f32>(f16::NAN, f16::from_f64, f16::to_f64);
-            same_bits::<bf16, f32>(bf16::NAN, bf16::from_f64, bf16::to_f64);
+            same_bits::<f16, f32>(f16::NAN, 1.0, f16::from_f64, f16::to_f64);
+            same_bits::<bf16, f32>(bf16::NAN, 1.0, bf16::from_f64, bf16::to_f64);
         });
     }
 
     #[test]
     fn as_f64() {
         with_threads(2, || {
-            same_bits::<f16, f64>(f16::NAN, f16::from_f64, f16::to_f64);
-            same_bits::<bf16, f64>(bf16::NAN, bf16::from_f64, bf16::to_f64);
+            same_bits::<f16, f64>(f16::NAN, 1.0, f16::from_f64, f16::to_f64);
+            same_bits::<bf16, f64>(bf16::NAN, 1.0, bf16::from_f64, bf16::to_f64);
         });
     }
 
@@ -136,7 +137,7 @@ mod halves {
                 let shape = Shape { n: 90, d: 35, c };
                 let case = Case::<f32>::random(Objective::cross_entropy(), shape, 5);
                 for case in [case.clone(), case.column_major(0)] {
-                    let mut stored = case.stored(f16::NAN, f16::from_f32);
+                    let mut stored = case.stored(f16::NAN, 1.0, f16::from_f32);
                     let at = if case.columns.is_some() { 11 * 90 + 71 } else { 71 * 35 + 11 };
                     stored[at] = value;
                     let batch = case.batch_of(&stored);
