@@ -79,13 +79,11 @@ impl<'a, T> CsrView<'a, T> {
         }
         let entries = indices.len();
         let is_range = |row: &[usize]| row[0] <= row[1] && row[1] <= entries;
-        if let Some(row) = indptr.windows(2).position(|row| !is_range(row)) {
-            return Err(Error::RowPointer {
-                row,
-                start: indptr[row],
-                end: indptr[row + 1],
-                entries,
-            });
+        let invalid = indptr.windows(2).position(|row| !is_range(row));
+        // Without rows, there is one pointer that no range has.
+        if let Some(row) = invalid.or((indptr[rows] > entries).then_some(0)) {
+            let (start, end) = (indptr[row], indptr[rows.min(row + 1)]);
+            return Err(Error::RowPointer { row, start, end, entries });
         }
         let read = indptr[0].min(entries)..indptr[rows];
         // All at once, which takes vectors; where the fault is, only if there is one.

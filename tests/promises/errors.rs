@@ -118,6 +118,8 @@ fn row_pointers_length() {
     }
     assert!(CsrView::<f32>::new(0, 5, &[0], &[], &[]).is_ok());
     assert!(CsrView::<f32>::new(usize::MAX, 5, &[], &[], &[]).is_err());
+    let error = CsrView::<f32>::new(0, 5, &[7], &[], &[]).unwrap_err();
+    assert_eq!(error, Error::RowPointer { row: 0, start: 7, end: 7, entries: 0 });
 }
 
 #[test]
