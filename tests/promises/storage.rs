@@ -137,7 +137,7 @@ mod halves {
                 let shape = Shape { n: 90, d: 35, c };
                 let case = Case::<f32>::random(Objective::cross_entropy(), shape, 5);
                 for case in [case.clone(), case.column_major(0)] {
-                    let mut stored = case.stored(f16::NAN, 1.0, f16::from_f32);
+                    let mut stored = case.stored(f16::NAN, f16::from_f32);
                     let at = if case.columns.is_some() { 11 * 90 + 71 } else { 71 * 35 + 11 };
                     stored[at] = value;
                     let batch = case.batch_of(&stored);
