@@ -2,12 +2,12 @@
 //! and not again in every crate that calls an [`Evaluator`](crate::Evaluator).
 
 use crate::{
-    Error, Isa,
+    Isa,
     driver::RunTask,
     element::Element,
     kernel::{FoldColumns, Pack, PackFeatures},
     predict::RunJob,
-    reduce::{Fold, MeanGradient, MeanLoss},
+    reduce::{Fold, Mean, Squares},
     simd::{Backends, math::Apply},
 };
 
@@ -54,8 +54,8 @@ jobs! {
     run_task: RunTask<'_, Self> => ();
     fold: Fold<'_, Self> => bool;
     fold_columns: FoldColumns<'_, Self> => bool;
-    mean_loss: MeanLoss<'_, Self> => Result<f64, Error>;
-    mean_gradient: MeanGradient<'_, Self> => Result<(), Error>;
+    squares: Squares<'_, Self> => f64;
+    mean: Mean<'_, Self> => bool;
     predict: RunJob<'_, '_, Self> => ();
     apply: Apply<'_, Self> => ();
 }

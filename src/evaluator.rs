@@ -8,7 +8,7 @@ use crate::{
     driver::{Direction, Pass, RunTask, Workspace},
     kernel::{PackedWeights, PlanKind, Shape, Transposed, fold_columns, pack},
     parallel::{for_each_chunk, for_each_pair},
-    reduce::{Fold, MeanGradient, MeanLoss},
+    reduce::{Fold, mean_loss, write_mean},
     schedule::Schedule,
 };
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -154,8 +154,8 @@ impl<T: Scalar> Evaluator<T> {
             return Err(Error::Direction { index, value });
         }
         self.sum(model, batch, Some(direction), true)?;
-        let (l2, sums, what) = (self.objective.l2(), &self.total, "Hessian product");
-        T::mean_gradient(self.isa, MeanGradient { l2, model: direction, sums, what, mean: product })
+        let (l2, sums) = (self.objective.l2(), &self.total);
+        write_mean(self.isa, l2, direction, sums, "Hessian product", product)
     }
 
     /// Adds the unnormalised sums of one chunk of the data to `partial`.
@@ -286,11 +286,12 @@ impl<T: Scalar> Evaluator<T> {
         }
         if let (true, Some(scaling)) = (kept > 0, scaling) {
             // dW by x scale − shift scale, where the sums are those by x.
-            for (dw, db) in dw.chunks_exact_mut(d).zip(&*db) {
+            let db = &*db;
+            for_each_chunk(dw, d, |class, dw| {
                 for (l, sum) in dw.iter_mut().enumerate() {
-                    *sum = scaling.scale(l) * (*sum - scaling.shift(l) * db);
+                    *sum = scaling.scale(l) * (*sum - scaling.shift(l) * db[class]);
                 }
-            }
+            });
         }
         if !finite.into_inner() || db.iter().any(|sum| !sum.is_finite()) {
             return Err(diagnose::gradient(&self.objective, model, direction, batch));
@@ -305,10 +306,10 @@ impl<T: Scalar> Evaluator<T> {
         sums: &Partial<T>,
         gradient: Option<&mut LinearModel<T>>,
     ) -> Result<f64, Error> {
-        let (l2, what) = (self.objective.l2(), "gradient");
-        let loss = T::mean_loss(self.isa, MeanLoss { l2, model, sums })?;
+        let l2 = self.objective.l2();
+        let loss = mean_loss(self.isa, l2, model, sums)?;
         if let Some(mean) = gradient {
-            T::mean_gradient(self.isa, MeanGradient { l2, model, sums, what, mean })?;
+            write_mean(self.isa, l2, model, sums, "gradient", mean)?;
         }
         Ok(loss)
     }

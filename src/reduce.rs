@@ -2,13 +2,17 @@
 //! term. Plain loops, which the compiler turns into vectors of the instruction set.
 
 use crate::{
-    Error, LinearModel, Partial,
+    Error, Isa, LinearModel, Partial, Scalar,
     driver::Workspace,
     element::Element,
     kernel::add_held,
+    parallel::for_each_chunk,
     simd::{Lanes, Run},
 };
-use core::ops::Range;
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// The gradient of some classes: the sum of the tasks' own gradients or, if they share one, what it is before with
 /// the blocks added that the tasks hold. Returns whether it is finite.
@@ -44,79 +48,116 @@ impl<T: Element> Run<T> for Fold<'_, T> {
     }
 }
 
-/// Divides the loss by Z and adds the L2 term.
-pub struct MeanLoss<'a, T> {
-    pub(crate) l2: f64,
-    pub(crate) model: &'a LinearModel<T>,
-    pub(crate) sums: &'a Partial<T>,
-}
-
-impl<T: Element> Run<T> for MeanLoss<'_, T> {
-    type Output = Result<f64, Error>;
-
-    #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) -> Result<f64, Error> {
-        let Self { l2, model, sums } = self;
-        let z = sums.total_weight();
-        if z == 0.0 {
-            return Err(Error::NoSamples);
-        }
-        let squares = if l2 > 0.0 { sum_of_squares(model.weights()) } else { 0.0 };
-        let loss = sums.loss() / z + l2 * squares;
-        if !loss.is_finite() {
-            return Err(Error::Overflow { what: "loss" });
-        }
-        Ok(loss)
+/// The loss divided by Z, with its L2 term.
+pub(crate) fn mean_loss<T: Scalar>(
+    isa: Isa,
+    l2: f64,
+    model: &LinearModel<T>,
+    sums: &Partial<T>,
+) -> Result<f64, Error> {
+    let z = sums.total_weight();
+    if z == 0.0 {
+        return Err(Error::NoSamples);
     }
+    let squares = if l2 > 0.0 { sum_of_squares(isa, model.weights()) } else { 0.0 };
+    let loss = sums.loss() / z + l2 * squares;
+    if !loss.is_finite() {
+        return Err(Error::Overflow { what: "loss" });
+    }
+    Ok(loss)
 }
 
-/// Divides the gradient, or a Hessian product, by Z, adds the derivative of the L2 term, and writes the mean once all
-/// of it is known to be finite.
-pub struct MeanGradient<'a, T> {
-    pub(crate) l2: f64,
-    /// The model, or the direction.
-    pub(crate) model: &'a LinearModel<T>,
-    pub(crate) sums: &'a Partial<T>,
-    /// What the mean is called.
-    pub(crate) what: &'static str,
-    pub(crate) mean: &'a mut LinearModel<T>,
-}
-
-impl<T: Element> Run<T> for MeanGradient<'_, T> {
-    type Output = Result<(), Error>;
-
-    #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) -> Result<(), Error> {
-        let Self { l2, model, sums, what, mean: target } = self;
-        let (dw, db) = sums.gradient().split_at(model.weights().len());
-        let (of_one, of_weight) = (1.0 / sums.total_weight(), 2.0 * l2);
-        let mean = |sum: f64, weight: T| T::from_f64(sum * of_one + of_weight * weight.to_f64());
-        let mut finite = true;
-        for (sum, weight) in dw.iter().zip(model.weights()) {
-            finite &= mean(*sum, *weight).is_finite();
-        }
-        for sum in db {
-            finite &= mean(*sum, T::default()).is_finite();
-        }
-        if !finite {
+/// Divides the gradient, or a Hessian product, by Z, adds the derivative of the L2 term along the `model` (or the
+/// direction), and writes the mean once all of it is known to be finite. `what` is what an error calls it.
+pub(crate) fn write_mean<T: Scalar>(
+    isa: Isa,
+    l2: f64,
+    model: &LinearModel<T>,
+    sums: &Partial<T>,
+    what: &'static str,
+    mean: &mut LinearModel<T>,
+) -> Result<(), Error> {
+    let (of_one, of_weight) = (1.0 / sums.total_weight(), 2.0 * l2);
+    let (dw, db) = sums.gradient().split_at(model.weights().len());
+    let (weights, bias) = (model.weights(), model.bias());
+    for write in [false, true] {
+        let finite = AtomicBool::new(true);
+        let part = |of_weight, sums: &[f64], terms: &[T], target: &mut [T]| {
+            if !T::mean(isa, Mean { of_one, of_weight, sums, terms, target, write }) {
+                finite.store(false, Relaxed);
+            }
+        };
+        for_each_chunk(mean.weights_mut(), MEAN_CHUNK, |i, target| {
+            let range = i * MEAN_CHUNK..i * MEAN_CHUNK + target.len();
+            part(of_weight, &dw[range.clone()], &weights[range], target);
+        });
+        part(0.0, db, bias, mean.bias_mut());
+        if !finite.into_inner() {
             return Err(Error::Overflow { what });
         }
-        let entries = target.weights_mut().iter_mut().zip(dw).zip(model.weights());
-        entries.for_each(|((entry, sum), weight)| *entry = mean(*sum, *weight));
-        let entries = target.bias_mut().iter_mut().zip(db);
-        entries.for_each(|(entry, sum)| *entry = mean(*sum, T::default()));
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Entries that are worth a thread.
+const MEAN_CHUNK: usize = 1 << 15;
+
+/// Some entries of a mean: a sum and the slope of the L2 term each. Returns whether they are finite.
+pub struct Mean<'a, T> {
+    of_one: f64,
+    of_weight: f64,
+    sums: &'a [f64],
+    terms: &'a [T],
+    target: &'a mut [T],
+    /// Whether they are written, too.
+    write: bool,
+}
+
+impl<T: Element> Run<T> for Mean<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) -> bool {
+        let Self { of_one, of_weight, sums, terms, target, write } = self;
+        let mean = |sum: f64, term: T| T::from_f64(sum * of_one + of_weight * term.to_f64());
+        let entries = sums.iter().zip(terms);
+        if write {
+            let entries = target.iter_mut().zip(entries);
+            entries.for_each(|(target, (sum, term))| *target = mean(*sum, *term));
+            return true;
+        }
+        entries.fold(true, |all, (sum, term)| all & mean(*sum, *term).is_finite())
     }
 }
 
-/// Σ W², in as many sums as there are lanes.
-#[inline(always)]
-fn sum_of_squares<T: Element>(weights: &[T]) -> f64 {
-    let mut sums = [0.0; 8];
-    for chunk in weights.chunks(sums.len()) {
-        for (sum, w) in sums.iter_mut().zip(chunk) {
-            *sum += w.to_f64() * w.to_f64();
+/// Σ W². Its parts depend on the number of weights alone, so that its bits do.
+fn sum_of_squares<T: Scalar>(isa: Isa, weights: &[T]) -> f64 {
+    let mut parts = [0.0; 64];
+    let len = weights.len().div_ceil(parts.len()).max(MEAN_CHUNK);
+    let n_parts = weights.len().div_ceil(len);
+    for_each_chunk(&mut parts[..n_parts], 1, |i, part| {
+        let end = weights.len().min((i + 1) * len);
+        part[0] = T::squares(isa, Squares { weights: &weights[i * len..end] });
+    });
+    parts.iter().sum()
+}
+
+/// The sum of the squares of some weights, in as many sums as there are lanes.
+pub struct Squares<'a, T> {
+    weights: &'a [T],
+}
+
+impl<T: Element> Run<T> for Squares<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, _: L::Proof) -> f64 {
+        let mut sums = [0.0; 8];
+        for chunk in self.weights.chunks(sums.len()) {
+            for (sum, w) in sums.iter_mut().zip(chunk) {
+                *sum += w.to_f64() * w.to_f64();
+            }
         }
+        sums.iter().sum()
     }
-    sums.iter().sum()
 }
