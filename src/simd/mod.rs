@@ -126,6 +126,18 @@ pub trait Lanes:
 
     /// The sum of the lanes of each of four vectors, in a fixed order of additions.
     fn sum4(vectors: [Self; 4]) -> [Self::Elem; 4];
+
+    /// Lane i is the sum of the lanes of vector i, for as many vectors as there are lanes.
+    #[inline(always)]
+    fn sum_each(proof: Self::Proof, vectors: &[Self; MAX_LANES]) -> Self {
+        let mut sums = [Self::Elem::default(); MAX_LANES];
+        for i in (0..Self::LANES).step_by(4) {
+            let four = Self::sum4([vectors[i], vectors[i + 1], vectors[i + 2], vectors[i + 3]]);
+            sums[i..i + 4].copy_from_slice(&four);
+        }
+        Self::from_slice(proof, &sums)
+    }
+
     /// The largest lane of each of four vectors without NaN.
     fn max4(vectors: [Self; 4]) -> [Self::Elem; 4];
 

@@ -61,8 +61,8 @@ impl Plan for Rows {
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> CopiedRows<'a, L::Elem> {
-        let (rows, copy) = copies.as_rows::<L>(proof, samples);
-        CopiedRows::new::<L>(rows, copy)
+        let (rows, copy, sums) = copies.as_rows::<L>(proof, samples);
+        CopiedRows::new::<L>(rows, copy, sums)
     }
 
     #[inline(always)]
@@ -100,15 +100,21 @@ pub(crate) struct CopiedRows<'a, T> {
     copy: &'a mut [T],
     /// From one row of the copy to the next.
     stride: usize,
+    /// For the scores: sums whose lanes are not yet added up.
+    sums: &'a mut Buffer<T>,
 }
 
 impl<'a, T: Element> CopiedRows<'a, T> {
     #[inline(always)]
-    fn new<L: Lanes<Elem = T>>(rows: RowBlock<'a, T>, copy: &'a mut Buffer<T>) -> Self {
+    fn new<L: Lanes<Elem = T>>(
+        rows: RowBlock<'a, T>,
+        copy: &'a mut Buffer<T>,
+        sums: &'a mut Buffer<T>,
+    ) -> Self {
         let stride = (rows.n_features().div_ceil(MAX_LANES) | 1) * MAX_LANES;
         let copied_rows = if Self::copies::<L>() { rows.padded_len() } else { 0 };
         copy.resize(copied_rows * stride);
-        Self { rows, copy: copy.as_mut_slice(), stride }
+        Self { rows, copy: copy.as_mut_slice(), stride, sums }
     }
 
     /// Whether rows are copied. A copy costs as much as it saves where the registers hold the sums of so many

@@ -1,9 +1,9 @@
 //! S = X Wᵀ + b for a block of rows.
 //!
 //! A tile of a few rows × a few classes keeps one vector of sums for every pair in registers while
-//! it walks over the features; at the end the lanes of each are added up. The rows are read where
-//! they lie, whatever their stride. The scores are stored class by class, with the rows of a class
-//! side by side, because the losses take one sample a lane.
+//! it walks over the features, and then in memory, until there are as many rows as lanes: their sums across
+//! the lanes become one vector of the scores of a class ([`Lanes::sum_each`]). The scores are stored class by
+//! class, with the rows of a class side by side, because the losses take one sample a lane.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
@@ -16,11 +16,11 @@ use crate::{
     kernel::{
         PackedWeights,
         block::GROUP,
-        sum_lanes, tile_start,
+        tile_start,
         tiles::{TileKernel, few, few_tiles},
     },
     scores::ClassMajor,
-    simd::{Lanes, prefetch},
+    simd::{Lanes, MAX_LANES, prefetch},
 };
 use core::ops::Range;
 
@@ -28,8 +28,8 @@ use core::ops::Range;
 /// the rows pass through.
 const WEIGHT_BYTES: usize = 20 << 10;
 
-/// Writes the scores of the rows, and their copy. When they are no multiple of [`GROUP`], the places past them are
-/// written too, with the last row again.
+/// Writes the scores of the rows, and their copy. When they are no multiple of the lanes, the places past them are
+/// written too, with anything.
 #[inline(always)]
 pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
@@ -43,6 +43,9 @@ pub(super) fn compute<L: Lanes>(
     let (_, most) = few_tiles::<L>(weights.n_classes);
     for (t, tile) in tiles::<L>(weights).enumerate() {
         let n_parts = size_of_val(tile.weights).div_ceil(WEIGHT_BYTES);
+        // The sums of so many rows are kept: all, if there is more than one part.
+        let kept = if n_parts > 1 { x.rows.len().next_multiple_of(L::LANES) } else { L::LANES };
+        x.sums.resize(kept * tile.bias.len() * L::LANES);
         for part in 0..n_parts {
             let part = tile_start(vectors, n_parts, part)..tile_start(vectors, n_parts, part + 1);
             let scores = &mut scores[tile.start * stride..];
@@ -74,7 +77,7 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
         let Block { x, tile, part, scores, stride } = self;
         let copies = CopiedRows::<T>::copies::<L>();
-        let CopiedRows { rows, copy, stride: copy_stride } = x;
+        let CopiedRows { rows, copy, stride: copy_stride, sums: kept } = x;
         let (d, copy_stride) = (rows.n_features(), *copy_stride);
         let vectors = d.div_ceil(L::LANES);
         // In a copy, all vectors are whole.
@@ -86,6 +89,9 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
         assert!(!copies || copy.len() >= rows.padded_len() * copy_stride);
         assert!(tile.weights.len() >= part.end * K * L::LANES);
         let (copy, weights) = (copy.as_mut_ptr(), tile.weights.as_ptr());
+        let kept = kept.as_mut_slice();
+        // Sums of the rows of a vector of scores: for each class, one of each row.
+        let of_rows = K * L::LANES * L::LANES;
 
         for group in (0..rows.len()).step_by(GROUP) {
             let in_place = rows.group(group);
@@ -100,7 +106,21 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                 if FIRST {
                     ahead = core::array::from_fn(|r| rows.ahead(group + offset + r));
                 }
+                // One vector of scores after the other, or all in the same place.
+                let kept = match kept.len() > of_rows {
+                    true => &mut kept[group / L::LANES * of_rows..][..of_rows],
+                    false => &mut kept[..of_rows],
+                };
+                let row = (group + offset) % L::LANES;
+                let place = |k: usize, r: usize| ((k * L::LANES) + row + r) * L::LANES;
                 let mut sums = [[L::splat(proof, T::default()); R]; K];
+                if part.start > 0 {
+                    for k in 0..K {
+                        for r in 0..R {
+                            sums[k][r] = L::from_slice(proof, &kept[place(k, r)..]);
+                        }
+                    }
+                }
                 for v in part.start..part.end.min(whole) {
                     let mut vectors = [sums[0][0]; R];
                     for r in 0..R {
@@ -135,12 +155,21 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                     unsafe { add_products(proof, &mut sums, vectors, weights, whole) };
                 }
 
-                let totals = sum_lanes(sums);
                 for k in 0..K {
-                    let scores = &mut scores[k * stride + group + offset..][..R];
                     for r in 0..R {
-                        let before = if part.start == 0 { tile.bias[k] } else { scores[r] };
-                        scores[r] = before + totals[k][r];
+                        sums[k][r].write_to(&mut kept[place(k, r)..]);
+                    }
+                }
+                let last = row + R == L::LANES || group + offset + R == rows.padded_len();
+                if last && part.end == vectors {
+                    let first = group + offset - row;
+                    for (k, kept) in kept.chunks_exact(L::LANES * L::LANES).enumerate() {
+                        let mut sums = [L::splat(proof, T::default()); MAX_LANES];
+                        for i in 0..L::LANES {
+                            sums[i] = L::from_slice(proof, &kept[i * L::LANES..]);
+                        }
+                        let totals = L::splat(proof, tile.bias[k]) + L::sum_each(proof, &sums);
+                        totals.write_to(&mut scores[k * stride + first..]);
                     }
                 }
             }
