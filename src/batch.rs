@@ -317,6 +317,11 @@ impl RowRange<'_> {
         self.selection.is_none().then(|| self.range.clone())
     }
 
+    /// The rows and those that come next, if they are consecutive.
+    pub(crate) fn consecutive_with_next(&self) -> Option<Range<usize>> {
+        self.selection.is_none().then(|| self.range.start..self.end)
+    }
+
     /// The row of sample `i`, or of the last one that comes next.
     #[inline(always)]
     pub(crate) fn row(&self, i: usize) -> usize {

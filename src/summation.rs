@@ -74,3 +74,16 @@ pub(crate) fn add_widened<L: Lanes>(sums: L, target: &mut [f64]) {
         *target += lane.to_f64();
     }
 }
+
+/// The sum of some numbers, of which there are a power of two: by halves, so that few additions wait for others.
+#[inline(always)]
+pub(crate) fn sum_halves<const N: usize>(mut numbers: [f64; N]) -> f64 {
+    let mut n = N;
+    while n > 1 {
+        n /= 2;
+        for i in 0..n {
+            numbers[i] += numbers[n + i];
+        }
+    }
+    numbers[0]
+}

@@ -46,6 +46,7 @@ impl<'a, T> ColumnBlock<'a, T> {
 }
 
 /// The offsets of rows, and of those that come next.
+#[inline(always)]
 fn row_offsets<'a>(
     samples: &RowRange<'_>,
     row_stride: usize,
@@ -55,9 +56,19 @@ fn row_offsets<'a>(
     let padded = n_rows.next_multiple_of(GROUP);
     offsets.resize(2 * padded, 0);
     let (rows, ahead) = offsets.split_at_mut(padded);
-    for (i, (row, ahead)) in rows.iter_mut().zip(&mut *ahead).enumerate() {
-        *row = samples.row(i.min(n_rows - 1)) * row_stride;
-        *ahead = samples.row(n_rows + i) * row_stride;
+    match samples.consecutive_with_next() {
+        // Nothing to look up.
+        Some(range) if range.len() >= 2 * padded => {
+            let offset = |i: usize| (range.start + i) * row_stride;
+            rows.iter_mut().enumerate().for_each(|(i, row)| *row = offset(i));
+            ahead.iter_mut().enumerate().for_each(|(i, row)| *row = offset(padded + i));
+        }
+        _ => {
+            for (i, (row, ahead)) in rows.iter_mut().zip(&mut *ahead).enumerate() {
+                *row = samples.row(i.min(n_rows - 1)) * row_stride;
+                *ahead = samples.row(n_rows + i) * row_stride;
+            }
+        }
     }
     (rows, ahead)
 }

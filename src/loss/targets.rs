@@ -7,6 +7,7 @@ use crate::{
     element::Element,
     scores::ScoreBlock,
     simd::{Lanes, MAX_LANES},
+    summation::sum_halves,
 };
 use core::ops::Range;
 
@@ -139,5 +140,5 @@ fn weighted_sum<T: Element>(weights: &[T], losses: &[T]) -> f64 {
             *sum += weight.to_f64() * loss.to_f64();
         }
     }
-    sums.iter().sum()
+    sum_halves(sums)
 }

@@ -6,7 +6,7 @@ use crate::{
     buffer::Buffer,
     element::Element,
     simd::{Lanes, MAX_LANES},
-    summation::FIRST_LEVEL,
+    summation::{FIRST_LEVEL, sum_halves},
 };
 
 /// Up to as many samples the classes are [`NEAR_STRIDE`] apart.
@@ -131,7 +131,7 @@ impl<T: Element> ScoreBlock for ClassMajor<'_, T> {
         for (class, sum) in self.scores.chunks_exact(self.stride).zip(sums) {
             let mut lanes = [0.0; MAX_LANES];
             add_first_vectors::<L>(proof, &class[..padded], L::LANES, &mut lanes);
-            *sum += lanes.iter().sum::<f64>();
+            *sum += sum_halves(lanes);
         }
     }
 }

@@ -87,7 +87,7 @@ struct Sum<'a, T> {
     stride: usize,
 }
 
-/// In one register tile of `K` classes × `V` vectors.
+/// In register tiles of `K` classes × `V` vectors: one, or a few for small ones.
 impl<T: Element> TileKernel<T> for Sum<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
@@ -99,9 +99,18 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
         assert!(rest >= V * L::LANES || V == 1);
         assert!(rows.end.is_multiple_of(GROUP) && ds.len() >= (K - 1) * STRIDE + rows.end);
 
-        for start in rows.clone().step_by(chain) {
-            let mut tile = [[zero; V]; K];
-            for group in (start..rows.end.min(start + chain)).step_by(GROUP) {
+        // Few sums are added to in several chains, as each addition waits for the one before.
+        let n_chains = const {
+            match K * V {
+                ..=2 => 4,
+                3..=4 => 2,
+                _ => 1,
+            }
+        };
+        let step = n_chains * chain;
+        for start in rows.clone().step_by(step) {
+            let mut tiles = [[[zero; V]; K]; GROUP];
+            for group in (start..rows.end.min(start + step)).step_by(GROUP) {
                 let starts = x.group::<L>(group);
                 for i in 0..GROUP {
                     if !copies && first && i < V {
@@ -126,6 +135,7 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                         // SAFETY: `ds` was asserted to have places for all rows up to a whole group.
                         let ds = unsafe { *ds.get_unchecked(k * STRIDE + group + i) };
                         let ds = L::splat(proof, ds);
+                        let tile = &mut tiles[i % n_chains];
                         for v in 0..V {
                             tile[k][v] = ds.mul_add(vectors[v], tile[k][v]);
                         }
@@ -134,8 +144,12 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
             }
             for k in 0..K {
                 for v in 0..V {
+                    let mut sum = tiles[0][k][v];
+                    for i in 1..n_chains {
+                        sum = sum + tiles[i][k][v];
+                    }
                     let sums = &mut sums[k * stride + v * L::LANES..];
-                    (L::from_slice(proof, sums) + tile[k][v]).write_to(sums);
+                    (L::from_slice(proof, sums) + sum).write_to(sums);
                 }
             }
         }
