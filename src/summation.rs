@@ -9,10 +9,7 @@
 //! | third | blocks of rows, where X is packed | the same |
 //! | last | all that a task, or a round of tasks, sees | `f64` in memory |
 
-use crate::{
-    Element,
-    simd::{Lanes, MAX_LANES},
-};
+use crate::simd::Lanes;
 
 /// Sums of the first level that the second one adds up. Terms that are all equal, as those of repeated rows
 /// are, err in one direction: by 2⁻²⁴ of the sum for half the length of each level.
@@ -62,16 +59,6 @@ impl Levels {
             _ => FIRST_LEVEL * L::LANES,
         };
         Self { first, second: first }
-    }
-}
-
-/// Adds the lanes to the first elements of `target`, as many as it has.
-#[inline(always)]
-pub(crate) fn add_widened<L: Lanes>(sums: L, target: &mut [f64]) {
-    let mut lanes = [L::Elem::default(); MAX_LANES];
-    sums.write_to(&mut lanes);
-    for (target, lane) in target.iter_mut().zip(&lanes[..L::LANES]) {
-        *target += lane.to_f64();
     }
 }
 

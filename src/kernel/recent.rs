@@ -6,7 +6,6 @@ use crate::{
     buffer::Buffer,
     element::Element,
     simd::{Lanes, MAX_LANES},
-    summation::add_widened,
 };
 
 /// Sums that are not yet part of dW, class by class.
@@ -58,7 +57,7 @@ impl<T: Element> RecentSums<T> {
         let classes = self.sums.as_slice().chunks_exact(self.stride);
         for (sums, dw) in classes.zip(dw.chunks_exact_mut(width)) {
             for (sums, dw) in sums.chunks_exact(L::LANES).zip(dw.chunks_exact_mut(L::LANES)) {
-                add_widened(L::from_slice(proof, sums), dw);
+                L::from_slice(proof, sums).add_widened(dw);
             }
         }
         self.n_rows = 0;

@@ -161,10 +161,10 @@ pub(crate) fn epilogue<L: Lanes, S: ScoreBlock<Elem = L::Elem>>(
     gradient: bool,
 ) {
     scores.pad::<L>();
-    targets.swap_labels(scores);
+    targets.swap_labels::<L>(proof, scores);
     with_loss!(objective, loss => L::call(proof, Epilogue { loss, scores, targets, gradient }));
     if gradient {
-        targets.swap_labels(scores);
+        targets.swap_labels::<L>(proof, scores);
     }
 }
 
@@ -181,14 +181,14 @@ pub(crate) fn hessian_product<L: Lanes, S: ScoreBlock<Elem = L::Elem>>(
     scores.pad::<L>();
     direction.pad::<L>();
     targets.read_direction(direction);
-    targets.swap_labels(scores);
+    targets.swap_labels::<L>(proof, scores);
     with_smooth_loss!(
         objective,
         loss => L::call(proof, Product { loss, scores, direction, targets }),
         else unreachable!("a loss with kinks has no Hessian")
     );
     let result = targets.check_derivatives();
-    targets.swap_labels(scores);
+    targets.swap_labels::<L>(proof, scores);
     result
 }
 

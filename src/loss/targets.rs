@@ -15,6 +15,8 @@ use core::ops::Range;
 #[derive(Debug, Default)]
 pub(crate) struct Targets<T> {
     labels: Vec<u32>,
+    /// The same as numbers, −1 past the last one.
+    label_numbers: Buffer<T>,
     weights: Buffer<T>,
     /// −∞, the score of each label, or the derivative with respect to it.
     label_scores: Buffer<T>,
@@ -55,6 +57,11 @@ impl<T: Element> Targets<T> {
         let weights = self.weights.as_mut_slice();
         batch.write_weights(range.start, &mut weights[..n]);
         weights[n..].fill(T::default());
+        self.label_numbers.resize(padded);
+        let (numbers, padding) = self.label_numbers.as_mut_slice().split_at_mut(n);
+        let labels = numbers.iter_mut().zip(&self.labels);
+        labels.for_each(|(number, label)| *number = T::from_f64(f64::from(*label)));
+        padding.fill(T::from_f64(-1.0));
         self.label_scores.resize(padded);
         let label_scores = self.label_scores.as_mut_slice();
         label_scores[..n].fill(T::from_f64(f64::NEG_INFINITY));
@@ -64,8 +71,18 @@ impl<T: Element> Targets<T> {
 
     /// Exchanges the scores of the labels with what is kept here.
     #[inline(always)]
-    pub(super) fn swap_labels(&mut self, scores: &mut impl ScoreBlock<Elem = T>) {
-        scores.swap_labels(&self.labels, self.label_scores.as_mut_slice());
+    pub(super) fn swap_labels<L: Lanes<Elem = T>>(
+        &mut self,
+        proof: L::Proof,
+        scores: &mut impl ScoreBlock<Elem = T>,
+    ) {
+        let Self { labels, label_numbers, label_scores, .. } = self;
+        scores.swap_labels::<L>(
+            proof,
+            labels,
+            label_numbers.as_slice(),
+            label_scores.as_mut_slice(),
+        );
     }
 
     /// Keeps the scores of the labels along a direction.

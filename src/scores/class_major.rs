@@ -16,6 +16,10 @@ const MOST_NEAR: usize = 256;
 /// distances compete for the same places in L1.
 pub(crate) const NEAR_STRIDE: usize = MOST_NEAR + MAX_LANES;
 
+/// Up to so many classes, comparing all of them with the labels of a vector of samples takes less time than looking up
+/// one score after the other.
+const MOST_COMPARED: usize = 16;
+
 /// The score of sample i for class k is `scores[k * stride + i]`.
 pub(crate) struct ClassMajor<'a, T> {
     scores: &'a mut [T],
@@ -121,6 +125,34 @@ impl<T: Element> ScoreBlock for ClassMajor<'_, T> {
                 *largest = if larger { *score } else { *largest };
                 *place = if larger { k as u32 + 1 } else { *place };
             }
+        }
+    }
+
+    #[inline(always)]
+    fn swap_labels<L: Lanes<Elem = T>>(
+        &mut self,
+        proof: L::Proof,
+        labels: &[u32],
+        label_numbers: &[T],
+        label_scores: &mut [T],
+    ) {
+        if self.n_classes() > MOST_COMPARED {
+            return super::swap_labels(self, labels, label_scores);
+        }
+        let one = L::splat(proof, T::from_f64(1.0));
+        for first in (0..labels.len()).step_by(L::LANES) {
+            let label = L::from_slice(proof, &label_numbers[first..]);
+            let place = &mut label_scores[first..];
+            let mut class = L::splat(proof, T::default());
+            let before = L::from_slice(proof, place);
+            let mut after = before;
+            for scores in self.scores[first..].chunks_mut(self.stride) {
+                let (score, own) = (L::from_slice(proof, scores), class.eq(label));
+                after = L::select(own, score, after);
+                L::select(own, before, score).write_to(scores);
+                class = class + one;
+            }
+            after.write_to(place);
         }
     }
 

@@ -8,11 +8,7 @@ mod sample_major;
 pub(crate) use class_major::{ClassMajor, NEAR_STRIDE};
 pub(crate) use sample_major::{SampleMajor, panel_rows};
 
-use crate::{
-    element::Element,
-    simd::Lanes,
-    summation::{FIRST_LEVEL, add_widened},
-};
+use crate::{element::Element, simd::Lanes, summation::FIRST_LEVEL};
 
 /// The scores of a block.
 pub(crate) trait ScoreBlock {
@@ -60,12 +56,22 @@ pub(crate) trait ScoreBlock {
         (0..n).find(|&i| (0..c).any(|k| !self.at(i, k).is_finite()))
     }
 
-    /// Exchanges the score of each sample for its label with the sample's place in `label_scores`.
-    #[inline(always)]
-    fn swap_labels(&mut self, labels: &[u32], label_scores: &mut [Self::Elem]) {
-        for (i, (label, score)) in labels.iter().zip(label_scores).enumerate() {
-            core::mem::swap(score, self.at(i, *label as usize));
-        }
+    /// Exchanges the score of each sample for its label with the sample's place in `label_scores`. The labels are
+    /// there as numbers, too, in whole vectors; past the last one they are no classes.
+    fn swap_labels<L: Lanes<Elem = Self::Elem>>(
+        &mut self,
+        proof: L::Proof,
+        labels: &[u32],
+        label_numbers: &[Self::Elem],
+        label_scores: &mut [Self::Elem],
+    );
+}
+
+/// Exchanges one score after the other.
+#[inline(always)]
+fn swap_labels<S: ScoreBlock>(scores: &mut S, labels: &[u32], label_scores: &mut [S::Elem]) {
+    for (i, (label, score)) in labels.iter().zip(label_scores).enumerate() {
+        core::mem::swap(score, scores.at(i, *label as usize));
     }
 }
 
@@ -110,6 +116,6 @@ fn add_first_vectors<L: Lanes>(
         for row in rows.chunks(width) {
             sum = sum + L::from_slice(proof, row);
         }
-        add_widened(sum, target);
+        sum.add_widened(target);
     }
 }

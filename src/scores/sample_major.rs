@@ -135,6 +135,17 @@ impl<T: Element> ScoreBlock for SampleMajor<'_, T> {
     }
 
     #[inline(always)]
+    fn swap_labels<L: Lanes<Elem = T>>(
+        &mut self,
+        _: L::Proof,
+        labels: &[u32],
+        _: &[T],
+        label_scores: &mut [T],
+    ) {
+        super::swap_labels(self, labels, label_scores);
+    }
+
+    #[inline(always)]
     fn add_class_sums<L: Lanes<Elem = T>>(&self, proof: L::Proof, sums: &mut [f64]) {
         for (panel, sums) in self.panels().zip(sums.chunks_mut(self.width)) {
             for (v, sums) in sums.chunks_mut(L::LANES).enumerate() {

@@ -105,6 +105,12 @@ pub trait Lanes:
     /// `target` must be valid for writing `LANES` elements.
     unsafe fn store(self, target: *mut Self::Elem);
 
+    /// Adds the lanes to the `LANES` numbers from `target` on.
+    ///
+    /// # Safety
+    /// `target` must be valid for reading and writing them.
+    unsafe fn add_to(self, target: *mut f64);
+
     /// `self * b + c`, rounded once where the machine has FMA.
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// `self` where it is greater, else `b`; a NaN in `b` propagates, one in `self` does not.
@@ -114,6 +120,8 @@ pub trait Lanes:
 
     /// Whether `self > b`, lane by lane.
     fn gt(self, b: Self) -> Self::Mask;
+    /// Whether `self == b`, lane by lane.
+    fn eq(self, b: Self) -> Self::Mask;
     /// `yes` where the mask is set, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
 
@@ -173,6 +181,20 @@ pub trait Lanes:
         assert!(source.len() >= Self::LANES);
         // SAFETY: the slice has at least `LANES` elements.
         unsafe { Self::load(proof, source.as_ptr()) }
+    }
+
+    /// Adds the lanes to the first elements of `target`, as many as it has.
+    #[inline(always)]
+    fn add_widened(self, target: &mut [f64]) {
+        if target.len() >= Self::LANES {
+            // SAFETY: there are as many numbers as lanes.
+            return unsafe { self.add_to(target.as_mut_ptr()) };
+        }
+        let mut lanes = [Self::Elem::default(); MAX_LANES];
+        self.write_to(&mut lanes);
+        for (target, lane) in target.iter_mut().zip(&lanes[..Self::LANES]) {
+            *target += lane.to_f64();
+        }
     }
 
     /// Writes the lanes to the first `LANES` elements of a slice.

@@ -132,6 +132,14 @@ macro_rules! portable_lanes {
             }
 
             #[inline(always)]
+            unsafe fn add_to(self, target: *mut f64) {
+                for (i, lane) in self.0.to_array().into_iter().enumerate() {
+                    // SAFETY: the caller grants as many numbers as there are lanes.
+                    unsafe { *target.add(i) += f64::from(lane) };
+                }
+            }
+
+            #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
                 Self(self.0.mul_add(b.0, c.0))
             }
@@ -149,6 +157,11 @@ macro_rules! portable_lanes {
             #[inline(always)]
             fn gt(self, b: Self) -> $vector {
                 self.0.simd_gt(b.0)
+            }
+
+            #[inline(always)]
+            fn eq(self, b: Self) -> $vector {
+                self.0.simd_eq(b.0)
             }
 
             #[inline(always)]

@@ -57,9 +57,10 @@ macro_rules! x86_lanes {
         add: $add:ident, sub: $sub:ident, mul: $mul:ident, div: $div:ident, fma: $fma:ident;
         max: $max:ident, min: $min:ident;
         bits: $bits:ident, from_bits: $from_bits:ident;
+        add_to: $add_to:expr;
         add_bits: $add_bits:ident, sub_bits: $sub_bits:ident;
         shl: $shl:expr, shr: $shr:expr;
-        gt: $gt:expr, select: $select:expr, load_first: $load_first:expr;
+        gt: $gt:expr, eq: $eq:expr, select: $select:expr, load_first: $load_first:expr;
         from_u8: $from_u8:expr, from_i8: $from_i8:expr;
         from_f16: $from_f16:expr, from_bf16: $from_bf16:expr;
         from_f32: $from_f32:expr, from_first_f32: $from_first_f32:expr;
@@ -152,6 +153,13 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
+            unsafe fn add_to(self, target: *mut f64) {
+                // SAFETY: `self` was made with a proof that the machine has the instructions; the caller grants as many
+                // numbers as there are lanes.
+                unsafe { $add_to(self.0, target) }
+            }
+
+            #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
                 // SAFETY: `self` was made with a proof that the machine has the instruction.
                 Self(unsafe { $fma(self.0, b.0, c.0) })
@@ -181,6 +189,12 @@ macro_rules! x86_lanes {
             fn gt(self, b: Self) -> $mask {
                 // SAFETY: `self` was made with a proof that the machine has the instruction.
                 unsafe { $gt(self.0, b.0) }
+            }
+
+            #[inline(always)]
+            fn eq(self, b: Self) -> $mask {
+                // SAFETY: `self` was made with a proof that the machine has the instruction.
+                unsafe { $eq(self.0, b.0) }
             }
 
             #[inline(always)]
@@ -270,9 +284,15 @@ x86_lanes! {
     add: _mm256_add_ps, sub: _mm256_sub_ps, mul: _mm256_mul_ps, div: _mm256_div_ps, fma: _mm256_fmadd_ps;
     max: _mm256_max_ps, min: _mm256_min_ps;
     bits: _mm256_castps_si256, from_bits: _mm256_castsi256_ps;
+    add_to: |v, target| {
+        let (low, high) = (_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        add_f64x4(_mm256_cvtps_pd(low), target);
+        add_f64x4(_mm256_cvtps_pd(high), target.add(4));
+    };
     add_bits: _mm256_add_epi32, sub_bits: _mm256_sub_epi32;
     shl: _mm256_slli_epi32::<23>, shr: _mm256_srli_epi32::<23>;
     gt: _mm256_cmp_ps::<_CMP_GT_OQ>,
+    eq: _mm256_cmp_ps::<_CMP_EQ_OQ>,
     select: |mask, yes, no| _mm256_blendv_ps(no, yes, mask),
     load_first: |source, n| _mm256_maskload_ps(source, first_of_8(n));
     from_u8: |source: *const u8| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(source.cast()))),
@@ -295,9 +315,11 @@ x86_lanes! {
     add: _mm256_add_pd, sub: _mm256_sub_pd, mul: _mm256_mul_pd, div: _mm256_div_pd, fma: _mm256_fmadd_pd;
     max: _mm256_max_pd, min: _mm256_min_pd;
     bits: _mm256_castpd_si256, from_bits: _mm256_castsi256_pd;
+    add_to: add_f64x4;
     add_bits: _mm256_add_epi64, sub_bits: _mm256_sub_epi64;
     shl: _mm256_slli_epi64::<52>, shr: _mm256_srli_epi64::<52>;
     gt: _mm256_cmp_pd::<_CMP_GT_OQ>,
+    eq: _mm256_cmp_pd::<_CMP_EQ_OQ>,
     select: |mask, yes, no| _mm256_blendv_pd(no, yes, mask),
     load_first: |source, n| _mm256_maskload_pd(source, first_of_4(n));
     from_u8: |source: *const u8| {
@@ -325,9 +347,15 @@ x86_lanes! {
     add: _mm512_add_ps, sub: _mm512_sub_ps, mul: _mm512_mul_ps, div: _mm512_div_ps, fma: _mm512_fmadd_ps;
     max: _mm512_max_ps, min: _mm512_min_ps;
     bits: _mm512_castps_si512, from_bits: _mm512_castsi512_ps;
+    add_to: |v, target| {
+        let (low, high) = (_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+        add_f64x8(_mm512_cvtps_pd(low), target);
+        add_f64x8(_mm512_cvtps_pd(high), target.add(8));
+    };
     add_bits: _mm512_add_epi32, sub_bits: _mm512_sub_epi32;
     shl: _mm512_slli_epi32::<23>, shr: _mm512_srli_epi32::<23>;
     gt: _mm512_cmp_ps_mask::<_CMP_GT_OQ>,
+    eq: _mm512_cmp_ps_mask::<_CMP_EQ_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_ps(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
     from_u8: |source: *const u8| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(source.cast()))),
@@ -351,9 +379,11 @@ x86_lanes! {
     add: _mm512_add_pd, sub: _mm512_sub_pd, mul: _mm512_mul_pd, div: _mm512_div_pd, fma: _mm512_fmadd_pd;
     max: _mm512_max_pd, min: _mm512_min_pd;
     bits: _mm512_castpd_si512, from_bits: _mm512_castsi512_pd;
+    add_to: add_f64x8;
     add_bits: _mm512_add_epi64, sub_bits: _mm512_sub_epi64;
     shl: _mm512_slli_epi64::<52>, shr: _mm512_srli_epi64::<52>;
     gt: _mm512_cmp_pd_mask::<_CMP_GT_OQ>,
+    eq: _mm512_cmp_pd_mask::<_CMP_EQ_OQ>,
     select: |mask, yes, no| _mm512_mask_blend_pd(mask, no, yes),
     load_first: |source, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as __mmask8, source);
     from_u8: |source: *const u8| _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64(source.cast()))),
@@ -369,6 +399,23 @@ x86_lanes! {
     interleave: interleave_f64x8, call: call_avx512;
     scale: _mm512_scalef_pd;
 }
+
+macro_rules! add_to_memory {
+    ($features:literal, $name:ident, $vector:ty, $load:ident, $add:ident, $store:ident) => {
+        /// Adds to the numbers from `target` on.
+        ///
+        /// # Safety
+        #[doc = concat!("The machine must have ", $features, ", and `target` be valid for as many numbers.")]
+        #[inline(always)]
+        unsafe fn $name(v: $vector, target: *mut f64) {
+            // SAFETY: as the caller says; the instructions ask for no alignment.
+            unsafe { $store(target, $add($load(target), v)) }
+        }
+    };
+}
+
+add_to_memory!("AVX", add_f64x4, __m256d, _mm256_loadu_pd, _mm256_add_pd, _mm256_storeu_pd);
+add_to_memory!("AVX-512 F", add_f64x8, __m512d, _mm512_loadu_pd, _mm512_add_pd, _mm512_storeu_pd);
 
 /// The mask whose first `n` of eight 32-bit lanes are set.
 ///

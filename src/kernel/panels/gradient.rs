@@ -17,7 +17,7 @@ use crate::{
     element::Element,
     kernel::tiles::{TileKernel, largest_many, many},
     simd::{Lanes, prefetch},
-    summation::{Levels, THIRD_LEVEL, add_widened},
+    summation::{Levels, THIRD_LEVEL},
 };
 use core::ops::Range;
 
@@ -112,7 +112,7 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                 for (i, sums) in store(third).iter().enumerate().take(n_classes) {
                     let dw = &mut dw[i * dw_stride..][..features];
                     for (sums, dw) in sums.iter().zip(dw.chunks_mut(L::LANES)) {
-                        add_widened(L::from_slice(proof, &sums.0), dw);
+                        L::from_slice(proof, &sums.0).add_widened(dw);
                     }
                 }
             }

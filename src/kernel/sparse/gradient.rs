@@ -10,7 +10,6 @@ use crate::{
     element::Element,
     parallel::for_each_chunk,
     simd::{Lanes, Run},
-    summation::add_widened,
 };
 use core::{
     marker::PhantomData,
@@ -133,7 +132,7 @@ impl<T: Element> Sink<T> for Tile<'_> {
             target.copy_from_slice(wide);
         }
         for (sums, target) in sums.into_iter().zip(target.chunks_exact_mut(L::LANES)) {
-            add_widened(sums, target);
+            sums.add_widened(target);
         }
     }
 }

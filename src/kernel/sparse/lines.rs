@@ -11,7 +11,7 @@ use crate::{
     element::Element,
     kernel::tiles::{TileKernel, largest_line, line},
     simd::{LINE, Lanes, MAX_LANES, prefetch_near},
-    summation::{FIRST_LEVEL, SECOND_LEVEL, add_widened},
+    summation::{FIRST_LEVEL, SECOND_LEVEL},
 };
 use core::ops::Range;
 
@@ -214,7 +214,7 @@ impl<T: Element, X: Lines<T>, S: Sink<T>> TileKernel<T> for SumLines<'_, X, T, S
                 }
                 if long && (e - start).is_multiple_of(second_level) {
                     for v in 0..V {
-                        add_widened(second[v], &mut wide[v * L::LANES..]);
+                        second[v].add_widened(&mut wide[v * L::LANES..]);
                     }
                     second = [zero; V];
                 }
