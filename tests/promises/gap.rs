@@ -86,7 +86,7 @@ fn it_is_a_bound_after_any_number_of_iterations_and_useful_after_the_last() -> R
                     let what = format!("{shape:?}, λ = {l2}, {max_iterations} iterations: {gap:e}");
                     assert!(bound >= gap - 1e-13, "{what} is above {bound:e}");
                     if max_iterations == 1000 {
-                        assert!(bound < 1e-5, "{what} is far below {bound:e}");
+                        assert!(bound < 1e-4, "{what} is far below {bound:e}");
                         // Where λ is a small part of the curvature, there are better dual points.
                         assert!(l2 < 1e-2 || bound < 100.0 * gap, "{what} is far below {bound:e}");
                     }

@@ -26,7 +26,7 @@ use core::ops::Range;
 
 /// What of the packed weights is walked over at a time, for all rows of a block: it stays in an L1 of 32 KiB while
 /// the rows pass through.
-const WEIGHT_BYTES: usize = 20 << 10;
+const WEIGHT_BYTES: usize = 28 << 10;
 
 /// Writes the scores of the rows, and their copy. When they are no multiple of the lanes, the places past them are
 /// written too, with anything.
