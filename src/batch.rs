@@ -319,7 +319,7 @@ impl RowRange<'_> {
 
     /// The rows and those that come next, if they are consecutive.
     pub(crate) fn consecutive_with_next(&self) -> Option<Range<usize>> {
-        self.selection.is_none().then(|| self.range.start..self.end)
+        self.selection.is_none().then_some(self.range.start..self.end)
     }
 
     /// The row of sample `i`, or of the last one that comes next.
