@@ -266,6 +266,20 @@ impl<T: Scalar> Problem<T> {
         Magnitudes { x, w, b, score, samples: samples.len() as f64 }
     }
 
+    /// What the errors of the loss and of its derivatives by the scores are relative to. Sums of losses are as exact as
+    /// the scores, each of which counts for every class of the hinge; squares are twice as far off, by what is squared.
+    pub fn scales(&self, objective: &Objective) -> (f64, f64) {
+        let (c, score) = (self.c as f64, self.magnitudes().score);
+        match objective.loss() {
+            Loss::Hinge { .. } => (c * score, c),
+            Loss::SquaredHinge { margin } => {
+                let violation = 2.0 * score + margin;
+                (c * violation * violation, 2.0 * c * violation)
+            }
+            _ => (score, 1.0 + score),
+        }
+    }
+
     /// Whether nothing comes near an overflow, so that there must be a result.
     pub fn must_succeed(&self, objective: &Objective) -> bool {
         let Magnitudes { x, w, b, score, samples } = self.magnitudes();
@@ -400,16 +414,7 @@ fn check_batch<T: Scalar>(
         let error = (got - expected).abs();
         assert!(error <= tolerance * scale, "{isa}, {what}: {got:e}, not {expected:e}");
     };
-    // Sums of losses are as exact as the scores, each of which counts for every class of the hinge.
-    // Squares are twice as far off, by what is squared.
-    let c = problem.c as f64;
-    let (of_loss, of_slope) = match objective.loss() {
-        Loss::Hinge { .. } => (c * m.score, c),
-        Loss::SquaredHinge { margin } => {
-            (c * (2.0 * m.score + margin).powi(2), 2.0 * c * (2.0 * m.score + margin))
-        }
-        _ => (m.score, 1.0 + m.score),
-    };
+    let (of_loss, of_slope) = problem.scales(&objective);
     // Below the normal numbers there are no relative errors.
     let tiny = T::MIN_POSITIVE.to_f64();
     near("loss", loss, expected.loss, expected.loss.abs().max(of_loss).max(tiny));

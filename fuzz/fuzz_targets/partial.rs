@@ -76,13 +76,13 @@ fn run<T: Scalar>(input: &Input) {
         let bound = tolerance::<T>() * scale + 2.0 * T::MIN_POSITIVE.to_f64();
         assert!((a - b).abs() <= bound, "{what}: {a:e} by parts, {b:e} at once");
     };
-    let classes = c as f64;
-    near("loss", got, loss, loss.abs() + classes * m.score);
+    let (of_loss, of_slope) = problem.scales(&objective);
+    near("loss", got, loss, loss.abs() + of_loss);
     for (a, b) in gradient.weights().iter().zip(whole.weights()) {
-        near("dW", a.to_f64(), b.to_f64(), classes * m.x + 2.0 * objective.l2() * m.w);
+        near("dW", a.to_f64(), b.to_f64(), of_slope * m.x + 2.0 * objective.l2() * m.w);
     }
     for (a, b) in gradient.bias().iter().zip(whole.bias()) {
-        near("db", a.to_f64(), b.to_f64(), classes);
+        near("db", a.to_f64(), b.to_f64(), of_slope);
     }
 }
 

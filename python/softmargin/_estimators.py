@@ -5,6 +5,7 @@ import os
 import warnings
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
@@ -13,8 +14,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from softmargin import _core
 
-# What the kernels compute in; anything else is converted to the first one.
-_DTYPES = [np.float64, np.float32]
+# What the kernels read where it lies: float64 and float32 are computed in as they are, the others in float32. Anything
+# else is converted to the first one.
+_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8]
+_SPARSE_DTYPES = [np.float64, np.float32]
 
 
 class _LinearClassifier(ClassifierMixin, BaseEstimator):
@@ -24,14 +27,20 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         """The arguments of the loss."""
         raise NotImplementedError
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def fit(self, X, y, sample_weight=None):
         """Trains the model.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 and float64 are computed in as they are, and read where they lie if rows or columns are
-            contiguous; anything else is converted to float64.
+            float32 and float64 are computed in as they are, float16, uint8 and int8 in float32; all of them are read
+            where they lie if rows or columns are contiguous. Anything else is converted to float64. SciPy's sparse
+            matrices stay sparse (as CSR).
         y : array-like of shape (n_samples,)
             Labels of any type.
         sample_weight : array-like of shape (n_samples,), optional
@@ -50,7 +59,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
 
         Ctrl-C ends the fit; the best model so far is in the estimator then.
         """
-        X, y = validate_data(self, X, y, dtype=_DTYPES, ensure_all_finite=False)
+        X, y = validate_data(self, X, y, **_checks(X))
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
@@ -60,7 +69,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         if total == 0:
             raise ValueError(f"the weights of all {len(y)} samples sum to 0")
         l2 = self._l2(len(classes), total)
-        start = self._start(classes, X.shape[1], X.dtype)
+        start = self._start(classes, X.shape[1], _computed(X))
         fitted = _core.fit(
             X,
             codes,
@@ -99,7 +108,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             of_class = np.divide(weights.sum(), len(classes) * sums, out=np.zeros(len(sums)), where=sums > 0)
         else:
             of_class = compute_class_weight(self.class_weight, classes=classes, y=y)
-        return (weights * of_class[codes]).astype(X.dtype, copy=False)
+        return (weights * of_class[codes]).astype(_computed(X), copy=False)
 
     def _l2(self, n_classes, total):
         if self.l2 is not None:
@@ -119,9 +128,10 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
     def _features(self, X):
         """X and the model, in one type."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_DTYPES, ensure_all_finite=False, reset=False)
+        X = validate_data(self, X, **_checks(X), reset=False)
         # A model in float64 has digits that float32 would lose.
-        X = X.astype(np.result_type(X, self.coef_), copy=False)
+        if X.dtype == np.float32:
+            X = X.astype(self.coef_.dtype, copy=False)
         return (X, *_of_coef(self.coef_, self.intercept_))
 
     def decision_function(self, X):
@@ -309,6 +319,17 @@ _ADVICE = {
     ),
     "no_progress": "no better model was found than the one that the fit began with: it may be optimal, or at a kink",
 }
+
+
+def _checks(X):
+    """How scikit-learn is to check X. That values are finite is checked when they are computed with."""
+    checks = {"accept_sparse": "csr", "ensure_all_finite": False}
+    return checks | {"dtype": _SPARSE_DTYPES if issparse(X) else _DTYPES}
+
+
+def _computed(X):
+    """The type that is computed in."""
+    return np.float64 if X.dtype == np.float64 else np.float32
 
 
 def _to_coef(weights, bias):

@@ -1,12 +1,13 @@
 //! Arrays of NumPy as the crate reads them: where they lie if they can be, as a copy if not.
 
 use crate::exception;
+use half::f16;
 use numpy::{
     Element, PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1,
     PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods, dtype,
 };
 use pyo3::{exceptions::PyValueError, intern, prelude::*, sync::PyOnceLock, types::IntoPyDict};
-use softmargin::{Batch, LinearModel, MatrixView, Scalar};
+use softmargin::{Batch, CsrView, Features, LinearModel, MatrixView, Scalar};
 
 /// What is computed in: `f32` or `f64`.
 pub(crate) trait Number: Scalar + Element {}
@@ -48,6 +49,131 @@ pub(crate) fn is_double(x: &Bound<'_, PyUntypedArray>, w: &Bound<'_, PyUntypedAr
     is(x, double) || !is(x, single) && !is(w, single)
 }
 
+/// X: a matrix, or the parts of a sparse one.
+pub(crate) enum Input<'py> {
+    Dense(Bound<'py, PyUntypedArray>),
+    Sparse {
+        values: Bound<'py, PyUntypedArray>,
+        pointers: Bound<'py, PyUntypedArray>,
+        indices: Bound<'py, PyUntypedArray>,
+        shape: (usize, usize),
+    },
+}
+
+impl<'py> Input<'py> {
+    /// Sparse matrices of SciPy other than CSR are converted to it.
+    pub(crate) fn new(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let py = value.py();
+        if value.is_instance_of::<PyUntypedArray>() || !value.hasattr(intern!(py, "tocsr"))? {
+            return Ok(Self::Dense(array(value)?));
+        }
+        let csr = value.call_method0(intern!(py, "tocsr"))?;
+        Ok(Self::Sparse {
+            values: array(&csr.getattr(intern!(py, "data"))?)?,
+            pointers: array(&csr.getattr(intern!(py, "indptr"))?)?,
+            indices: array(&csr.getattr(intern!(py, "indices"))?)?,
+            shape: csr.getattr(intern!(py, "shape"))?.extract()?,
+        })
+    }
+
+    /// [`is_double`].
+    pub(crate) fn is_double(&self, w: &Bound<'_, PyUntypedArray>) -> bool {
+        match self {
+            Self::Dense(array) | Self::Sparse { values: array, .. } => is_double(array, w),
+        }
+    }
+
+    /// Its features where they lie, if they can be read there, or a copy.
+    pub(crate) fn read<T: Number>(&self) -> PyResult<Read<'py, T>> {
+        let array = match self {
+            Self::Dense(array) => array,
+            Self::Sparse { values, pointers, indices, shape } => {
+                return Ok(Read::Sparse {
+                    values: vector::<T>(values, "the data of X")?,
+                    pointers: positions(pointers, "the indptr of X")?,
+                    indices: positions(indices, "the indices of X")?,
+                    shape: *shape,
+                });
+            }
+        };
+        macro_rules! of_types {
+            ($($kind:ident: $number:ty;)*) => {
+                $(if let Some(matrix) = in_place::<$number>(array)? {
+                    return Ok(Read::$kind(matrix));
+                })*
+            };
+        }
+        of_types!(Same: T; U8: u8; I8: i8; F16: f16;);
+        Ok(Read::Same(matrix::<T>(array, "X")?))
+    }
+}
+
+/// X as it is stored. Whole numbers that lead to its parts, if it is sparse, are copies: they are checked, and are
+/// to stay what they are when another thread writes to the arrays.
+pub(crate) enum Read<'py, T: Number> {
+    Same(PyReadonlyArray2<'py, T>),
+    U8(PyReadonlyArray2<'py, u8>),
+    I8(PyReadonlyArray2<'py, i8>),
+    F16(PyReadonlyArray2<'py, f16>),
+    Sparse {
+        values: PyReadonlyArray1<'py, T>,
+        pointers: Vec<usize>,
+        indices: Vec<u32>,
+        shape: (usize, usize),
+    },
+}
+
+impl<T: Number> Read<'_, T> {
+    pub(crate) fn features(&self) -> PyResult<Features<'_, T>> {
+        Ok(match self {
+            Self::Same(x) => view(x)?.into(),
+            Self::U8(x) => view(x)?.into(),
+            Self::I8(x) => view(x)?.into(),
+            Self::F16(x) => view(x)?.into(),
+            Self::Sparse { values, pointers, indices, shape: (rows, cols) } => {
+                let values = values.as_slice()?;
+                let view = CsrView::new(*rows, *cols, pointers, indices, values);
+                view.map_err(exception)?.into()
+            }
+        })
+    }
+}
+
+/// A matrix of the given type that can be read where it lies.
+fn in_place<'py, E: Element>(
+    array: &Bound<'py, PyUntypedArray>,
+) -> PyResult<Option<PyReadonlyArray2<'py, E>>> {
+    match array.cast::<PyArray2<E>>() {
+        Ok(matrix) if is_readable::<E>(matrix) => borrow(matrix.try_readonly(), "X").map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// A copy of whole numbers.
+fn positions<N: TryFrom<i64>>(array: &Bound<'_, PyUntypedArray>, name: &str) -> PyResult<Vec<N>> {
+    if array.ndim() != 1 {
+        return Err(dimensions_error(name, array, 1));
+    }
+    fn copy<N: TryFrom<i64>, E: Element + Copy + Into<i64>>(
+        array: &Bound<'_, PyArray1<E>>,
+        name: &str,
+    ) -> PyResult<Vec<N>> {
+        let array = borrow(array.try_readonly(), name)?;
+        let numbers = array.as_array();
+        let number = |(i, number): (usize, &E)| {
+            let number: i64 = (*number).into();
+            let error = |_| PyValueError::new_err(format!("{name}: position {i} has {number}"));
+            N::try_from(number).map_err(error)
+        };
+        numbers.iter().enumerate().map(number).collect()
+    }
+    match (array.cast::<PyArray1<i32>>(), array.cast::<PyArray1<i64>>()) {
+        (Ok(array), _) if array.is_aligned() => copy(array, name),
+        (_, Ok(array)) if array.is_aligned() => copy(array, name),
+        _ => Err(PyValueError::new_err(format!("{name} has dtype {}", array.dtype()))),
+    }
+}
+
 /// A copy with elements of type `T`, aligned and row by row.
 fn converted<'py, T: Number>(
     array: &Bound<'py, PyUntypedArray>,
@@ -70,8 +196,8 @@ fn dimensions_error(name: &str, array: &Bound<'_, PyUntypedArray>, expected: usi
     PyValueError::new_err(format!("{name} has {actual} dimensions, not {expected}"))
 }
 
-/// A matrix, and whether it had to be copied.
-pub(crate) fn matrix<'py, T: Number>(
+/// A matrix in the type that is computed in.
+fn matrix<'py, T: Number>(
     array: &Bound<'py, PyUntypedArray>,
     name: &str,
 ) -> PyResult<PyReadonlyArray2<'py, T>> {
@@ -85,7 +211,7 @@ pub(crate) fn matrix<'py, T: Number>(
 }
 
 /// Whether rows or columns lie side by side, do not overlap, and are whole elements apart.
-fn is_readable<T: Number>(matrix: &Bound<'_, PyArray2<T>>) -> bool {
+fn is_readable<T: Element>(matrix: &Bound<'_, PyArray2<T>>) -> bool {
     let (&[rows, cols], &[row_stride, col_stride]) = (matrix.shape(), matrix.strides()) else {
         return false;
     };
@@ -106,9 +232,7 @@ fn borrow<A>(array: Result<A, numpy::BorrowError>, name: &str) -> PyResult<A> {
 }
 
 /// The view of a matrix.
-pub(crate) fn view<'a, T: Number>(
-    matrix: &'a PyReadonlyArray2<'_, T>,
-) -> PyResult<MatrixView<'a, T>> {
+fn view<'a, T: Element>(matrix: &'a PyReadonlyArray2<'_, T>) -> PyResult<MatrixView<'a, T>> {
     let array = matrix.as_array();
     // An empty matrix may have any strides; that it is empty is for the batch to tell.
     if array.is_empty() {
@@ -219,7 +343,7 @@ fn copy_labels<T: Element + Copy + std::fmt::Display + TryInto<u32>>(
 
 /// A batch of what was read.
 pub(crate) fn batch<'a, T: Number>(
-    x: MatrixView<'a, T>,
+    x: Features<'a, T>,
     labels: &'a [u32],
     weights: Option<&'a [T]>,
 ) -> Result<Batch<'a, T>, softmargin::Error> {

@@ -2,8 +2,7 @@
 
 use crate::{
     arrays::{
-        Number, array, batch, is_double, matrix, read_labels, read_model, to_arrays, view, weights,
-        with_number,
+        Input, Number, array, batch, read_labels, read_model, to_arrays, weights, with_number,
     },
     exception, objective,
     threads::detached,
@@ -30,12 +29,12 @@ impl<T: Number> Engine<T> {
 
     /// The loss; and its gradient, if it is asked for, in `self.gradient`.
     fn evaluate(&mut self, py: Python<'_>, call: &Call<'_, '_>, slopes: bool) -> PyResult<f64> {
-        let x = matrix::<T>(&call.x, "X")?;
+        let x = call.x.read::<T>()?;
         let weights = weights::<T>(call.sample_weight)?;
         read_model(&call.w, call.b, &mut self.model)?;
         let (c, d) = (self.model.n_classes(), self.model.n_features());
         read_labels(call.y, c, &mut self.labels)?;
-        let x = view(&x)?;
+        let x = x.features()?;
         let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose()?;
         if slopes && (self.gradient.n_classes(), self.gradient.n_features()) != (c, d) {
             self.gradient = LinearModel::zeros(c, d);
@@ -82,7 +81,7 @@ fn outputs<'py, T: Number>(
 ) -> PyResult<(PyReadwriteArray2<'py, T>, PyReadwriteArray1<'py, T>)> {
     use numpy::PyUntypedArrayMethods as _;
     let fail = |what: String| PyValueError::new_err(format!("out is to be (dW, db): {what}"));
-    let dtype = numpy::dtype::<T>(call.x.py());
+    let dtype = numpy::dtype::<T>(call.w.py());
     let (w, b) = out
         .extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()
         .map_err(|_| fail(format!("it has {} items", out.len())))?;
@@ -105,7 +104,7 @@ fn outputs<'py, T: Number>(
 
 /// The arguments of a call.
 struct Call<'a, 'py> {
-    x: Bound<'py, numpy::PyUntypedArray>,
+    x: Input<'py>,
     y: &'a Bound<'py, PyAny>,
     w: Bound<'py, numpy::PyUntypedArray>,
     b: &'a Bound<'py, PyAny>,
@@ -118,7 +117,7 @@ impl<'a, 'py> Call<'a, 'py> {
         sample_weight: Option<&'a Bound<'py, PyAny>>,
     ) -> PyResult<Self> {
         use numpy::PyUntypedArrayMethods as _;
-        let (x, w) = (array(x)?, array(w)?);
+        let (x, w) = (Input::new(x)?, array(w)?);
         if w.ndim() != 2 {
             let message = format!("W has {} dimensions, not 2", w.ndim());
             return Err(PyValueError::new_err(message));
@@ -145,7 +144,7 @@ pub(crate) struct Evaluator {
 /// one has to wait.
 macro_rules! with_engine {
     ($self:ident, $py:ident, $call:ident, $engine:ident => $work:expr) => {{
-        let double = is_double(&$call.x, &$call.w);
+        let double = $call.x.is_double(&$call.w);
         // Taken out, so that nobody waits for it while it needs the interpreter.
         let taken = core::mem::take(&mut *$self.lock());
         let mut engines = taken;
@@ -231,7 +230,7 @@ pub(crate) fn loss_and_gradient<'py>(
 ) -> PyResult<Slopes<'py>> {
     let objective = objective(loss, l2, margin, label_smoothing)?;
     let call = Call::new([X, y, W, b], sample_weight)?;
-    with_number!(is_double(&call.x, &call.w), T => {
+    with_number!(call.x.is_double(&call.w), T => {
         Engine::<T>::new(objective).loss_and_gradient(py, &call, out)
     })
 }

@@ -2,8 +2,7 @@
 
 use crate::{
     arrays::{
-        Number, array, batch, is_double, matrix, read_labels, read_model, to_arrays, view, weights,
-        with_number,
+        Input, Number, array, batch, read_labels, read_model, to_arrays, weights, with_number,
     },
     exception, objective,
     threads::detached,
@@ -45,18 +44,18 @@ struct Job<'a, 'py> {
 impl Job<'_, '_> {
     fn run<T: Number>(
         self,
-        x: &Bound<'_, PyUntypedArray>,
+        x: &Input<'_>,
         y: &Bound<'_, PyAny>,
         w: &Bound<'_, PyUntypedArray>,
         b: &Bound<'_, PyAny>,
     ) -> PyResult<Fit> {
-        let py = x.py();
+        let py = w.py();
         let (mut model, mut labels) = (LinearModel::<T>::zeros(0, 0), Vec::new());
         read_model(w, b, &mut model)?;
         read_labels(y, model.n_classes(), &mut labels)?;
-        let x = matrix::<T>(x, "X")?;
+        let x = x.read::<T>()?;
         let weights = weights::<T>(self.sample_weight)?;
-        let x = view(&x)?;
+        let x = x.features()?;
         let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose()?;
         let on_iteration = self.on_iteration.map(|on_iteration| on_iteration.clone().unbind());
         let mut interrupt = None;
@@ -130,6 +129,6 @@ pub(crate) fn fit<'py>(
         sample_weight,
         on_iteration,
     };
-    let (x, w) = (array(X)?, array(W)?);
-    with_number!(is_double(&x, &w), T => job.run::<T>(&x, y, &w, b))
+    let (x, w) = (Input::new(X)?, array(W)?);
+    with_number!(x.is_double(&w), T => job.run::<T>(&x, y, &w, b))
 }

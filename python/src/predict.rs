@@ -1,27 +1,29 @@
 //! Predictions.
 
 use crate::{
-    arrays::{Number, array, is_double, matrix, read_model, view, with_number},
+    arrays::{Input, array, read_model, with_number},
     exception,
     threads::detached,
 };
-use numpy::{PyArray1, PyArrayMethods, PyUntypedArray};
+use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
-use softmargin::{LinearModel, MatrixView};
+use softmargin::LinearModel;
 
-/// Has a model predict something of the rows of X; returns it with the number of rows and classes.
-fn predicted<'py, T: Number, R: Send>(
-    x: &Bound<'py, PyUntypedArray>,
-    w: &Bound<'py, PyUntypedArray>,
-    b: &Bound<'py, PyAny>,
-    predict: impl Fn(&LinearModel<T>, MatrixView<'_, T>) -> Result<R, softmargin::Error> + Sync,
-) -> PyResult<(R, [usize; 2])> {
-    let mut model = LinearModel::zeros(0, 0);
-    read_model(w, b, &mut model)?;
-    let x = matrix::<T>(x, "X")?;
-    let x = view(&x)?;
-    let result = detached(w.py(), || predict(&model, x)).map_err(exception)?;
-    Ok((result, [x.rows(), model.n_classes()]))
+/// Has a model predict something of the rows of X with the method `$method`, and makes the result an array by
+/// `$to_array`, which is given the number of rows and classes.
+macro_rules! predicted {
+    ($method:ident($x:ident, $w:ident, $b:ident), |$result:ident, $shape:ident| $to_array:expr) => {{
+        let (x, w) = (Input::new($x)?, array($w)?);
+        with_number!(x.is_double(&w), T => {
+            let mut model = LinearModel::<T>::zeros(0, 0);
+            read_model(&w, $b, &mut model)?;
+            let x = x.read::<T>()?;
+            let x = x.features()?;
+            let $shape = [x.rows(), model.n_classes()];
+            let $result = detached(w.py(), || model.$method(x)).map_err(exception)?;
+            Ok($to_array.into_any())
+        })
+    }};
 }
 
 /// The scores X Wᵀ + b, N × C.
@@ -32,11 +34,8 @@ pub(crate) fn scores<'py>(
     W: &Bound<'py, PyAny>,
     b: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (x, w) = (array(X)?, array(W)?);
-    with_number!(is_double(&x, &w), T => {
-        let (scores, shape) = predicted::<T, _>(&x, &w, b, |model, x| model.scores(x))?;
-        Ok(PyArray1::from_vec(X.py(), scores).reshape(shape)?.into_any())
-    })
+    predicted!(scores(X, W, b), |scores, shape| PyArray1::from_vec(X.py(), scores)
+        .reshape(shape)?)
 }
 
 /// The classes with the largest scores, as uint32.
@@ -47,11 +46,7 @@ pub(crate) fn predict<'py>(
     W: &Bound<'py, PyAny>,
     b: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (x, w) = (array(X)?, array(W)?);
-    with_number!(is_double(&x, &w), T => {
-        let (labels, _) = predicted::<T, _>(&x, &w, b, |model, x| model.predict(x))?;
-        Ok(PyArray1::from_vec(X.py(), labels).into_any())
-    })
+    predicted!(predict(X, W, b), |labels, _shape| PyArray1::from_vec(X.py(), labels))
 }
 
 /// softmax(X Wᵀ + b), N × C.
@@ -62,9 +57,7 @@ pub(crate) fn predict_proba<'py>(
     W: &Bound<'py, PyAny>,
     b: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (x, w) = (array(X)?, array(W)?);
-    with_number!(is_double(&x, &w), T => {
-        let (proba, shape) = predicted::<T, _>(&x, &w, b, |model, x| model.predict_proba(x))?;
-        Ok(PyArray1::from_vec(X.py(), proba).reshape(shape)?.into_any())
+    predicted!(predict_proba(X, W, b), |proba, shape| {
+        PyArray1::from_vec(X.py(), proba).reshape(shape)?
     })
 }

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -33,7 +34,7 @@ def expected_failures(estimator):
         return {}
     # A line search that compares objectives knows half of their digits of the parameters.
     reason = "L-BFGS ends where the objective falls no further, which leaves errors of 3e-8"
-    return {"check_sample_weight_equivalence_on_dense_data": reason}
+    return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in ("dense", "sparse")}
 
 
 @parametrize_with_checks(
@@ -182,3 +183,26 @@ def test_files(tmp_path):
     path.write_bytes(b"not a model")
     with pytest.raises(ValueError, match="model.safetensors"):
         softmargin.load(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.uint8])
+def test_features_are_not_widened(dtype):
+    X, y = load_iris(return_X_y=True)
+    X = (10 * X).astype(dtype)
+    narrow = SoftmaxClassifier(l2=1e-3).fit(X, y)
+    wide = SoftmaxClassifier(l2=1e-3).fit(X.astype(np.float32), y)
+    assert narrow.coef_.dtype == np.float32
+    assert (narrow.coef_ == wide.coef_).all()
+    assert (narrow.decision_function(X) == wide.decision_function(X.astype(np.float32))).all()
+    assert (narrow.predict(X) == wide.predict(X)).all()
+
+
+@pytest.mark.parametrize("classifier", [SoftmaxClassifier, HingeClassifier])
+def test_sparse_features(classifier):
+    X, y = table(load_wine)
+    X[np.abs(X) < 0.5] = 0
+    options = {"l2": 1e-2} if classifier is SoftmaxClassifier else {"l2": 1e-2, "loss": "squared_hinge"}
+    dense, thin = classifier(**options).fit(X, y), classifier(**options).fit(sparse.csr_matrix(X), y)
+    np.testing.assert_allclose(thin.coef_, dense.coef_, atol=1e-4)
+    np.testing.assert_allclose(thin.decision_function(sparse.csc_array(X)), thin.decision_function(X))
+    assert thin.score(sparse.csr_matrix(X), y) == thin.score(X, y)

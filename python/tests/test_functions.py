@@ -1,8 +1,10 @@
 import multiprocessing
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from softmargin import Evaluator, loss_and_gradient
 
@@ -255,3 +257,65 @@ def test_a_memory_map(tmp_path):
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert_equal(loss_and_gradient(mapped, y, W, b), loss_and_gradient(X, y, W, b))
+
+
+@pytest.mark.parametrize("stored", [np.uint8, np.int8, np.float16])
+@pytest.mark.parametrize("computed", [np.float32, np.float64])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_features_as_they_are_stored(stored, computed, order):
+    X, y, W, b = problem(computed)
+    X = np.asarray(20 * np.abs(X), dtype=stored, order=order)
+    wide = loss_and_gradient(X.astype(computed), y, W, b)
+    assert_equal(loss_and_gradient(X, y, W, b), wide)
+    # What cannot be read where it lies.
+    wide = loss_and_gradient(np.array(X[::-1], dtype=computed, order="C"), y[::-1], W, b)
+    assert_equal(loss_and_gradient(X[::-1], y[::-1], W, b), wide)
+
+
+@pytest.mark.parametrize("stored", [np.uint8, np.float16, np.float32])
+def test_no_copy_is_made(stored):
+    X, W = np.ones((200_000, 20), stored), np.zeros((2, 20), np.float32)
+    y, b = np.zeros(len(X), np.uint8), np.zeros(2, np.float32)
+    tracemalloc.start()
+    loss_and_gradient(X, y, W, b)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100_000
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_rows(loss, dtype):
+    X, y, W, b = problem(dtype)
+    X[np.abs(X) < 1] = 0
+    X[3] = 0
+    for convert in [sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix, sparse.coo_matrix]:
+        loss_value, dW, db = loss_and_gradient(convert(X), y, W, b, loss=loss, l2=0.01)
+        dense = loss_and_gradient(X, y, W, b, loss=loss, l2=0.01)
+        tolerance = 2e-6 if dtype == np.float32 else 1e-13
+        for a, e in zip((loss_value, dW, db), dense):
+            np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance * 5)
+        assert dW.dtype == dtype
+
+
+def test_sparse_rows_of_all_kinds():
+    X, y, W, b = problem(n=3, d=4, c=2)
+    # Not sorted, an entry in two parts, an empty row; long indices, and half precision.
+    data, indices, indptr = [1.0, 2.0, 0.5, 3.0], [3, 0, 3, 1], [0, 3, 3, 4]
+    dense = np.array([[2.0, 0, 0, 1.5], [0, 0, 0, 0], [0, 3.0, 0, 0]])
+    right = loss_and_gradient(dense, y, W, b)
+    for index, value in [(np.int32, np.float64), (np.int64, np.float16)]:
+        parts = np.array(data, value), np.array(indices, index), np.array(indptr, index)
+        X = sparse.csr_matrix((3, 4), dtype=np.float64)
+        X.data, X.indices, X.indptr = parts
+        for a, e in zip(loss_and_gradient(X, y, W, b), right):
+            np.testing.assert_allclose(a, e, rtol=1e-13)
+    X.indices = np.array([3, 0, 4, 1])
+    with pytest.raises(ValueError, match=r"row 0: indices\[2\] is 4, but there are 4 features"):
+        loss_and_gradient(X, y, W, b)
+    X.indices = np.array([3, 0, -1, 1])
+    with pytest.raises(ValueError, match="the indices of X: position 2 has -1"):
+        loss_and_gradient(X, y, W, b)
+    X.indices, X.indptr = np.array(indices), np.array([0, 3, 2, 4])
+    with pytest.raises(ValueError, match="row 1"):
+        loss_and_gradient(X, y, W, b)
