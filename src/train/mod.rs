@@ -30,6 +30,7 @@ mod cholesky;
 mod cost;
 mod curvature;
 mod gap;
+mod lazy;
 mod lbfgs;
 mod line_search;
 mod newton;

@@ -142,9 +142,14 @@ impl Principal {
         self.scales = [scale(self.largest, self.sum), scale(bias.0, bias.1)];
     }
 
-    /// What is left of a step of the weights.
-    pub(super) fn scale(&self) -> f64 {
-        self.scales[0]
+    /// What is left of a step of the weights, and of one of the bias.
+    pub(super) fn scales(&self) -> [f64; 2] {
+        self.scales
+    }
+
+    /// Whether steps differ by their direction.
+    pub(super) fn directs(&self) -> bool {
+        !self.mean.is_empty()
     }
 
     /// Makes W and b, in their order, those of features taken from their mean; or back again, with −1.
@@ -166,11 +171,11 @@ impl Principal {
         }
     }
 
-    /// Makes a step of such a gradient.
+    /// Leaves out of such a gradient what is too much along the directions.
     pub(super) fn damp(&self, gradient: &mut [f64], n_features: usize) {
         let (d, k) = (n_features, self.shares.len());
         let c = gradient.len() / (d + 1);
-        let (weights, bias) = gradient.split_at_mut(c * d);
+        let weights = &mut gradient[..c * d];
         if k > 0 {
             // So that nothing is too large or too small for `f32`.
             let unit = weights.iter().fold(f64::MIN_POSITIVE, |max, slope| slope.abs().max(max));
@@ -186,8 +191,6 @@ impl Principal {
             let steps = weights.iter_mut().zip(&rows);
             steps.for_each(|(step, part)| *step -= unit * f64::from(*part));
         }
-        weights.iter_mut().for_each(|step| *step *= self.scales[0]);
-        bias.iter_mut().for_each(|step| *step *= self.scales[1]);
     }
 }
 

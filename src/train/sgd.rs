@@ -2,7 +2,7 @@
 //! anew.
 
 use super::{
-    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2, max_norm,
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2, lazy::Lazy, max_norm,
     principal::Principal, shuffle,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Objective, Scalar};
@@ -114,7 +114,8 @@ impl Sgd {
     /// every step and every epoch, so that it can end a long one; between epochs, the objective it is told
     /// is that of the last one. The model it is shown is that at the end of that epoch.
     ///
-    /// λ is taken into account by implicit steps, which converge whatever its size.
+    /// λ is taken into account by implicit steps, which converge whatever its size. Over sparse rows without a
+    /// scaling a step takes what the entries of its minibatch take, whatever C × D.
     ///
     /// # Errors
     /// Those of [`Evaluator::loss_and_gradient`] at the starting point; [`Error::Setting`] for a learning rate
@@ -159,6 +160,7 @@ impl Sgd {
         // The L2 term is added by the steps.
         let plain = evaluator.objective().with_l2(0.0);
         let mut of_minibatch = Evaluator::new(plain).with_isa(evaluator.isa());
+        let mut lazy = Lazy::of(batch);
         'epochs: for epoch in 1..=self.epochs {
             shuffle(&mut order, &mut random);
             for rows in order.chunks(batch_size) {
@@ -169,11 +171,18 @@ impl Sgd {
                 };
                 now.evaluations += 1;
                 now.samples += rows.len() as u64;
-                if of_minibatch.loss_and_gradient(model, &minibatch, &mut gradient).is_ok() {
-                    steps.step(model, &gradient, n_steps);
-                } else if !steps.start_again(&best_model, model) {
-                    stop_reason = StopReason::Diverged;
-                    break 'epochs;
+                let step = match &mut lazy {
+                    Some(lazy) => lazy.step(&mut of_minibatch, &mut steps, &minibatch, n_steps),
+                    None => of_minibatch
+                        .loss_and_gradient(model, &minibatch, &mut gradient)
+                        .map(|_| steps.step(model, &gradient, n_steps)),
+                };
+                if step.is_err() {
+                    lazy.iter_mut().for_each(Lazy::forget);
+                    if !steps.start_again(&best_model, model) {
+                        stop_reason = StopReason::Diverged;
+                        break 'epochs;
+                    }
                 }
                 if on_step(&now, &answer).is_break() {
                     stop_reason = StopReason::Interrupted;
@@ -181,6 +190,10 @@ impl Sgd {
                 }
             }
 
+            if let Some(lazy) = &mut lazy {
+                lazy.take_all_missed(&mut steps);
+                steps.write(&steps.parameters, model);
+            }
             steps.write_answer(model, &mut answer);
             now = Progress { iteration: epoch, evaluations: now.evaluations + 1, ..now };
             now.samples += n as u64;
@@ -227,14 +240,44 @@ impl Sgd {
     }
 }
 
+/// The value of a parameter, its velocity, and the average of its values.
+pub(super) type State = [f64; 3];
+
+/// What a step makes of a parameter.
+#[derive(Clone, Copy)]
+pub(super) struct Rule {
+    rate: f64,
+    momentum: f64,
+    nesterov: bool,
+    /// What is left of a value.
+    shrink: f64,
+    /// The share of the last value in the average.
+    of_average: f64,
+}
+
+impl Rule {
+    /// A step against a slope.
+    #[inline(always)]
+    pub(super) fn step(&self, [value, velocity, average]: State, slope: f64) -> State {
+        let ahead = self.momentum * velocity;
+        // Nesterov's, by where the slope is to be taken next (Sutskever and others, 2013).
+        let (before, from) =
+            if self.nesterov { (value - ahead, value) } else { (value, value + ahead) };
+        let after = self.shrink * (from - self.rate * slope);
+        let velocity = after - before;
+        let value = if self.nesterov { after + self.momentum * velocity } else { after };
+        [value, velocity, average + self.of_average * (value - average)]
+    }
+}
+
 /// The steps of a fit. In `f64`, as the last ones are much shorter than what they are added to; of features that
 /// are taken from their mean, if `principal` does so.
-struct Steps<'a> {
+pub(super) struct Steps<'a> {
     solver: &'a Sgd,
     l2: f64,
     n_features: usize,
     done: usize,
-    parameters: Vec<f64>,
+    pub(super) parameters: Vec<f64>,
     velocity: Vec<f64>,
     average: Vec<f64>,
     principal: Option<Principal>,
@@ -302,47 +345,62 @@ impl<'a> Steps<'a> {
         gradient: &LinearModel<T>,
         n_steps: f64,
     ) {
-        let &Sgd { learning_rate, schedule, momentum, nesterov, .. } = self.solver;
-        let rate = learning_rate * schedule.factor(self.done as f64 / n_steps);
-        let rate = rate * 0.1_f64.powi(self.shortenings as i32);
         let n_weights = gradient.weights().len();
-        let l2_slope =
-            |i: usize, value: f64| if i < n_weights { 2.0 * self.l2 * value } else { 0.0 };
         let mut slopes: Vec<f64> =
             gradient.parameters().iter().map(|slope| slope.to_f64()).collect();
-        let mut scale = 1.0;
-        if let Some(principal) = &self.principal {
+        if let Some(principal) = self.principal.as_ref().filter(|principal| principal.directs()) {
+            let l2_slope =
+                |i: usize, value: f64| if i < n_weights { 2.0 * self.l2 * value } else { 0.0 };
             // That of the loss is to stand for the features as they are taken.
             principal.center_slopes(&mut slopes, self.n_features);
             for (i, (slope, value)) in slopes.iter_mut().zip(&self.parameters).enumerate() {
                 *slope += l2_slope(i, *value);
             }
             principal.damp(&mut slopes, self.n_features);
-            scale = principal.scale();
             for (i, (slope, value)) in slopes.iter_mut().zip(&self.parameters).enumerate() {
-                *slope -= scale * l2_slope(i, *value);
+                *slope -= l2_slope(i, *value);
             }
         }
-        // What is left of the L2 term is its slope at the end of the step (implicit Euler), whose steps lead
-        // nowhere beyond zero, however large λ is; in all, the slope is that of the damped objective.
-        let shrink = 1.0 / (1.0 + 2.0 * self.l2 * rate * scale);
-        let state = self.parameters.iter_mut().zip(&mut self.velocity).zip(slopes);
-        for (i, ((value, velocity), slope)) in state.enumerate() {
-            let shrink = if i < n_weights { shrink } else { 1.0 };
-            let ahead = momentum * *velocity;
-            // Nesterov's, by where the slope is to be taken next (Sutskever and others, 2013).
-            let (before, from) =
-                if nesterov { (*value - ahead, *value) } else { (*value, *value + ahead) };
-            let after = shrink * (from - rate * slope);
-            *velocity = after - before;
-            *value = if nesterov { after + momentum * *velocity } else { after };
-        }
-        self.done += 1;
-        let weight = 2.0 / (self.done as f64 + 1.0);
-        for (average, value) in self.average.iter_mut().zip(&self.parameters) {
-            *average += weight * (value - *average);
+        let [of_weights, of_bias] = self.next_rules(n_steps);
+        for (i, slope) in slopes.into_iter().enumerate() {
+            let rule = if i < n_weights { &of_weights } else { &of_bias };
+            self.set(i, rule.step(self.state(i), slope));
         }
         self.write(&self.parameters, model);
+    }
+
+    /// The next step of the weights and of the bias.
+    ///
+    /// What the slope leaves of the L2 term is its slope at the end of the step (implicit Euler), whose steps lead
+    /// nowhere beyond zero, however large λ is; in all, the slope is that of the damped objective.
+    pub(super) fn next_rules(&mut self, n_steps: f64) -> [Rule; 2] {
+        let &Sgd { learning_rate, schedule, momentum, nesterov, .. } = self.solver;
+        let rate = learning_rate * schedule.factor(self.done as f64 / n_steps);
+        let rate = rate * 0.1_f64.powi(self.shortenings as i32);
+        let [of_weights, of_bias] = self.principal.as_ref().map_or([1.0; 2], Principal::scales);
+        self.done += 1;
+        let of_average = 2.0 / (self.done as f64 + 1.0);
+        let rule = |rate: f64, l2: f64| {
+            let shrink = 1.0 / (1.0 + 2.0 * l2 * rate);
+            Rule { rate, momentum, nesterov, shrink, of_average }
+        };
+        [rule(rate * of_weights, self.l2), rule(rate * of_bias, 0.0)]
+    }
+
+    /// The state of a parameter; its average is 0 where none is asked for.
+    #[inline(always)]
+    pub(super) fn state(&self, i: usize) -> State {
+        [self.parameters[i], self.velocity[i], self.average.get(i).copied().unwrap_or(0.0)]
+    }
+
+    /// Sets what [`state`](Self::state) returns.
+    #[inline(always)]
+    pub(super) fn set(&mut self, i: usize, [value, velocity, average]: State) {
+        self.parameters[i] = value;
+        self.velocity[i] = velocity;
+        if let Some(place) = self.average.get_mut(i) {
+            *place = average;
+        }
     }
 
     /// What the fit would answer if it ended here.

@@ -10,7 +10,8 @@ use rand_xoshiro::{
     rand_core::{Rng, SeedableRng},
 };
 use softmargin::{
-    Batch, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Predictor, Scalar,
+    Batch, CsrView, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Predictor, Scalar,
+    Scaling,
     train::{self, EarlyStopping, Lbfgs, NewtonCg, Progress, Schedule, Sgd, StopReason, Summary},
 };
 
@@ -383,6 +384,55 @@ fn sgd_of_every_kind() {
             let summary = sgd.fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
             let (reached, best) = (summary.progress.objective, optimum.progress.objective);
             assert!(reached < 1.01 * best, "{sgd:?}: {reached}, {best} at best");
+        }
+    }
+}
+
+/// Over sparse rows, features take the steps that they have missed when they are seen next; with a scaling, which
+/// changes nothing here, they take all of them.
+#[test]
+fn lazy_steps_of_sgd_are_the_same_steps() {
+    const WIDTH: usize = 700;
+    let (x, labels) = samples();
+    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    for (i, row) in x.chunks_exact(D).enumerate() {
+        // Rows without entries, too, and features that are rare.
+        for (j, value) in row.iter().enumerate().take(i % D) {
+            indices.push(((i * i * (j + 1) + j) % WIDTH) as u32);
+            values.push(f64::from(*value));
+        }
+        indptr.push(indices.len());
+    }
+    let x = CsrView::new(N, WIDTH, &indptr, &indices, &values).unwrap();
+    let weights: Vec<f64> = (0..N).map(|i| (i % 4) as f64).collect();
+    let batch = Batch::new(x, &labels).unwrap();
+    let weighted = batch.with_sample_weights(&weights).unwrap();
+    let weighted = weighted.with_class_weights(&[1.0, 2.0, 0.5, 1.5]).unwrap();
+    let unscaled = Scaling::by(1.0);
+    let base = Sgd { batch_size: 7, epochs: 3, learning_rate: 0.1, ..Sgd::default() };
+    for objective in [Objective::cross_entropy(), Objective::squared_hinge(1.0)] {
+        for sgd in [
+            base,
+            Sgd { nesterov: true, ..base },
+            Sgd { momentum: 0.0, ..base },
+            Sgd { schedule: Schedule::Constant, average: true, momentum: 0.5, ..base },
+            Sgd { batch_size: 1, epochs: 2, ..base },
+        ] {
+            for batch in [batch, weighted] {
+                let run = |batch: &Batch<'_, f64>| {
+                    let mut model = LinearModel::zeros(C, WIDTH);
+                    let mut evaluator = Evaluator::new(objective.with_l2(1e-2));
+                    let go_on = |_: &_, _: &_| ControlFlow::Continue(());
+                    sgd.fit(&mut evaluator, &mut model, batch, go_on).unwrap();
+                    model
+                };
+                let (lazy, eager) = (run(&batch), run(&batch.with_scaling(&unscaled).unwrap()));
+                let largest = eager.weights().iter().fold(0.0, |max: f64, w| max.max(w.abs()));
+                assert!(largest > 1e-3);
+                for (a, b) in lazy.parameters().iter().zip(eager.parameters()) {
+                    assert!((a - b).abs() < 1e-12, "{sgd:?}: {a}, but {b} at once");
+                }
+            }
         }
     }
 }
