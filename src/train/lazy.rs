@@ -13,6 +13,9 @@ use crate::{Batch, CsrView, Error, Evaluator, LinearModel, Scalar, features::Sto
 /// Steps after which all features are brought up to date, which takes C × D once.
 const MOST_MISSED: usize = 256;
 
+/// Features whose weights are copied together: those of a class fill whole cache lines.
+const TOGETHER: usize = 16;
+
 /// No place among the features of a minibatch.
 const NONE: u32 = u32::MAX;
 
@@ -21,6 +24,7 @@ type Map = [State; 3];
 
 /// Which steps the features have missed, and memory for the minibatches.
 pub(super) struct Lazy<T> {
+    n_classes: usize,
     /// The steps since all features were up to date.
     maps: Vec<Map>,
     /// How many of them each feature has taken.
@@ -38,9 +42,10 @@ pub(super) struct Lazy<T> {
 
 impl<T: Scalar> Lazy<T> {
     /// For sparse rows; not where they are scaled, as a shift gives every row all features.
-    pub(super) fn of(batch: &Batch<'_, T>) -> Option<Self> {
+    pub(super) fn of(batch: &Batch<'_, T>, n_classes: usize) -> Option<Self> {
         let d = batch.n_features();
         (batch.features().is_sparse() && batch.features().scaling().is_none()).then(|| Self {
+            n_classes,
             maps: Vec::new(),
             taken: vec![0; d],
             places: vec![NONE; d],
@@ -63,15 +68,17 @@ impl<T: Scalar> Lazy<T> {
     ) -> Result<(), Error> {
         self.read(minibatch);
         self.take_missed(steps);
-        let d = self.taken.len();
-        let (c, width) = (steps.parameters.len() / (d + 1), self.features.len());
+        let (c, width) = (self.n_classes, self.features.len());
+        let n_weights = c * self.taken.len();
         let mut model = LinearModel::zeros(c, width);
-        for (class, weights) in model.weights_mut().chunks_exact_mut(width).enumerate() {
-            for (weight, feature) in weights.iter_mut().zip(&self.features) {
-                *weight = T::from_f64(steps.parameters[class * d + *feature as usize]);
+        for (part, features) in self.features.chunks(TOGETHER).enumerate() {
+            for (class, weights) in model.weights_mut().chunks_exact_mut(width).enumerate() {
+                for (weight, feature) in weights[part * TOGETHER..].iter_mut().zip(features) {
+                    *weight = T::from_f64(steps.parameters[*feature as usize * c + class]);
+                }
             }
         }
-        for (bias, value) in model.bias_mut().iter_mut().zip(&steps.parameters[c * d..]) {
+        for (bias, value) in model.bias_mut().iter_mut().zip(&steps.parameters[n_weights..]) {
             *bias = T::from_f64(*value);
         }
         let n = self.labels.len();
@@ -81,16 +88,20 @@ impl<T: Scalar> Lazy<T> {
         evaluator.loss_and_gradient(&model, &batch, &mut gradient)?;
 
         let [of_weights, of_bias] = steps.next_rules(n_steps);
-        for (class, slopes) in gradient.weights().chunks_exact(width).enumerate() {
-            for (slope, feature) in slopes.iter().zip(&self.features) {
-                let i = class * d + *feature as usize;
-                steps.set(i, of_weights.step(steps.state(i), slope.to_f64()));
+        let mut slopes = vec![0.0; TOGETHER * c];
+        for (part, features) in self.features.chunks(TOGETHER).enumerate() {
+            for (class, of_class) in gradient.weights().chunks_exact(width).enumerate() {
+                let of_class = &of_class[part * TOGETHER..][..features.len()];
+                for (i, slope) in of_class.iter().enumerate() {
+                    slopes[i * c + class] = slope.to_f64();
+                }
+            }
+            for (feature, slopes) in features.iter().zip(slopes.chunks_exact(c)) {
+                steps.step_some(*feature as usize * c, &of_weights, slopes);
             }
         }
-        for (class, slope) in gradient.bias().iter().enumerate() {
-            let i = c * d + class;
-            steps.set(i, of_bias.step(steps.state(i), slope.to_f64()));
-        }
+        let slopes: Vec<f64> = gradient.bias().iter().map(|slope| slope.to_f64()).collect();
+        steps.step_some(n_weights, &of_bias, &slopes);
         self.maps.push(map(&of_weights));
         for feature in &self.features {
             self.taken[*feature as usize] = self.maps.len() as u32;
@@ -141,28 +152,25 @@ impl<T: Scalar> Lazy<T> {
 
     /// Takes the steps that the features of the minibatch have missed.
     fn take_missed(&self, steps: &mut Steps<'_>) {
-        let d = self.taken.len();
         let missed = self.products();
-        for class in 0..steps.parameters.len() / (d + 1) {
-            for feature in &self.features {
-                let feature = *feature as usize;
-                let i = class * d + feature;
-                steps.set(i, apply(&missed[self.taken[feature] as usize], steps.state(i)));
-            }
+        for feature in &self.features {
+            let feature = *feature as usize;
+            self.advance(steps, feature, &missed[self.taken[feature] as usize]);
         }
     }
 
     /// Takes the steps that any feature has missed.
     pub(super) fn take_all_missed(&mut self, steps: &mut Steps<'_>) {
-        let d = self.taken.len();
         let missed = self.products();
-        for class in 0..steps.parameters.len() / (d + 1) {
-            for (feature, taken) in self.taken.iter().enumerate() {
-                let i = class * d + feature;
-                steps.set(i, apply(&missed[*taken as usize], steps.state(i)));
-            }
+        for (feature, taken) in self.taken.iter().enumerate() {
+            self.advance(steps, feature, &missed[*taken as usize]);
         }
         self.forget();
+    }
+
+    fn advance(&self, steps: &mut Steps<'_>, feature: usize, map: &Map) {
+        let places = feature * self.n_classes..(feature + 1) * self.n_classes;
+        steps.update(places, |_, state| apply(map, state));
     }
 
     /// Starts anew: no feature has missed a step.
@@ -188,6 +196,8 @@ fn map(rule: &Rule) -> Map {
 }
 
 /// What a map makes of a state.
-fn apply(map: &Map, state: State) -> State {
-    core::array::from_fn(|i| (0..3).map(|j| map[j][i] * state[j]).sum())
+#[inline(always)]
+fn apply(map: &Map, [a, b, c]: State) -> State {
+    let part = |i: usize| map[0][i] * a + map[1][i] * b + map[2][i] * c;
+    [part(0), part(1), part(2)]
 }

@@ -6,7 +6,7 @@ use super::{
     principal::Principal, shuffle,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Objective, Scalar};
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 /// Minibatch SGD with momentum.
@@ -156,11 +156,11 @@ impl Sgd {
         let mut answer = model.clone();
         let mut stop_reason = StopReason::MaxIterations;
         let n_steps = self.epochs as f64 * n.div_ceil(batch_size) as f64;
-        let mut steps = Steps::new(self, evaluator.objective(), model, batch);
+        let mut lazy = Lazy::of(batch, model.n_classes());
+        let mut steps = Steps::new(self, evaluator.objective(), model, batch, lazy.is_some());
         // The L2 term is added by the steps.
         let plain = evaluator.objective().with_l2(0.0);
         let mut of_minibatch = Evaluator::new(plain).with_isa(evaluator.isa());
-        let mut lazy = Lazy::of(batch);
         'epochs: for epoch in 1..=self.epochs {
             shuffle(&mut order, &mut random);
             for rows in order.chunks(batch_size) {
@@ -276,6 +276,8 @@ pub(super) struct Steps<'a> {
     solver: &'a Sgd,
     l2: f64,
     n_features: usize,
+    /// Whether the weights of a feature lie side by side, rather than those of a class.
+    by_feature: bool,
     done: usize,
     pub(super) parameters: Vec<f64>,
     velocity: Vec<f64>,
@@ -291,6 +293,7 @@ impl<'a> Steps<'a> {
         objective: Objective,
         model: &LinearModel<T>,
         batch: &Batch<'_, T>,
+        by_feature: bool,
     ) -> Self {
         let &Sgd { learning_rate, momentum, batch_size, .. } = solver;
         let mut principal = Principal::of(batch, solver.principal);
@@ -303,6 +306,7 @@ impl<'a> Steps<'a> {
             solver,
             l2: objective.l2(),
             n_features: model.n_features(),
+            by_feature,
             done: 0,
             parameters: Vec::new(),
             velocity: Vec::new(),
@@ -316,8 +320,10 @@ impl<'a> Steps<'a> {
 
     /// From a model on, at rest.
     fn start<T: Scalar>(&mut self, model: &LinearModel<T>) {
-        self.parameters = model.parameters().iter().map(|p| p.to_f64()).collect();
-        if let Some(principal) = &self.principal {
+        let parameters = model.parameters();
+        let value = |i: usize| parameters[i].to_f64();
+        self.parameters = self.order(parameters.len()).map(value).collect();
+        if let Some(principal) = self.principal.as_ref().filter(|principal| principal.directs()) {
             principal.center(&mut self.parameters, 1.0, self.n_features);
         }
         self.velocity = vec![0.0; self.parameters.len()];
@@ -362,10 +368,8 @@ impl<'a> Steps<'a> {
             }
         }
         let [of_weights, of_bias] = self.next_rules(n_steps);
-        for (i, slope) in slopes.into_iter().enumerate() {
-            let rule = if i < n_weights { &of_weights } else { &of_bias };
-            self.set(i, rule.step(self.state(i), slope));
-        }
+        self.step_some(0, &of_weights, &slopes[..n_weights]);
+        self.step_some(n_weights, &of_bias, &slopes[n_weights..]);
         self.write(&self.parameters, model);
     }
 
@@ -387,19 +391,25 @@ impl<'a> Steps<'a> {
         [rule(rate * of_weights, self.l2), rule(rate * of_bias, 0.0)]
     }
 
-    /// The state of a parameter; its average is 0 where none is asked for.
-    #[inline(always)]
-    pub(super) fn state(&self, i: usize) -> State {
-        [self.parameters[i], self.velocity[i], self.average.get(i).copied().unwrap_or(0.0)]
+    /// Steps of the parameters from one on, against their slopes.
+    pub(super) fn step_some(&mut self, first: usize, rule: &Rule, slopes: &[f64]) {
+        self.update(first..first + slopes.len(), |i, state| rule.step(state, slopes[i]));
     }
 
-    /// Sets what [`state`](Self::state) returns.
+    /// Replaces the states of some parameters, of which `f` is given the numbers from 0 on. The average is 0 where none
+    /// is asked for.
     #[inline(always)]
-    pub(super) fn set(&mut self, i: usize, [value, velocity, average]: State) {
-        self.parameters[i] = value;
-        self.velocity[i] = velocity;
-        if let Some(place) = self.average.get_mut(i) {
-            *place = average;
+    pub(super) fn update(&mut self, places: Range<usize>, f: impl Fn(usize, State) -> State) {
+        let (values, velocities) =
+            (&mut self.parameters[places.clone()], &mut self.velocity[places.clone()]);
+        let states = values.iter_mut().zip(velocities).enumerate();
+        match self.average.get_mut(places) {
+            None => states.for_each(|(i, (value, velocity))| {
+                [*value, *velocity, _] = f(i, [*value, *velocity, 0.0]);
+            }),
+            Some(averages) => states.zip(averages).for_each(|((i, (value, velocity)), average)| {
+                [*value, *velocity, *average] = f(i, [*value, *velocity, *average]);
+            }),
         }
     }
 
@@ -413,10 +423,21 @@ impl<'a> Steps<'a> {
 
     fn write<T: Scalar>(&self, parameters: &[f64], model: &mut LinearModel<T>) {
         let mut parameters = parameters.to_vec();
-        if let Some(principal) = &self.principal {
+        if let Some(principal) = self.principal.as_ref().filter(|principal| principal.directs()) {
             principal.center(&mut parameters, -1.0, self.n_features);
         }
-        let targets = model.parameters_mut().iter_mut();
-        targets.zip(parameters).for_each(|(target, value)| *target = T::from_f64(value));
+        let order = self.order(parameters.len());
+        let targets = model.parameters_mut();
+        order.zip(parameters).for_each(|(i, value)| targets[i] = T::from_f64(value));
+    }
+
+    /// The places in a model of the parameters, one after the other as they lie here.
+    fn order(&self, n_parameters: usize) -> impl Iterator<Item = usize> + use<> {
+        let (d, by_feature) = (self.n_features, self.by_feature);
+        let c = n_parameters / (d + 1);
+        (0..n_parameters).map(move |i| match by_feature && i < c * d {
+            true => i % c * d + i / c,
+            false => i,
+        })
     }
 }
