@@ -133,7 +133,7 @@ impl Curvature {
         isa: Isa,
         objective: &Objective,
         model: &LinearModel<T>,
-        sample: &Sample<T>,
+        sample: Sample<T>,
     ) -> Result<Option<Self>, Error> {
         let (n, d, c) = (sample.labels.len(), sample.n_features, model.n_classes());
         let (m, x) = (d + 1, &sample.features);
@@ -167,6 +167,8 @@ impl Curvature {
                 *target = (x.to_f64() / scale) as f32;
             }
         }
+        // Of the copies that are made here, this is one too many.
+        drop(sample);
         let ridge = |l: usize| match l {
             l if l < d => (2.0 * l2 / (scales[l] * scales[l])).min(1e30) as f32,
             _ => 0.0,

@@ -156,7 +156,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             }
             if stop_reason.is_none() && to_measure.batch().is_ok() {
                 let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
-                let estimate = Curvature::estimate(isa, &objective, &self.best.model, &to_measure);
+                let estimate = Curvature::estimate(isa, &objective, &self.best.model, to_measure);
                 curvature = estimate.ok().flatten();
             }
         }

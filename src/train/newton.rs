@@ -153,7 +153,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
             if stop_reason.is_none() && to_measure.batch().is_ok() {
                 let model = &self.best.model;
-                curvature = Curvature::estimate(isa, &objective, model, &to_measure).ok().flatten();
+                curvature = Curvature::estimate(isa, &objective, model, to_measure).ok().flatten();
             }
         }
         let stop_reason = match stop_reason {
