@@ -1,6 +1,9 @@
 //! Pictures.
 
-use crate::{commands::bench::Report, metrics, units};
+use crate::{
+    commands::bench::{Measurement, Report},
+    metrics, units,
+};
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -34,13 +37,16 @@ pub(crate) fn roofline(report: &Report) -> Result<String> {
 
 fn draw(report: &Report, svg: &mut String) -> Drawn {
     let (peak, bandwidth) = (report.peak_flops / 1e9, report.read_bandwidth / 1e9);
-    let intensity = |classes: usize| classes as f64 * 4.0 / element_bytes(report);
+    let intensity = |m: &Measurement| m.flops / m.bytes;
     let (left, right) = (1.0, 2000.0);
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let title = format!(
         "{} · {} · {} threads · {}",
-        report.cpu, report.isa, report.threads, report.element
+        report.cpu,
+        report.isa,
+        report.threads,
+        report.numbers()
     );
     let mut chart = ChartBuilder::on(&root)
         .caption(title, ("sans-serif", 17).into_font().color(&INK))
@@ -74,7 +80,7 @@ fn draw(report: &Report, svg: &mut String) -> Drawn {
     for (i, (loss, color)) in losses(report).enumerate() {
         let points: Vec<(f64, f64)> = (report.measurements.iter())
             .filter(|m| m.loss == loss)
-            .map(|m| (intensity(m.classes), m.flops / 1e9))
+            .map(|m| (intensity(m), m.flops / 1e9))
             .collect();
         let style = if i == 0 { color.filled() } else { color.stroke_width(2) };
         chart
@@ -88,10 +94,10 @@ fn draw(report: &Report, svg: &mut String) -> Drawn {
     let first = losses(report).next().map(|(loss, _)| loss);
     let mut named: Vec<_> =
         report.measurements.iter().filter(|m| Some(m.loss.as_str()) == first).collect();
-    named.sort_by(|a, b| intensity(a.classes).total_cmp(&intensity(b.classes)));
+    named.sort_by(|a, b| intensity(a).total_cmp(&intensity(b)));
     for m in named {
-        let x = intensity(m.classes);
-        left_side = x == last && !left_side;
+        let x = intensity(m);
+        left_side = (x / last - 1.0).abs() < 1e-6 && !left_side;
         last = x;
         let (side, shift) = if left_side { (HPos::Right, 0.9) } else { (HPos::Left, 1.11) };
         let style = small.pos(Pos::new(side, VPos::Center));
@@ -120,7 +126,7 @@ fn draw_sweep(report: &Report, svg: &mut String) -> Drawn {
     root.fill(&WHITE)?;
     let (n, d) = report.measurements.first().map_or((0, 0), |m| (m.samples, m.features));
     let title =
-        format!("{n} × {d} · {} · {} threads · {}", report.cpu, report.threads, report.element);
+        format!("{n} × {d} · {} · {} threads · {}", report.cpu, report.threads, report.numbers());
     let most = report.measurements.iter().map(|m| m.classes).max().unwrap_or(2);
     let highest = report.measurements.iter().map(|m| m.efficiency).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(&root)
@@ -160,10 +166,6 @@ fn draw_sweep(report: &Report, svg: &mut String) -> Drawn {
         .draw()?;
     root.present()?;
     Ok(())
-}
-
-fn element_bytes(report: &Report) -> f64 {
-    if report.element == "f64" { 8.0 } else { 4.0 }
 }
 
 /// A number from −1 to 1 as a colour from blue over white to red.

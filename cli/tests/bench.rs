@@ -38,6 +38,27 @@ fn json_and_picture() {
     assert!(svg.starts_with("<svg") && svg.contains("letters") && svg.contains("minibatch"));
 }
 
+/// What is counted is what is stored.
+#[test]
+fn storage() {
+    for (storage, density, bytes, flop) in [
+        ("u8", "1", 256.0 * 784.0, 4.0 * 256.0 * 784.0 * 10.0),
+        ("bf16", "1", 2.0 * 256.0 * 784.0, 4.0 * 256.0 * 784.0 * 10.0),
+        ("csr", "0.25", 8.0 * (256.0 * 196.0 + 257.0), 256.0 * 784.0 * 10.0),
+    ] {
+        let mut command = Command::cargo_bin("softmargin").unwrap();
+        command.args(["bench", "--shapes", "minibatch", "--losses", "hinge", "--seconds", "1"]);
+        let output = command.args(["--json", "--storage", storage, "--density", density]).assert();
+        let output = output.success().get_output().stdout.clone();
+        let report: serde_json::Value = serde_json::from_slice(&output).unwrap();
+        assert_eq!(report["storage"], storage);
+        let m = &report["measurements"][0];
+        let of = |what: &str| m[what].as_f64().unwrap() * m["median_seconds"].as_f64().unwrap();
+        assert!((of("bytes") / bytes - 1.0).abs() < 1e-9, "{storage}: {}", of("bytes"));
+        assert!((of("flops") / flop - 1.0).abs() < 1e-9, "{storage}: {}", of("flops"));
+    }
+}
+
 #[test]
 fn other_losses() {
     let output = bench().args(["--losses", "squared-hinge,crammer-singer"]).assert().success();

@@ -8,13 +8,14 @@ use crate::{
 };
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use half::{bf16, f16};
 use rand_xoshiro::{
     Xoshiro256PlusPlus,
     rand_core::{Rng, SeedableRng},
 };
 use rayon::prelude::*;
 use serde::Serialize;
-use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Scalar};
+use softmargin::{Batch, CsrView, Evaluator, Features, LinearModel, MatrixView, Scalar};
 use std::{
     io::{Write, stdout},
     path::PathBuf,
@@ -104,6 +105,37 @@ struct Task {
     one_thread: bool,
 }
 
+/// How X is stored.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Storage {
+    /// As the numbers that are computed with
+    Same,
+    /// In bytes
+    U8,
+    /// In bytes with a sign
+    I8,
+    /// In half precision
+    F16,
+    /// In bfloat16
+    Bf16,
+    /// As sparse rows with --density of the values, spread evenly, in the type that is computed in
+    Csr,
+}
+
+impl Storage {
+    fn name(self) -> String {
+        self.to_possible_value().expect("no storage is hidden").get_name().to_owned()
+    }
+
+    /// What numbers from −1.5 to 1.5 are multiplied by.
+    fn unit(self) -> f64 {
+        match self {
+            Self::U8 | Self::I8 => 84.0,
+            _ => 1.0,
+        }
+    }
+}
+
 /// The classes of the sweep.
 const SWEEP: [usize; 26] = [
     1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 100, 112,
@@ -118,7 +150,9 @@ const DEFAULT_SHAPES: &str = "images,cifar,minibatch,probe-100,probe-1000,binary
 #[command(after_help = "\
 Examples:
   softmargin bench
-  softmargin bench --shapes images,probe-100 --threads 1 --plot roofline.svg")]
+  softmargin bench --shapes images,probe-100 --threads 1 --plot roofline.svg
+  softmargin bench --shapes images,binary --storage u8
+  softmargin bench --shapes wide --storage csr --density 0.002")]
 pub(super) struct Bench {
     /// The shapes to measure
     #[arg(long, value_enum, value_delimiter = ',', default_value = DEFAULT_SHAPES)]
@@ -129,6 +163,12 @@ pub(super) struct Bench {
     /// Measure in f64 instead of f32
     #[arg(long)]
     f64: bool,
+    /// How X is stored
+    #[arg(long, value_enum, default_value_t = Storage::Same)]
+    storage: Storage,
+    /// The share of the values that sparse rows have
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = density)]
+    density: f64,
     /// Seconds for each measurement, at least; never fewer than three evaluations
     #[arg(long, default_value_t = 2, value_parser = positive)]
     seconds: usize,
@@ -145,6 +185,13 @@ pub(super) struct Bench {
     compute: ComputeArgs,
 }
 
+fn density(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && value <= 1.0 => Ok(value),
+        _ => Err("must be greater than 0, and at most 1".to_owned()),
+    }
+}
+
 /// All that was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -153,11 +200,23 @@ pub(crate) struct Report {
     pub(crate) isa: String,
     pub(crate) threads: usize,
     pub(crate) element: &'static str,
+    /// How X is stored: "same" is as `element`.
+    pub(crate) storage: String,
     /// Operations a second in registers.
     pub(crate) peak_flops: f64,
     /// Bytes a second read from memory.
     pub(crate) read_bandwidth: f64,
     pub(crate) measurements: Vec<Measurement>,
+}
+
+impl Report {
+    /// What is computed in, and from what.
+    pub(crate) fn numbers(&self) -> String {
+        match &*self.storage {
+            "same" => self.element.to_owned(),
+            storage => format!("{} from {storage}", self.element),
+        }
+    }
 }
 
 /// One shape and loss.
@@ -171,9 +230,9 @@ pub(crate) struct Measurement {
     pub(crate) evaluations: usize,
     pub(crate) median_seconds: f64,
     pub(crate) fastest_seconds: f64,
-    /// 4 N D C a second.
+    /// 4 C for each value of X that is stored, a second.
     pub(crate) flops: f64,
-    /// Bytes of X a second.
+    /// Bytes of X as it is stored, each counted once, a second.
     pub(crate) bytes: f64,
     /// The time below which this machine cannot get.
     pub(crate) limit_seconds: f64,
@@ -225,6 +284,7 @@ impl Bench {
             isa: isa.name().to_owned(),
             threads,
             element,
+            storage: self.storage.name(),
             peak_flops: 0.0,
             read_bandwidth: 0.0,
             measurements: Vec::new(),
@@ -232,7 +292,7 @@ impl Bench {
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         for task in tasks {
             let Task { name, samples: n, features: d, classes: c, .. } = task;
-            let data = Data::<T>::new(n, d, c);
+            let data = Data::<T>::new(n, d, c, self.storage, self.density);
             for loss in &self.losses {
                 let (loss, objective) = (loss.name(), loss.objective(1.0).with_l2(1e-4));
                 steps.next(&format!("{name} {loss}"));
@@ -242,7 +302,8 @@ impl Bench {
                     true => one_thread.install(time)?,
                     false => time()?,
                 };
-                let (flop, bytes) = ((4 * n * d * c) as f64, (n * d * size_of::<T>()) as f64);
+                let (values, bytes) = data.x.sizes();
+                let (flop, bytes) = ((4 * values * c) as f64, bytes as f64);
                 let (peak, bandwidth) = (median(&mut times.flops), median(&mut times.bandwidths));
                 let limit = (flop / peak).max(bytes / bandwidth);
                 if !task.one_thread {
@@ -282,7 +343,7 @@ impl Bench {
         evaluator: &mut Evaluator<T>,
         limits: &Limits,
     ) -> Result<(Times, Option<u64>)> {
-        let features = MatrixView::new(&data.features, data.labels.len(), data.model.n_features())?;
+        let features = data.x.features(data.labels.len(), data.model.n_features())?;
         let batch = Batch::new(features, &data.labels)?;
         let mut gradient = data.model.clone();
         let before = machine::resident_bytes();
@@ -344,24 +405,95 @@ fn sweep_task(classes: usize) -> Task {
 
 /// Random data of a shape.
 struct Data<T> {
-    features: Vec<T>,
+    x: Stored<T>,
     labels: Vec<u32>,
     model: LinearModel<T>,
 }
 
 impl<T: Scalar> Data<T> {
-    fn new(n: usize, d: usize, c: usize) -> Self {
-        let mut features = vec![T::default(); n * d];
-        features.par_chunks_mut(1 << 16).enumerate().for_each(|(i, part)| {
-            let mut random = uniform(i as u64);
-            part.iter_mut().for_each(|x| *x = T::from_f64(3.0 * (random() - 0.5)));
-        });
+    fn new(n: usize, d: usize, c: usize, storage: Storage, density: f64) -> Self {
+        let x = Stored::new(n, d, storage, density);
         let mut random = uniform(u64::MAX);
         let labels = (0..n).map(|_| (random() * c as f64) as u32).collect();
         let mut model = LinearModel::zeros(c, d);
-        model.weights_mut().iter_mut().for_each(|w| *w = T::from_f64(0.05 * (random() - 0.5)));
-        Self { features, labels, model }
+        // Scores that are as large, whatever X is stored in.
+        let width = 0.05 / storage.unit();
+        model.weights_mut().iter_mut().for_each(|w| *w = T::from_f64(width * (random() - 0.5)));
+        Self { x, labels, model }
     }
+}
+
+/// X.
+enum Stored<T> {
+    Same(Vec<T>),
+    U8(Vec<u8>),
+    I8(Vec<i8>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+    Csr { indptr: Vec<usize>, indices: Vec<u32>, values: Vec<T> },
+}
+
+impl<T: Scalar> Stored<T> {
+    fn new(n: usize, d: usize, storage: Storage, density: f64) -> Self {
+        let unit = storage.unit();
+        match storage {
+            Storage::Same => Self::Same(random(n * d, T::from_f64)),
+            Storage::U8 => Self::U8(random(n * d, |x| (unit * (x + 1.5)) as u8)),
+            Storage::I8 => Self::I8(random(n * d, |x| (unit * x) as i8)),
+            Storage::F16 => Self::F16(random(n * d, f16::from_f64)),
+            Storage::Bf16 => Self::Bf16(random(n * d, bf16::from_f64)),
+            Storage::Csr => {
+                let of_row = ((d as f64 * density).round() as usize).max(1);
+                let mut random_place = uniform(0);
+                // One in each of as many equal parts of the row: in order, and none twice.
+                let mut place = |part: usize| {
+                    let (start, end) = (part * d / of_row, (part + 1) * d / of_row);
+                    start + (random_place() * (end - start) as f64) as usize
+                };
+                let indices = (0..n * of_row).map(|e| place(e % of_row) as u32).collect();
+                let values = random(n * of_row, T::from_f64);
+                Self::Csr { indptr: (0..=n).map(|row| row * of_row).collect(), indices, values }
+            }
+        }
+    }
+
+    fn features(&self, n: usize, d: usize) -> Result<Features<'_, T>> {
+        Ok(match self {
+            Self::Same(x) => MatrixView::new(x, n, d)?.into(),
+            Self::U8(x) => MatrixView::new(x, n, d)?.into(),
+            Self::I8(x) => MatrixView::new(x, n, d)?.into(),
+            Self::F16(x) => MatrixView::new(x, n, d)?.into(),
+            Self::Bf16(x) => MatrixView::new(x, n, d)?.into(),
+            Self::Csr { indptr, indices, values } => {
+                CsrView::new(n, d, indptr, indices, values)?.into()
+            }
+        })
+    }
+
+    /// The number of values, and the bytes that they take up, with their places.
+    fn sizes(&self) -> (usize, usize) {
+        match self {
+            Self::Same(x) => (x.len(), size_of_val(&**x)),
+            Self::U8(x) => (x.len(), x.len()),
+            Self::I8(x) => (x.len(), x.len()),
+            Self::F16(x) => (x.len(), size_of_val(&**x)),
+            Self::Bf16(x) => (x.len(), size_of_val(&**x)),
+            Self::Csr { indptr, indices, values } => {
+                let places = size_of_val(&**indptr) + size_of_val(&**indices);
+                (values.len(), size_of_val(&**values) + places)
+            }
+        }
+    }
+}
+
+/// What `of` makes of random numbers from −1.5 to 1.5.
+fn random<E: Default + Clone + Send>(n: usize, of: impl Fn(f64) -> E + Sync) -> Vec<E> {
+    let mut values = vec![E::default(); n];
+    values.par_chunks_mut(1 << 16).enumerate().for_each(|(i, part)| {
+        let mut random = uniform(i as u64);
+        part.iter_mut().for_each(|x| *x = of(3.0 * (random() - 0.5)));
+    });
+    values
 }
 
 /// Numbers from 0 to 1, and less than 1.
@@ -375,7 +507,10 @@ fn print(report: &Report) -> Result<()> {
     writeln!(
         out,
         "{}, {}, {} threads, {}",
-        report.cpu, report.isa, report.threads, report.element
+        report.cpu,
+        report.isa,
+        report.threads,
+        report.numbers()
     )?;
     writeln!(
         out,
