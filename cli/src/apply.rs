@@ -2,15 +2,18 @@
 //! samples or classes.
 
 use crate::{
-    data::{Dataset, in_all_rows},
+    data::{Compute, Dataset, in_all_rows},
     metrics::Metrics,
     model_file::Parameters,
+    with_model,
 };
 use anyhow::{Result, bail};
-use softmargin::{Batch, Error, Evaluator, Isa, MatrixView, Objective, Predictor, Scalar};
+use softmargin::{
+    Batch, Element, Error, Evaluator, Features, Isa, LinearModel, Objective, Predictor, Scalar,
+};
 use std::ops::Range;
 
-/// What the scores of the rows that are handled at a time, and the rows if they are widened, take up, about.
+/// What the scores of the rows that are handled at a time take up, about.
 const CHUNK_BYTES: usize = 16 << 20;
 
 /// Rows that all threads have some of, however many classes there are.
@@ -30,15 +33,9 @@ impl Applied<'_> {
         data: &Dataset,
         mut f: impl FnMut(Range<usize>, &[u32]) -> Result<()>,
     ) -> Result<()> {
-        self.for_each_chunk(data, |rows, x| {
-            let classes = match self.parameters {
-                Parameters::F32(model) => Predictor::new(model).with_isa(self.isa).predict(x)?,
-                Parameters::F64(model) => {
-                    let predictor = Predictor::new(model).with_isa(self.isa);
-                    predictor.predict(view(&widened(x), x)?)?
-                }
-            };
-            f(rows, &classes)
+        with_model!(self.parameters, model => {
+            let predictor = Predictor::new(model).with_isa(self.isa);
+            for_each_chunk(model, data, |rows, x| f(rows, &predictor.predict(x)?))
         })
     }
 
@@ -48,18 +45,13 @@ impl Applied<'_> {
         data: &Dataset,
         mut f: impl FnMut(Range<usize>, &[f32]) -> Result<()>,
     ) -> Result<()> {
-        self.for_each_chunk(data, |rows, x| {
-            let probabilities = match self.parameters {
-                Parameters::F32(model) => {
-                    Predictor::new(model).with_isa(self.isa).predict_proba(x)?
-                }
-                Parameters::F64(model) => {
-                    let predictor = Predictor::new(model).with_isa(self.isa);
-                    let wide = predictor.predict_proba(view(&widened(x), x)?)?;
-                    wide.into_iter().map(|p| p as f32).collect()
-                }
-            };
-            f(rows, &probabilities)
+        with_model!(self.parameters, model => {
+            let predictor = Predictor::new(model).with_isa(self.isa);
+            for_each_chunk(model, data, |rows, x| {
+                let probabilities = predictor.predict_proba(x)?.into_iter();
+                let probabilities: Vec<f32> = probabilities.map(|p| p.to_f64() as f32).collect();
+                f(rows, &probabilities)
+            })
         })
     }
 
@@ -97,73 +89,51 @@ impl Applied<'_> {
             sum += loss * weight;
             total += weight;
         };
-        match self.parameters {
-            Parameters::F32(model) => {
-                let mut evaluator = Evaluator::new(objective).with_isa(self.isa);
-                self.for_each_chunk(data, |rows, x| {
-                    let weights = weights.map(|weights| &weights[rows.clone()]);
-                    let batch = weighted(Batch::new(x, &labels[rows])?, weights, None);
-                    if let Some(batch) = that_counts(batch)? {
-                        add(evaluator.loss(model, &batch)?, batch.total_weight());
-                    }
-                    Ok(())
-                })?;
-            }
-            Parameters::F64(model) => {
-                let mut evaluator = Evaluator::new(objective).with_isa(self.isa);
-                self.for_each_chunk(data, |rows, x| {
-                    let weights = weights.map(|weights| &weights[rows.clone()]);
-                    let weights: Option<Vec<f64>> =
-                        weights.map(|weights| weights.iter().copied().map(f64::from).collect());
-                    let wide = widened(x);
-                    let batch = Batch::new(view(&wide, x)?, &labels[rows])?;
-                    let batch = weighted(batch, weights.as_deref(), None);
-                    if let Some(batch) = that_counts(batch)? {
-                        add(evaluator.loss(model, &batch)?, batch.total_weight());
-                    }
-                    Ok(())
-                })?;
-            }
-        }
+        with_model!(self.parameters, model => {
+            let mut evaluator = Evaluator::new(objective).with_isa(self.isa);
+            for_each_chunk(model, data, |rows, x| {
+                let weights = weights.map(|weights| Compute::numbers(&weights[rows.clone()]));
+                let batch = weighted(Batch::new(x, &labels[rows])?, weights.as_deref(), None);
+                if let Some(batch) = that_counts(batch)? {
+                    add(evaluator.loss(model, &batch)?, batch.total_weight());
+                }
+                Ok(())
+            })?;
+        });
         if total == 0.0 {
             bail!("the sample weights of all {} samples sum to 0", data.n_samples);
         }
         Ok(sum / total)
     }
+}
 
-    /// Calls `f` with so many rows at a time that their scores take up little memory.
-    fn for_each_chunk(
-        &self,
-        data: &Dataset,
-        mut f: impl FnMut(Range<usize>, MatrixView<'_, f32>) -> Result<()>,
-    ) -> Result<()> {
-        let (c, d) = (self.parameters.n_classes(), data.n_features);
-        let row_bytes = match self.parameters {
-            Parameters::F32(_) => c * size_of::<f32>(),
-            Parameters::F64(_) => (c + d) * size_of::<f64>(),
-        };
-        let step = (CHUNK_BYTES / row_bytes).max(MIN_ROWS);
-        // An error that is none of the evaluation, as of a full disk.
-        let mut other = None;
-        let pass = data.for_each_chunk(|range, x| {
-            for start in (0..x.rows()).step_by(step) {
-                let end = x.rows().min(start + step);
-                let Some(rows) = x.slice_rows(start..end) else { continue };
-                let result = f(range.start + start..range.start + end, rows);
-                result.map_err(|error| match error.downcast() {
-                    Ok(error) => in_all_rows(error, start),
-                    Err(error) => {
-                        other = Some(error);
-                        Error::NoSamples
-                    }
-                })?;
-            }
-            Ok(())
-        });
-        match other {
-            Some(error) => Err(error),
-            None => pass.map_err(|error| data.explain(error)),
+/// Calls `f` with so many rows at a time that the scores that a model gives them take up little memory.
+fn for_each_chunk<T: Compute>(
+    model: &LinearModel<T>,
+    data: &Dataset,
+    mut f: impl FnMut(Range<usize>, Features<'_, T>) -> Result<()>,
+) -> Result<()> {
+    let step = (CHUNK_BYTES / (model.n_classes() * size_of::<T>())).max(MIN_ROWS);
+    // An error that is none of the evaluation, as of a full disk.
+    let mut other = None;
+    let pass = data.for_each_chunk(|range, x| {
+        for start in (0..x.rows()).step_by(step) {
+            let end = x.rows().min(start + step);
+            let Some(rows) = x.slice_rows(start..end) else { continue };
+            let result = f(range.start + start..range.start + end, rows);
+            result.map_err(|error| match error.downcast() {
+                Ok(error) => in_all_rows(error, start),
+                Err(error) => {
+                    other = Some(error);
+                    Error::NoSamples
+                }
+            })?;
         }
+        Ok(())
+    });
+    match other {
+        Some(error) => Err(error),
+        None => pass.map_err(|error| data.explain(error)),
     }
 }
 
@@ -185,14 +155,4 @@ pub(crate) fn that_counts<T: Scalar>(
         Err(Error::ZeroSampleWeights { .. }) => Ok(None),
         batch => batch.map(Some),
     }
-}
-
-fn widened(x: MatrixView<'_, f32>) -> Vec<f64> {
-    let rows = (0..x.rows()).flat_map(|i| x.row(i).unwrap_or_default());
-    rows.map(|x| f64::from(*x)).collect()
-}
-
-/// Widened values as a matrix of the same shape.
-fn view<'a>(wide: &'a [f64], x: MatrixView<'_, f32>) -> Result<MatrixView<'a, f64>, Error> {
-    MatrixView::new(wide, x.rows(), x.cols())
 }

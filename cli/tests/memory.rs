@@ -40,6 +40,53 @@ fn many_samples_of_many_classes() {
     }
 }
 
+/// Bytes that are read where they are in the file take no memory of the program, scaled or not: beside the 47 MB that
+/// are mapped, a fit has 64 MiB. One of `f32` would take 188 MB.
+#[test]
+fn bytes_are_not_converted() {
+    let (folder, n, d) = (folder(), 60_000_usize, 784);
+    let pixels: Vec<u8> = (0..n * d)
+        .map(|i| if i % 10 == i / d % 10 { 255 } else { ((i * 2_654_435_761) >> 24) as u8 })
+        .collect();
+    let labels: Vec<u8> = (0..n).map(|i| (i % 10) as u8).collect();
+    let x = write(&folder, "x.npy", npy("|u1", false, &format!("({n}, {d})"), &pixels));
+    let y = write(&folder, "y.npy", npy("|u1", false, &format!("({n},)"), &labels));
+    for scaling in [&[][..], &["--scale", "0.004"], &["--standardize"]] {
+        let train = ["train", "--data", &x, "--labels", &y, "--max-iter", "3", "--threads", "2"];
+        let script = "ulimit -d 65536; exec \"$0\" \"$@\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", script, PROGRAM]).args(train).args(scaling).stdout(Stdio::null());
+        let output = command.output().expect("bash");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{scaling:?}: {stderr}");
+    }
+}
+
+/// Zeros that would fill 20 GB.
+#[test]
+fn sparse_data_stays_sparse() {
+    let (folder, d) = (folder(), 250_000);
+    let row = |i: usize| {
+        let mut features: Vec<usize> =
+            (0..20).map(|k| (i * 7919 + k * k * 104_729) % (d - 9)).collect();
+        features.sort_unstable();
+        features.dedup();
+        let cells: String = features.iter().map(|l| format!(" {}:1", l + 10)).collect();
+        format!("{} {}:2{cells}\n", i % 4, i % 4 + 1)
+    };
+    let data = write(&folder, "data.svm", (0..20_000).map(row).collect::<String>());
+    let out = text(&folder.path().join("model"));
+    for command in [
+        &["train", "--data", &data, "--max-iter", "3", "--standardize", "--out", &out][..],
+        &["train", "--data", &data, "--solver", "sgd", "--epochs", "1"],
+        &["evaluate", "--model", &out, "--data", &data],
+        &["predict", "--model", &out, "--data", &data],
+    ] {
+        let (ok, stderr) = limited(1_000_000, &[command, &["--threads", "2"]].concat());
+        assert!(ok, "{command:?}: {stderr}");
+    }
+}
+
 /// What never ends is no data.
 #[test]
 fn endless_input_ends() {

@@ -103,7 +103,7 @@ fn parse(kind: u8, file: &[u8]) {
 fn check(file: &[u8], name: &Path, options: &ReadOptions<'_>) {
     let Ok(data) = Dataset::parse(file, name, options) else { return };
     let (mut rows, d) = (0, data.n_features);
-    let pass = data.for_each_chunk(|range, chunk| {
+    let pass = data.for_each_chunk::<f32>(|range, chunk| {
         assert_eq!((chunk.rows(), chunk.cols()), (range.len(), d));
         rows += chunk.rows();
         Ok(())

@@ -2,14 +2,14 @@
 
 use super::{ComputeArgs, DataArgs, ObjectiveArgs, positive, print_json, print_table};
 use crate::data::{Classes, Split};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use rand_xoshiro::{
     SplitMix64,
     rand_core::{Rng, SeedableRng},
 };
 use serde_json::json;
-use softmargin::{Batch, Evaluator, LinearModel, Loss, MatrixView};
+use softmargin::{Batch, Error, Evaluator, LinearModel, Loss};
 
 /// The worst relative error that passes: good differences have about eight digits.
 const TOLERANCE: f64 = 1e-6;
@@ -61,13 +61,20 @@ impl Gradcheck {
         data.load()?;
         let n = data.n_samples.min(self.rows);
         let d = data.n_features;
-        let view = data.view().context("the features are not in memory")?;
-        let rows = (0..n).flat_map(|i| view.row(i).unwrap_or_default());
-        let features: Vec<f64> = rows.map(|x| f64::from(*x)).collect();
         let classes = Classes::of(data.labels()?, self.data.max_classes)?;
+        data.check_weights(classes.n())?;
         let (c, labels) = (classes.n(), classes.encode(data.labels()?)?);
-        let batch = Batch::new(MatrixView::new(&features, n, d)?, &labels[..n])?;
-        let tally = self.compute.install(|_| self.check(&batch, c))?;
+        let tally = self.compute.install(|_| {
+            let mut tally = Tally::default();
+            // All rows at once, as they are in memory.
+            let pass = data.for_each_chunk(|_, features| {
+                let first = features.slice_rows(0..n).unwrap_or(features);
+                tally = self.check(&Batch::new(first, &labels[..n])?, c)?;
+                Ok(())
+            });
+            pass.map_err(|error| data.explain(error))?;
+            Ok(tally)
+        })?;
 
         if self.json {
             print_json(&json!({
@@ -96,7 +103,7 @@ impl Gradcheck {
         Ok(())
     }
 
-    fn check(&self, batch: &Batch<'_, f64>, n_classes: usize) -> Result<Tally> {
+    fn check(&self, batch: &Batch<'_, f64>, n_classes: usize) -> Result<Tally, Error> {
         let mut random = SplitMix64::seed_from_u64(self.seed);
         let scales = scales(batch);
         let (d, n_weights) = (batch.n_features(), n_classes * batch.n_features());
@@ -124,7 +131,7 @@ impl Gradcheck {
         for _ in 0..self.parameters.min(model.parameters().len()) {
             let i = (uniform(&mut random) * model.parameters().len() as f64) as usize;
             let value = model.parameters()[i];
-            let mut difference = |step: f64| -> Result<f64> {
+            let mut difference = |step: f64| -> Result<f64, Error> {
                 let mut loss_at = |p: f64| {
                     model.parameters_mut()[i] = p;
                     evaluator.loss(&model, batch)

@@ -92,8 +92,9 @@ impl Cli {
 /// Which data.
 #[derive(Debug, Args)]
 struct DataArgs {
-    /// A folder of IDX files in the layout of MNIST or EMNIST, or a file: CSV, SVMlight, NPY, NPZ (X and y),
-    /// safetensors (the tensors "features" and "labels") or IDX, gzipped or not; - is standard input.
+    /// A folder of IDX files in the layout of MNIST or EMNIST, or a file: CSV, SVMlight, NPY, NPZ (X and y, or a CSR
+    /// matrix that SciPy saved), safetensors (the tensors "features" and "labels") or IDX, gzipped or not; - is
+    /// standard input.
     /// The bundled sample by default
     #[arg(long)]
     data: Option<PathBuf>,
@@ -128,11 +129,13 @@ struct DataArgs {
     /// are no classes
     #[arg(long, value_name = "NUMBER", default_value_t = 1000, value_parser = positive)]
     max_classes: usize,
-    /// What gzipped, piped or sparse data may grow to, in MiB: a small file may hold more than there is memory
+    /// What gzipped or piped data, or the weights for sparse data, may take up, in MiB: a small file may hold more
+    /// than there is memory
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     max_unpacked: u64,
     /// Features of an .npy or .safetensors file that are converted in memory, in MiB. Those of a larger file are
-    /// converted again for every evaluation (float32 in C order is never converted, but read where it is)
+    /// converted again for every evaluation (float32, float16, bfloat16, uint8 and int8 are never converted, but read
+    /// where they are)
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     max_memory: u64,
 }

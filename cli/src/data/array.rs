@@ -1,13 +1,17 @@
 //! Arrays of NumPy and tensors of safetensors as they lie in a file: elements of one type, in one order,
 //! from which rows of features or labels are made. The values are converted when they are read, so that a
-//! file may be larger than there is memory; those of `f32` may stay where they are.
+//! file may be larger than there is memory; those of a type that the library reads stay where they are.
 
 use super::{
+    compute::Compute,
     labels::{Labels, Numbers, Texts},
     number::unfit,
     source::Bytes,
 };
 use anyhow::{Context, Result, bail};
+use bytemuck::AnyBitPattern;
+use half::{bf16, f16};
+use softmargin::{Features, MatrixView};
 use std::ops::Range;
 
 /// The type of an element, little-endian.
@@ -18,6 +22,8 @@ pub(super) enum Element {
         bytes: usize,
         signed: bool,
     },
+    F16,
+    Bf16,
     F32,
     F64,
     /// Code points of 32 bits, so many.
@@ -31,6 +37,7 @@ impl Element {
         match self {
             Self::Bool => 1,
             Self::Integer { bytes, .. } | Self::Ascii(bytes) => bytes,
+            Self::F16 | Self::Bf16 => 2,
             Self::F32 => 4,
             Self::F64 => 8,
             Self::Utf32(length) => 4 * length,
@@ -112,6 +119,12 @@ impl Layout {
         match self.element {
             Element::Bool => {
                 self.gather(bytes, rows, |[b]: [u8; 1]| f64::from(u8::from(b != 0)), cast)
+            }
+            Element::F16 => {
+                self.gather(bytes, rows, |b: [u8; 2]| f16::from_le_bytes(b).into(), cast)
+            }
+            Element::Bf16 => {
+                self.gather(bytes, rows, |b: [u8; 2]| bf16::from_le_bytes(b).into(), cast)
             }
             Element::F32 => {
                 self.gather(bytes, rows, |b: [u8; 4]| f32::from_le_bytes(b).into(), cast)
@@ -204,6 +217,46 @@ impl Layout {
         column
     }
 
+    /// All elements of one dimension, which are integers, as what `convert` makes of them.
+    pub(super) fn integers<T>(
+        &self,
+        bytes: &[u8],
+        convert: impl Fn(i128) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let Element::Integer { bytes: size, signed } = self.element else {
+            bail!("its elements are no integers");
+        };
+        let data = &bytes[self.start..][..self.length()? * size];
+        let elements = data.chunks_exact(size).enumerate();
+        let convert = |(i, element)| {
+            let number = integer(element, signed);
+            convert(number).with_context(|| format!("element {i} is {number}"))
+        };
+        elements.map(convert).collect()
+    }
+
+    /// The number of elements of an array of one dimension.
+    pub(super) fn length(&self) -> Result<usize> {
+        match *self.shape {
+            [n] => Ok(n),
+            _ => bail!("it has one dimension, but its shape is {:?}", self.shape),
+        }
+    }
+
+    /// The text that is the only element.
+    pub(super) fn text(&self, bytes: &[u8]) -> Option<String> {
+        let single = self.shape.iter().all(|size| *size == 1);
+        let data = bytes[self.start..].get(..self.element.bytes()).filter(|_| single)?;
+        match self.element {
+            Element::Ascii(_) => Some(str::from_utf8(data).ok()?.trim_end_matches('\0').to_owned()),
+            Element::Utf32(_) => {
+                let points = data.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b));
+                points.take_while(|point| *point != 0).map(char::from_u32).collect()
+            }
+            _ => None,
+        }
+    }
+
     /// One label a sample: whole numbers of any type, truth values or text, in one dimension or one column.
     pub(super) fn labels(&self, bytes: &[u8]) -> Result<Labels> {
         let &([n] | [n, 1]) = &*self.shape else {
@@ -244,6 +297,18 @@ impl Layout {
                 }
                 return Ok(texts.finish()?.0);
             }
+            Element::F16 => {
+                for (row, element) in elements {
+                    let value = f16::from_le_bytes(element.try_into()?);
+                    numbers.push_float(value.into(), row)?;
+                }
+            }
+            Element::Bf16 => {
+                for (row, element) in elements {
+                    let value = bf16::from_le_bytes(element.try_into()?);
+                    numbers.push_float(value.into(), row)?;
+                }
+            }
             Element::F32 => {
                 for (row, element) in elements {
                     let value = f32::from_le_bytes(element.try_into()?);
@@ -257,24 +322,24 @@ impl Layout {
             }
             Element::Integer { signed, .. } => {
                 for (row, element) in elements {
-                    let negative = signed && element.last().is_some_and(|byte| byte & 0x80 != 0);
-                    let mut wide = [if negative { 0xff } else { 0 }; 8];
-                    wide[..size].copy_from_slice(element);
-                    let number = if signed || size < 8 {
-                        i64::from_le_bytes(wide)
-                    } else {
-                        let number = u64::from_le_bytes(wide);
-                        let small = i64::try_from(number).ok();
-                        small.with_context(|| {
-                            format!("row {row}: the label {number} is too large")
-                        })?
-                    };
+                    let number = integer(element, signed);
+                    let small = i64::try_from(number).ok();
+                    let number = small
+                        .with_context(|| format!("row {row}: the label {number} is too large"))?;
                     numbers.push(number, row);
                 }
             }
         }
         Ok(numbers.finish())
     }
+}
+
+/// An integer of up to eight bytes.
+fn integer(element: &[u8], signed: bool) -> i128 {
+    let negative = signed && element.last().is_some_and(|byte| byte & 0x80 != 0);
+    let mut wide = [if negative { 0xff } else { 0 }; 16];
+    wide[..element.len()].copy_from_slice(element);
+    i128::from_le_bytes(wide)
 }
 
 /// Rows that are brought from columns at a time.
@@ -300,6 +365,14 @@ impl Array {
         Ok(Self { bytes, layout, rows, cols })
     }
 
+    /// Images of bytes, of which there may be none.
+    pub(super) fn of_pixels(pixels: Vec<u8>, [count, height, width]: [usize; 3]) -> Self {
+        let element = Element::Integer { bytes: 1, signed: false };
+        let layout =
+            Layout { element, shape: vec![count, height, width], columns: false, start: 0 };
+        Self { bytes: Bytes::Memory(pixels), layout, rows: count, cols: height * width }
+    }
+
     /// N and D.
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.rows, self.cols)
@@ -316,14 +389,38 @@ impl Array {
         }
     }
 
-    /// All values, if they are at hand: of `f32`, row by row, where one may begin.
-    pub(super) fn values(&self) -> Option<&[f32]> {
-        let in_order = !self.layout.columns || self.cols == 1;
-        if self.layout.element != Element::F32 || !in_order {
+    /// All values, if they can be read where they lie: of a type that the library reads, row by row or column by
+    /// column, beginning where such a value may.
+    pub(super) fn features<T: Compute>(&self) -> Option<Features<'_, T>> {
+        match self.layout.element {
+            Element::Integer { bytes: 1, signed: false } => self.matrix::<u8>().map(Into::into),
+            Element::Integer { bytes: 1, signed: true } => self.matrix::<i8>().map(Into::into),
+            Element::F16 => self.matrix::<f16>().map(Into::into),
+            Element::Bf16 => self.matrix::<bf16>().map(Into::into),
+            Element::F32 => self.matrix::<f32>().map(T::features),
+            _ => None,
+        }
+    }
+
+    fn matrix<E: AnyBitPattern>(&self) -> Option<MatrixView<'_, E>> {
+        // Elements are little-endian.
+        if cfg!(target_endian = "big") {
             return None;
         }
-        let bytes = self.layout.n_bytes()?;
-        bytemuck::try_cast_slice(&self.bytes[self.layout.start..][..bytes]).ok()
+        let bytes = &self.bytes[self.layout.start..][..self.layout.n_bytes()?];
+        let values = bytemuck::try_cast_slice(bytes).ok()?;
+        let (rows, cols) = (self.rows, self.cols);
+        match (self.is_in_rows(), self.layout.shape.len()) {
+            (true, _) => MatrixView::new(values, rows, cols).ok(),
+            (false, 2) => MatrixView::column_major(values, rows, cols).ok(),
+            // The features of an image are in another order.
+            (false, _) => None,
+        }
+    }
+
+    /// Whether the values of a row lie beside each other.
+    pub(super) fn is_in_rows(&self) -> bool {
+        !self.layout.columns || self.cols == 1
     }
 
     /// The values of some rows.
@@ -364,6 +461,8 @@ mod tests {
             &both([255; 8], 9_u64.to_le_bytes()),
             [18446744073709552000.0, 9.0],
         );
+        expect(Element::F16, &[0, 0xc0, 1, 0], [-2.0, 2.0_f32.powi(-24)]);
+        expect(Element::Bf16, &[0x80, 0x3f, 0, 0xc0], [1.0, -2.0]);
         expect(Element::F64, &both(0.5_f64.to_le_bytes(), (-2.0_f64).to_le_bytes()), [0.5, -2.0]);
     }
 

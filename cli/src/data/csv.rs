@@ -305,7 +305,7 @@ mod tests {
 
     fn features(data: &Dataset) -> Vec<Vec<f32>> {
         let view = data.view().unwrap();
-        (0..view.rows()).map(|row| view.row(row).unwrap().to_vec()).collect()
+        (0..view.rows()).map(|row| view.row(row).unwrap()).collect()
     }
 
     fn column(text: &str) -> Option<LabelColumn> {

@@ -2,7 +2,12 @@
 //! gzipped, which the first bytes tell. The header is never believed: memory is taken for what is there,
 //! and what is there must be what the header says.
 
-use super::{Dataset, Labels, options::ReadOptions, options::Split, source::Source};
+use super::{
+    Dataset, Labels,
+    array::Array,
+    options::{ReadOptions, Split},
+    source::Source,
+};
 use anyhow::{Context, Result, bail};
 use std::{
     collections::BTreeMap,
@@ -108,14 +113,12 @@ pub(super) fn parse(images: &[u8], labels: Option<&[u8]>, max_unpacked: u64) -> 
     Ok(data)
 }
 
-/// Reads images; pixels are divided by 255. What the header promises may be as much as the source may have.
+/// Reads images; pixels stay bytes, and are divided by 255 when they are read. What the header promises may be as
+/// much as the source may have.
 pub(super) fn read_images(source: Source<'_>) -> Result<Dataset> {
     let (sizes, pixels) = read_array(source, IMAGES, 3)?;
     let &[count, height, width] = &*sizes else { bail!("images have three sizes") };
-    let features = pixels.into_iter().map(|pixel| f32::from(pixel) / 255.0).collect();
-    let mut data = Dataset::new(features, count, height * width);
-    data.image_shape = Some((height, width));
-    Ok(data)
+    Ok(Dataset::of_pixels(Array::of_pixels(pixels, [count, height, width])))
 }
 
 /// Reads labels, as [`read_images`] does images.

@@ -4,6 +4,7 @@
 
 mod array;
 mod columns;
+mod compute;
 mod csv;
 mod detect;
 mod header;
@@ -19,8 +20,10 @@ mod safetensors;
 mod sample;
 mod scaling;
 mod source;
+mod sparse;
 mod svmlight;
 
+pub use compute::Compute;
 pub use labels::{Classes, Label, Labels};
 pub use options::{Format, Header, IndexBase, LabelColumn, ReadOptions, Schema, Split, separator};
 pub use sample::sample;
@@ -28,8 +31,9 @@ pub use scaling::Scaling;
 
 use anyhow::{Context, Result, bail};
 use array::{Array, BadValue};
-use softmargin::{Error, MatrixView, NonFinite};
+use softmargin::{Error, Features, MatrixView, NonFinite};
 use source::Source;
+use sparse::{Sparse, check_weights};
 use std::{
     ops::{Deref, Range},
     path::Path,
@@ -40,9 +44,11 @@ use std::{
 pub struct Dataset {
     /// Of the file, for messages.
     name: String,
-    features: Features,
+    stored: Stored,
+    /// What turns what is stored into the features.
     scaling: Option<Scaling>,
     max_memory: u64,
+    max_unpacked: u64,
     schema: Schema,
     /// N.
     pub n_samples: usize,
@@ -58,12 +64,17 @@ pub struct Dataset {
     pub notes: Vec<String>,
 }
 
-/// N × D values, row-major.
+/// N × D values.
 #[derive(Debug)]
-enum Features {
+enum Stored {
+    /// Row by row.
     Memory(Vec<f32>),
     File(Array),
+    Sparse(Sparse),
 }
+
+/// What pixels are multiplied by.
+const PIXEL: f64 = 1.0 / 255.0;
 
 /// Bytes of features converted at a time.
 const CHUNK_BYTES: usize = 32 << 20;
@@ -79,15 +90,30 @@ pub fn has_split(path: &Path, split: Split) -> bool {
 impl Dataset {
     /// Features in memory, row by row.
     pub fn new(features: Vec<f32>, n_samples: usize, n_features: usize) -> Self {
-        Self::with(Features::Memory(features), n_samples, n_features)
+        Self::with(Stored::Memory(features), n_samples, n_features)
     }
 
-    fn with(features: Features, n_samples: usize, n_features: usize) -> Self {
+    /// Images whose pixels, 0 to 255, stand for 0 to 1.
+    fn of_pixels(images: Array) -> Self {
+        let (n_samples, n_features) = images.sizes();
+        let image_shape = images.image_shape();
+        let scaling = Some(Scaling::by(PIXEL));
+        Self { scaling, image_shape, ..Self::with(Stored::File(images), n_samples, n_features) }
+    }
+
+    fn of_sparse(sparse: Sparse, options: &ReadOptions<'_>) -> Self {
+        let (n_samples, n_features) = (sparse.n_samples(), sparse.n_features());
+        let max_unpacked = options.max_unpacked;
+        Self { max_unpacked, ..Self::with(Stored::Sparse(sparse), n_samples, n_features) }
+    }
+
+    fn with(stored: Stored, n_samples: usize, n_features: usize) -> Self {
         Self {
             name: String::new(),
-            features,
+            stored,
             scaling: None,
             max_memory: u64::MAX,
+            max_unpacked: u64::MAX,
             schema: Schema::of_features(n_features),
             n_samples,
             n_features,
@@ -98,17 +124,14 @@ impl Dataset {
         }
     }
 
-    /// Features as they lie in a file; converted at once unless they are too many.
+    /// Features as they lie in a file; if they cannot be read there, converted at once unless they are too many.
     fn of_array(array: Array, options: &ReadOptions<'_>) -> Result<Self> {
         let (n_samples, n_features) = array.sizes();
-        let at_hand = array.values().is_some();
         let image_shape = array.image_shape();
-        let mut data = Self::with(Features::File(array), n_samples, n_features);
+        let mut data = Self::with(Stored::File(array), n_samples, n_features);
         data.max_memory = options.max_memory;
         data.image_shape = image_shape;
-        if !at_hand {
-            data.load_if_small()?;
-        }
+        data.load_if_small()?;
         Ok(data)
     }
 
@@ -215,54 +238,119 @@ impl Dataset {
     }
 
     fn load_if_small(&mut self) -> Result<()> {
+        if self.is_in_place() {
+            return Ok(());
+        }
         let bytes = self.n_samples as u64 * self.n_features as u64 * size_of::<f32>() as u64;
         if bytes <= self.max_memory { self.load() } else { Ok(()) }
     }
 
-    /// From now on the features are those that `scaling` makes of them.
+    /// From now on the features are those that `scaling` makes of them: in memory in place, in a file when they are
+    /// read.
     ///
     /// # Errors
-    /// If a value of the file is not finite, or not in `f32`.
-    pub fn scale(&mut self, scaling: Scaling) -> Result<()> {
-        match &mut self.features {
-            Features::Memory(values) => scaling.apply(values),
-            Features::File(_) => {
-                self.scaling = Some(scaling);
+    /// If a value of the file is not finite, or not in `f32`; or if the scaling is not.
+    pub fn scale(&mut self, scaling: &Scaling) -> Result<()> {
+        match &mut self.stored {
+            Stored::Memory(values) => scaling.apply(values, self.n_features),
+            Stored::Sparse(sparse) => match scaling.factor() {
+                Some(factor) => {
+                    let scaled = |x: &mut f32| *x = (f64::from(*x) * factor) as f32;
+                    sparse.values_mut().iter_mut().for_each(scaled);
+                }
+                // Zeros would be others, too.
+                None => self.scaling = Some(scaling.clone()),
+            },
+            Stored::File(file) => {
+                let all = match &self.scaling {
+                    Some(first) => scaling.after(first, self.n_features)?,
+                    None => scaling.clone(),
+                };
+                if let Some(features) = file.features::<f32>() {
+                    features.with_scaling(all.on_the_way())?;
+                }
+                self.scaling = Some(all);
                 self.load_if_small()?;
             }
         }
         Ok(())
     }
 
-    /// The features, if they are at hand: not where a file is to be converted.
-    pub fn view(&self) -> Option<MatrixView<'_, f32>> {
-        let values = match &self.features {
-            Features::Memory(values) => values,
-            Features::File(_) if self.scaling.is_some() => return None,
-            Features::File(file) => file.values()?,
-        };
-        MatrixView::new(values, self.n_samples, self.n_features).ok()
+    /// Whether the features can be read where they are: not where a file is to be converted.
+    pub fn is_in_place(&self) -> bool {
+        match &self.stored {
+            Stored::Memory(_) | Stored::Sparse(_) => true,
+            Stored::File(file) => file.features::<f32>().is_some(),
+        }
     }
 
-    /// Calls `f` with all samples, in their order: at once if they are at hand, else so many as are converted
-    /// at a time. Rows in errors of `f` count from the first row that it was given; in the error that is
+    /// The features where they are, if they can be read there.
+    pub fn view(&self) -> Option<Features<'_, f32>> {
+        match &self.stored {
+            Stored::Sparse(sparse) => {
+                let features = sparse.view(sparse.values()).ok()?;
+                self.scaled(features.into()).ok()
+            }
+            _ => self.dense().ok()?,
+        }
+    }
+
+    /// The features, if all of them are stored, and can be read where they are.
+    fn dense<T: Compute>(&self) -> Result<Option<Features<'_, T>>, Error> {
+        let features = match &self.stored {
+            Stored::Memory(values) => {
+                Some(T::features(MatrixView::new(values, self.n_samples, self.n_features)?))
+            }
+            Stored::File(file) => file.features(),
+            Stored::Sparse(_) => None,
+        };
+        features.map(|features| self.scaled(features)).transpose()
+    }
+
+    fn scaled<'a, T: Compute>(&'a self, x: Features<'a, T>) -> Result<Features<'a, T>, Error> {
+        self.scaling.as_ref().map_or(Ok(x), |scaling| x.with_scaling(scaling.on_the_way()))
+    }
+
+    /// The number of values that are stored, where those that are zero are not.
+    pub fn n_entries(&self) -> Option<usize> {
+        match &self.stored {
+            Stored::Sparse(sparse) => Some(sparse.values().len()),
+            Stored::Memory(_) | Stored::File(_) => None,
+        }
+    }
+
+    /// Checks that a model of so many classes takes up no more memory than sparse data may, whatever its indices.
+    ///
+    /// # Errors
+    /// If it takes more.
+    pub fn check_weights(&self, n_classes: usize) -> Result<()> {
+        let sparse = matches!(self.stored, Stored::Sparse(_));
+        let check = || check_weights(n_classes, self.n_features, self.max_unpacked);
+        if sparse { check().with_context(|| self.name.clone()) } else { Ok(()) }
+    }
+
+    /// Calls `f` with all samples, in their order: at once if they can be read where they are, else so many as are
+    /// converted at a time. Rows in errors of `f` count from the first row that it was given; in the error that is
     /// returned, from the first of all.
     ///
     /// # Errors
     /// Those of `f`; and if a value of the file is not finite, or not in `f32`, which
     /// [`explain`](Self::explain) turns into a message.
-    pub fn for_each_chunk(
+    pub fn for_each_chunk<T: Compute>(
         &self,
-        mut f: impl FnMut(Range<usize>, MatrixView<'_, f32>) -> Result<(), Error>,
+        mut f: impl FnMut(Range<usize>, Features<'_, T>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (n, d) = (self.n_samples, self.n_features);
-        let file = match (&self.features, self.view()) {
-            (_, Some(view)) => return f(0..n, view),
-            (Features::File(file), None) => file,
-            (Features::Memory(values), None) => {
-                // Of another length than N × D.
-                return f(0..n, MatrixView::new(values, n, d)?);
+        if let Some(features) = self.dense()? {
+            return f(0..n, features);
+        }
+        let file = match &self.stored {
+            Stored::File(file) => file,
+            Stored::Sparse(sparse) => {
+                let values = T::numbers(sparse.values());
+                return f(0..n, self.scaled(sparse.view(&values)?.into())?);
             }
+            Stored::Memory(_) => return Ok(()),
         };
         let rows = (CHUNK_BYTES / size_of::<f32>() / d).max(1);
         for start in (0..n).step_by(rows) {
@@ -272,9 +360,9 @@ impl Dataset {
                 cause: NonFinite::Feature { feature: bad.column, value: bad.value },
             })?;
             if let Some(scaling) = &self.scaling {
-                scaling.apply(&mut values);
+                scaling.apply(&mut values, d);
             }
-            let chunk = MatrixView::new(&values, range.len(), d)?;
+            let chunk = T::features(MatrixView::new(&values, range.len(), d)?);
             f(range.clone(), chunk).map_err(|error| in_all_rows(error, start))?;
         }
         Ok(())
@@ -297,24 +385,37 @@ impl Dataset {
         if self.name.is_empty() { error } else { error.context(self.name.clone()) }
     }
 
-    /// Brings all features into memory.
+    /// Brings all features into memory, unless they can be read where they are.
     ///
     /// # Errors
     /// If a value of the file is not finite, or not in `f32`.
     pub fn load(&mut self) -> Result<()> {
-        if self.view().is_some() {
-            return Ok(());
+        if self.is_in_place() { Ok(()) } else { self.convert() }
+    }
+
+    /// Brings features that lie column by column into memory, row by row: samples that are picked one by one cost a
+    /// line of the cache for each feature otherwise.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_rows(&mut self) -> Result<()> {
+        match &self.stored {
+            Stored::File(file) if !file.is_in_rows() => self.convert(),
+            _ => self.load(),
         }
-        if let Features::File(file) = &self.features {
+    }
+
+    fn convert(&mut self) -> Result<()> {
+        if let Stored::File(file) = &self.stored {
             let values = file.read_rows(0..self.n_samples).map_err(BadValue::error);
             let mut values = match self.name.as_str() {
                 "" => values?,
                 name => values.with_context(|| name.to_owned())?,
             };
             if let Some(scaling) = self.scaling.take() {
-                scaling.apply(&mut values);
+                scaling.apply(&mut values, self.n_features);
             }
-            self.features = Features::Memory(values);
+            self.stored = Stored::Memory(values);
         }
         Ok(())
     }
@@ -328,10 +429,10 @@ impl Dataset {
         let step = n.div_ceil(most).max(1);
         let rows: Vec<usize> = (0..n).step_by(step).collect();
         let mut features = Vec::with_capacity(rows.len() * d);
-        let pass = self.for_each_chunk(|range, chunk| {
+        let pass = self.for_each_chunk::<f32>(|range, chunk| {
             // The first row at or after the start of the chunk.
             for row in (range.start.next_multiple_of(step)..range.end).step_by(step) {
-                features.extend_from_slice(chunk.row(row - range.start).unwrap_or_default());
+                features.extend(chunk.row(row - range.start).unwrap_or_default());
             }
             Ok(())
         });
@@ -465,20 +566,20 @@ mod tests {
 
     /// Bytes that are converted chunk by chunk.
     fn streamed(n: usize, d: usize) -> Dataset {
-        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({n}, {d}), }}\n");
+        let header = format!("{{'descr': '<i2', 'fortran_order': False, 'shape': ({n}, {d}), }}\n");
         let length = (header.len() as u16).to_le_bytes();
-        let values: Vec<u8> = (0..n * d).map(|i| (i / d) as u8).collect();
+        let values: Vec<u8> = (0..n * d).flat_map(|i| ((i / d) as i16).to_le_bytes()).collect();
         let file = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &values].concat();
         let options =
             ReadOptions { max_memory: 0, max_unpacked: u64::MAX, ..ReadOptions::default() };
-        Dataset::parse(&file, Path::new("bytes.npy"), &options).unwrap()
+        Dataset::parse(&file, Path::new("short.npy"), &options).unwrap()
     }
 
     #[test]
     fn rows_in_errors_count_from_the_first_of_all() {
         let data = streamed(5, CHUNK_BYTES / 8);
         let mut ranges = Vec::new();
-        let all = data.for_each_chunk(|rows, chunk| {
+        let all = data.for_each_chunk::<f32>(|rows, chunk| {
             assert_eq!(chunk.row(0).unwrap()[7], rows.start as f32);
             ranges.push(rows.clone());
             let cause = NonFinite::Feature { feature: 3, value: f64::NAN };
@@ -486,7 +587,7 @@ mod tests {
         });
         assert_eq!(ranges, [0..2, 2..4]);
         let message = format!("{:#}", data.explain(all.unwrap_err()));
-        assert_eq!(message, "bytes.npy: row 3, feature 3: NaN is not finite");
+        assert_eq!(message, "short.npy: row 3, feature 3: NaN is not finite");
     }
 
     #[test]

@@ -37,6 +37,19 @@ pub(super) fn find<'a>(names: &[&'a str], split: Split) -> Result<(&'a str, Opti
     bail!("there are no features ({} or {}); there are {names:?}", FEATURES[0], FEATURES[1])
 }
 
+/// The name of the labels among `names`, if there are any.
+///
+/// # Errors
+/// If several arrays could be they.
+pub(super) fn labels<'a>(names: &[&'a str]) -> Result<Option<&'a str>> {
+    let is_label = |name: &&&str| LABELS.iter().any(|wanted| name.eq_ignore_ascii_case(wanted));
+    match &*names.iter().filter(is_label).copied().collect::<Vec<_>>() {
+        [] => Ok(None),
+        [name] => Ok(Some(name)),
+        several => bail!("several arrays could be the labels: {}", several.join(", ")),
+    }
+}
+
 /// What was found, for the user to see.
 pub(super) fn note(what: &str, features: &str, labels: Option<&str>) -> String {
     match labels {

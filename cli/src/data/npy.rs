@@ -39,6 +39,7 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout> {
     };
     let element = match (dtype.type_char(), dtype.num_bytes().unwrap_or(0)) {
         (TypeChar::Bool, 1) => Element::Bool,
+        (TypeChar::Float, 2) => Element::F16,
         (TypeChar::Float, 4) => Element::F32,
         (TypeChar::Float, 8) => Element::F64,
         (TypeChar::Int, bytes @ (1 | 2 | 4 | 8)) => Element::Integer { bytes, signed: true },

@@ -1,11 +1,13 @@
-//! NumPy's NPZ files: a ZIP archive of NPY files, of which one has the features and one the labels.
+//! NumPy's NPZ files: a ZIP archive of NPY files, of which one has the features and one the labels; or which are the
+//! parts of a sparse matrix, as SciPy's `save_npz` writes it.
 
 use super::{
     Dataset,
-    array::Array,
+    array::{Array, BadValue, Element, Layout},
     names, npy,
     options::{ReadOptions, Split},
     source::{Bytes, Source},
+    sparse::{Sparse, check_weights},
 };
 use anyhow::{Context, Result, bail};
 use std::{
@@ -21,21 +23,17 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
         ZipArchive::new(Cursor::new(&*bytes)).context("its directory cannot be read")?;
     let names = names_of(&archive);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    if ["indptr", "indices", "format"].iter().all(|part| names.contains(part)) {
-        bail!("it is a sparse matrix of SciPy, which is not supported; save X.toarray()");
+    let all = |parts: &[&str]| parts.iter().all(|part| names.contains(part));
+    if all(&["indptr"]) || all(&["data", "format", "shape"]) {
+        return read_sparse(&mut archive, &names, options);
     }
     if names.is_empty() {
         bail!("it is a ZIP archive without arrays of NumPy");
     }
     let (features, labels_name) = names::find(&names, options.split)?;
-    let labels = match labels_name {
-        None => None,
-        Some(name) => {
-            let bytes = member(&mut archive, name, options.max_unpacked)?;
-            let labels = npy::layout(&bytes).and_then(|layout| layout.labels(&bytes));
-            Some(labels.with_context(|| format!("the array {name:?}"))?)
-        }
-    };
+    let labels = labels_name
+        .map(|name| with_array(&mut archive, name, options, |layout, bytes| layout.labels(bytes)));
+    let labels = labels.transpose()?;
     let context = || format!("the array {features:?}");
     let bytes = member(&mut archive, features, options.max_unpacked)?;
     let layout = npy::layout(&bytes).with_context(context)?;
@@ -44,6 +42,78 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     data.labels = labels;
     data.notes.push(names::note("array", features, labels_name));
     Ok(data)
+}
+
+/// Reads a sparse matrix in the parts of SciPy, and the labels if somebody put them there, too.
+fn read_sparse(
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    names: &[&str],
+    options: &ReadOptions<'_>,
+) -> Result<Dataset> {
+    let format = with_array(archive, "format", options, |layout, bytes| {
+        layout.text(bytes).context("it is no text, as SciPy has it")
+    })?;
+    if format != "csr" {
+        bail!("it is a matrix of SciPy in the format {format:?}, not \"csr\"; save X.tocsr()");
+    }
+    let shape: Vec<usize> = with_array(archive, "shape", options, |layout, bytes| {
+        layout.integers(bytes, |size| size.try_into().ok())
+    })?;
+    let &[n_samples, n_features] = &*shape else {
+        bail!("a matrix has two dimensions, but its shape is {shape:?}");
+    };
+    if n_samples == 0 || n_features == 0 {
+        bail!("there are no values: its shape is {shape:?}");
+    }
+    let indptr: Vec<usize> = with_array(archive, "indptr", options, |layout, bytes| {
+        layout.integers(bytes, |start| start.try_into().ok())
+    })?;
+    let indices: Vec<u32> = with_array(archive, "indices", options, |layout, bytes| {
+        layout.integers(bytes, |index| index.try_into().ok())
+    })?;
+    let values = with_array(archive, "data", options, |layout, bytes| {
+        if matches!(layout.element, Element::Utf32(_) | Element::Ascii(_)) {
+            bail!("its elements are text");
+        }
+        layout.read_rows(bytes, 0..layout.length()?).map_err(|bad| {
+            let row = indptr.partition_point(|start| *start <= bad.row).saturating_sub(1);
+            let column = indices.get(bad.row).map_or(0, |index| *index as usize);
+            BadValue { row, column, ..bad }.error()
+        })
+    })?;
+    if options.schema.is_none() {
+        check_weights(1, n_features, options.max_unpacked)?;
+    }
+    if indptr.len() != n_samples + 1 {
+        let pointers = indptr.len();
+        bail!(
+            "its shape is {shape:?}, but \"indptr\" has {pointers} elements, not one more than rows"
+        );
+    }
+    let sparse = Sparse::new(indptr, indices, values, n_features)?;
+    let labels_name = names::labels(names)?;
+    let labels = labels_name
+        .map(|name| with_array(archive, name, options, |layout, bytes| layout.labels(bytes)));
+    let labels = labels.transpose()?;
+    let mut data = Dataset::of_sparse(sparse, options);
+    data.labels = labels;
+    data.notes.push(match labels_name {
+        Some(name) => format!("features: a sparse matrix of SciPy, labels: {name:?}"),
+        None => "features: a sparse matrix of SciPy, without labels".to_owned(),
+    });
+    Ok(data)
+}
+
+/// What `read` makes of an array.
+fn with_array<T>(
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    name: &str,
+    options: &ReadOptions<'_>,
+    read: impl FnOnce(&Layout, &[u8]) -> Result<T>,
+) -> Result<T> {
+    let bytes = member(archive, name, options.max_unpacked)?;
+    let result = npy::layout(&bytes).and_then(|layout| read(&layout, &bytes));
+    result.with_context(|| format!("the array {name:?}"))
 }
 
 /// The arrays in a file.

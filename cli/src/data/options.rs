@@ -15,7 +15,7 @@ pub enum Format {
     Svmlight,
     /// One array of NumPy
     Npy,
-    /// Several arrays of NumPy
+    /// Several arrays of NumPy, or a sparse matrix of SciPy
     Npz,
     /// Tensors
     Safetensors,
@@ -125,7 +125,7 @@ pub struct ReadOptions<'a> {
     pub index_base: IndexBase,
     /// What the model that the data is for was trained on.
     pub schema: Option<&'a Schema>,
-    /// The bytes to which compressed, sparse or piped data may grow.
+    /// The bytes to which compressed or piped data may grow, and what a model of sparse data may take up.
     pub max_unpacked: u64,
     /// The bytes of features that are converted in memory; more are converted again whenever they are used.
     pub max_memory: u64,

@@ -51,6 +51,8 @@ fn layout(tensor: &TensorView<'_>, file: &[u8]) -> Result<Layout> {
         Dtype::I16 => integer(2, true),
         Dtype::I32 => integer(4, true),
         Dtype::I64 => integer(8, true),
+        Dtype::F16 => Element::F16,
+        Dtype::BF16 => Element::Bf16,
         Dtype::F32 => Element::F32,
         Dtype::F64 => Element::F64,
         other => bail!("its elements are {other:?}, which is not supported; save it as F32"),

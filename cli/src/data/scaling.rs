@@ -1,21 +1,40 @@
 //! Features brought to a common scale, x′ = (x − shift) scale, and a model of x′ turned into one of x.
 
-use super::Dataset;
+use super::{Dataset, Stored, sparse::Sparse};
 use crate::model_file::Parameters;
 use anyhow::Result;
 use softmargin::{Error, LinearModel, NonFinite};
 
 /// A shift and a scale for each feature.
 #[derive(Clone, Debug)]
-pub struct Scaling {
-    shift: Vec<f64>,
-    scale: Vec<f64>,
-}
+pub struct Scaling(softmargin::Scaling);
 
 impl Scaling {
     /// Every feature times the same number.
-    pub fn by(factor: f64, n_features: usize) -> Self {
-        Self { shift: vec![0.0; n_features], scale: vec![factor; n_features] }
+    pub fn by(factor: f64) -> Self {
+        Self(softmargin::Scaling::by(factor))
+    }
+
+    /// This scaling of what `first` makes of features, as a scaling of those.
+    ///
+    /// # Errors
+    /// If a shift or a scale is not finite.
+    pub fn after(&self, first: &Self, n_features: usize) -> Result<Self, Error> {
+        let features = 0..n_features;
+        let scale = features.clone().map(|l| first.0.scale(l) * self.0.scale(l));
+        let shift = features.map(|l| first.0.shift(l) + self.0.shift(l) / first.0.scale(l));
+        let (shift, scale): (Vec<f64>, Vec<f64>) = (shift.collect(), scale.collect());
+        softmargin::Scaling::new(shift, scale).map(Self)
+    }
+
+    /// The number, if it is the same for every feature.
+    pub fn factor(&self) -> Option<f64> {
+        self.0.n_features().is_none().then(|| self.0.scale(0))
+    }
+
+    /// As it is computed while features are read.
+    pub fn on_the_way(&self) -> &softmargin::Scaling {
+        &self.0
     }
 
     /// To mean 0 and variance 1 over the samples. Features that never change, or by no more than the
@@ -24,13 +43,16 @@ impl Scaling {
     /// # Errors
     /// If a value is not finite.
     pub fn standardize(data: &Dataset) -> Result<Self> {
+        if let Stored::Sparse(sparse) = &data.stored {
+            return Self::standardize_sparse(sparse);
+        }
         let (n, d) = (data.n_samples as f64, data.n_features);
         let mut means = vec![0.0; d];
         let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); d];
-        let pass = data.for_each_chunk(|_, chunk| {
+        let pass = data.for_each_chunk::<f32>(|_, chunk| {
             for i in 0..chunk.rows() {
                 let row = chunk.row(i).unwrap_or_default();
-                for ((mean, range), x) in means.iter_mut().zip(&mut ranges).zip(row) {
+                for ((mean, range), x) in means.iter_mut().zip(&mut ranges).zip(&row) {
                     *mean += f64::from(*x) / n;
                     *range = (range.0.min(*x), range.1.max(*x));
                 }
@@ -44,27 +66,57 @@ impl Scaling {
         pass.map_err(|error| data.explain(error))?;
         // In a second pass, as the squares of large numbers leave nothing of their differences.
         let mut variances = vec![0.0; d];
-        let pass = data.for_each_chunk(|_, chunk| {
+        let pass = data.for_each_chunk::<f32>(|_, chunk| {
             for i in 0..chunk.rows() {
-                let row = chunk.row(i).unwrap_or_default().iter().zip(&means);
-                for (variance, (x, mean)) in variances.iter_mut().zip(row) {
-                    *variance += (f64::from(*x) - mean).powi(2) / n;
+                let row = chunk.row(i).unwrap_or_default();
+                for (variance, (x, mean)) in variances.iter_mut().zip(row.into_iter().zip(&means)) {
+                    *variance += (f64::from(x) - mean).powi(2) / n;
                 }
             }
             Ok(())
         });
         pass.map_err(|error| data.explain(error))?;
-        let scale = |(variance, range): (f64, &(f32, f32))| {
-            if is_constant(*range) || variance <= 0.0 { 0.0 } else { variance.sqrt().recip() }
-        };
-        let scale = variances.into_iter().zip(&ranges).map(scale).collect();
-        Ok(Self { shift: means, scale })
+        Self::of_moments(means, variances, &ranges)
     }
 
-    /// Scales rows in place.
-    pub fn apply(&self, rows: &mut [f32]) {
-        for row in rows.chunks_exact_mut(self.shift.len()) {
-            for ((x, shift), scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
+    /// The same of sparse rows, whose zeros are not stored.
+    fn standardize_sparse(sparse: &Sparse) -> Result<Self> {
+        let (n, d) = (sparse.n_samples() as f64, sparse.n_features());
+        let (mut means, mut present) = (vec![0.0; d], vec![0.0; d]);
+        let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); d];
+        let widen = |range: &mut (f32, f32), x: f32| *range = (range.0.min(x), range.1.max(x));
+        for (feature, x) in sparse.entries() {
+            means[feature] += f64::from(x) / n;
+            present[feature] += 1.0;
+            widen(&mut ranges[feature], x);
+        }
+        let absent = present.iter().zip(&mut ranges).filter(|(present, _)| **present < n);
+        absent.for_each(|(_, range)| widen(range, 0.0));
+        let shares = present.iter().map(|present| (n - present) / n);
+        let mut variances: Vec<f64> =
+            shares.zip(&means).map(|(share, mean): (f64, &f64)| share * mean.powi(2)).collect();
+        for (feature, x) in sparse.entries() {
+            variances[feature] += (f64::from(x) - means[feature]).powi(2) / n;
+        }
+        Self::of_moments(means, variances, &ranges)
+    }
+
+    fn of_moments(means: Vec<f64>, variances: Vec<f64>, ranges: &[(f32, f32)]) -> Result<Self> {
+        let scale = |(variance, range): (f64, &(f32, f32))| {
+            let scale = variance.sqrt().recip();
+            // Nor by so little that `f32` cannot hold the scale.
+            if is_constant(*range) || !(scale as f32).is_finite() { 0.0 } else { scale }
+        };
+        let scale: Vec<f64> = variances.into_iter().zip(ranges).map(scale).collect();
+        Ok(Self(softmargin::Scaling::new(means, scale)?))
+    }
+
+    /// Scales rows of so many features in place.
+    pub fn apply(&self, rows: &mut [f32], n_features: usize) {
+        let of_feature = |l| (self.0.shift(l), self.0.scale(l));
+        let of_features: Vec<(f64, f64)> = (0..n_features).map(of_feature).collect();
+        for row in rows.chunks_exact_mut(n_features) {
+            for (x, (shift, scale)) in row.iter_mut().zip(&of_features) {
                 *x = ((f64::from(*x) - shift) * scale) as f32;
             }
         }
@@ -85,9 +137,9 @@ impl Scaling {
         for class in 0..c {
             let mut bias = f64::from(model.bias()[class]);
             for l in 0..d {
-                let weight = f64::from(model.weights()[class * d + l]) * self.scale[l];
+                let weight = f64::from(model.weights()[class * d + l]) * self.0.scale(l);
                 folded.weights_mut()[class * d + l] = weight;
-                bias -= weight * self.shift[l];
+                bias -= weight * self.0.shift(l);
             }
             folded.bias_mut()[class] = bias;
         }
@@ -106,16 +158,17 @@ impl Scaling {
             // What the rounding of weights changes, and what is summed.
             let (mut bias, mut error, mut size) = (f64::from(model.bias()[class]), 0.0, 0.0);
             for l in 0..d {
-                let exact = f64::from(model.weights()[class * d + l]) * self.scale[l];
+                let (shift, scale) = (self.0.shift(l), self.0.scale(l));
+                let exact = f64::from(model.weights()[class * d + l]) * scale;
                 let weight = exact as f32;
                 folded.weights_mut()[class * d + l] = weight;
                 let weight = f64::from(weight);
                 // With the weight as it is rounded, so that its error counts from the mean, not from 0.
-                bias -= weight * self.shift[l];
-                if self.scale[l] != 0.0 {
-                    let deviation = self.scale[l].abs().recip();
+                bias -= weight * shift;
+                if scale != 0.0 {
+                    let deviation = scale.abs().recip();
                     error += (weight - exact).abs() * deviation;
-                    size += weight.abs() * (self.shift[l].abs() + deviation);
+                    size += weight.abs() * (shift.abs() + deviation);
                 }
             }
             folded.bias_mut()[class] = bias as f32;
@@ -150,7 +203,7 @@ mod tests {
         let values: Vec<f32> = values.into_iter().collect();
         let n = values.len();
         let scaling = Scaling::standardize(&Dataset::new(values, n, 1)).unwrap();
-        (scaling.shift[0], scaling.scale[0])
+        (scaling.0.shift(0), scaling.0.scale(0))
     }
 
     #[test]
@@ -202,8 +255,8 @@ mod tests {
                     let exact = (0..3)
                         .map(|l| {
                             f64::from(weights[l])
-                                * (f64::from(row[l]) - scaling.shift[l])
-                                * scaling.scale[l]
+                                * (f64::from(row[l]) - scaling.0.shift(l))
+                                * scaling.0.scale(l)
                         })
                         .sum::<f64>()
                         + f64::from(model.bias()[class]);

@@ -1,5 +1,5 @@
 //! The sparse text of SVMlight and LIBSVM: `label index:value index:value … # comment`, a sample a line, the
-//! indices ascending. The features that a line leaves out are zero; here they are filled in.
+//! indices ascending. The features that a line leaves out are zero.
 
 use super::{
     Dataset,
@@ -7,6 +7,7 @@ use super::{
     number::{self, Unfit, quoted},
     options::{IndexBase, ReadOptions, Schema},
     source::Source,
+    sparse::{Sparse, check_weights},
 };
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
@@ -15,11 +16,11 @@ use std::io::{BufRead, BufReader};
 const MAX_LINE: u64 = 64 << 20;
 
 /// The entries of all samples, sample by sample.
-#[derive(Default)]
 struct Entries {
-    values: Vec<(u32, f32)>,
-    /// Where each sample ends.
-    ends: Vec<usize>,
+    /// Where each sample begins, and the last one ends.
+    indptr: Vec<usize>,
+    indices: Vec<u32>,
+    values: Vec<f32>,
     /// The line of the first index 0, if there is one.
     zero: Option<u64>,
     /// The largest index, and the line where it is first.
@@ -29,7 +30,13 @@ struct Entries {
 /// Reads samples.
 pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Dataset> {
     let mut labels = Texts::of_lines(None);
-    let mut entries = Entries::default();
+    let mut entries = Entries {
+        indptr: vec![0],
+        indices: Vec::new(),
+        values: Vec::new(),
+        zero: None,
+        largest: None,
+    };
     let mut lines = Lines::new(BufReader::with_capacity(1 << 16, source.text()));
     while let Some((line, text)) = lines.next()? {
         let text = text.split('#').next().unwrap_or_default();
@@ -43,11 +50,11 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
         }
         labels.push(label, line)?;
         entries.push(words, line).with_context(|| format!("line {line}"))?;
-        if entries.zero.is_none() && entries.last().first().is_some_and(|(index, _)| *index == 0) {
+        if entries.zero.is_none() && entries.last().first() == Some(&0) {
             entries.zero = Some(line);
         }
     }
-    let n_samples = entries.ends.len();
+    let n_samples = entries.indptr.len() - 1;
     if n_samples == 0 {
         bail!("there are no samples");
     }
@@ -69,8 +76,12 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
              count from 0{how} (--index-base 0 or --index-base 1 says what they count from)"
         );
     }
-    let (features, beyond) = entries.fill(base, n_features, options.max_unpacked)?;
-    let mut data = Dataset::new(features, n_samples, n_features);
+    if let Some((index, line)) = entries.largest.filter(|_| options.schema.is_none()) {
+        let context = || format!("line {line}: the largest index is {index}");
+        check_weights(1, n_features, options.max_unpacked).with_context(context)?;
+    }
+    let (features, beyond) = entries.select(base, n_features)?;
+    let mut data = Dataset::of_sparse(features, options);
     data.notes.push(format!("indices count from {base}{how}"));
     if beyond > 0 {
         data.notes.push(format!(
@@ -130,41 +141,37 @@ impl Entries {
             if self.largest.is_none_or(|(largest, _)| largest < index) {
                 self.largest = Some((index, line));
             }
-            self.values.push((index, value));
+            self.indices.push(index);
+            self.values.push(value);
         }
-        self.ends.push(self.values.len());
+        self.indptr.push(self.values.len());
         Ok(())
     }
 
-    /// The entries of the last sample.
-    fn last(&self) -> &[(u32, f32)] {
-        let start = self.ends.iter().rev().nth(1).copied().unwrap_or(0);
-        &self.values[start..]
+    /// The indices of the last sample.
+    fn last(&self) -> &[u32] {
+        let start = self.indptr.iter().rev().nth(1).copied().unwrap_or(0);
+        &self.indices[start..]
     }
 
-    /// All features with the zeros filled in, and how many values are of features beyond the last one.
-    fn fill(self, base: u8, n_features: usize, max_bytes: u64) -> Result<(Vec<f32>, usize)> {
-        let n_samples = self.ends.len();
-        let bytes = n_samples.checked_mul(n_features).and_then(|n| n.checked_mul(size_of::<f32>()));
-        if bytes.is_none_or(|bytes| bytes as u64 > max_bytes) {
-            bail!(
-                "{n_samples} samples of {n_features} features take up more than {} MiB when the zeros \
-                 are filled in (--max-unpacked raises the limit)",
-                max_bytes >> 20
-            );
-        }
-        let mut features = vec![0.0; n_samples * n_features];
-        let (mut start, mut beyond) = (0, 0);
-        for (row, end) in features.chunks_exact_mut(n_features).zip(self.ends) {
-            for &(index, value) in &self.values[start..end] {
-                match row.get_mut(index as usize - usize::from(base)) {
-                    Some(feature) => *feature = value,
-                    None => beyond += 1,
+    /// The entries of the first features, counted from 0, and how many others there are.
+    fn select(self, base: u8, n_features: usize) -> Result<(Sparse, usize)> {
+        let Self { mut indptr, mut indices, mut values, .. } = self;
+        let (mut start, mut kept) = (0, 0);
+        for end in &mut indptr[1..] {
+            for entry in start..*end {
+                let feature = indices[entry] - u32::from(base);
+                if (feature as usize) < n_features {
+                    (indices[kept], values[kept]) = (feature, values[entry]);
+                    kept += 1;
                 }
             }
-            start = end;
+            (start, *end) = (*end, kept);
         }
-        Ok((features, beyond))
+        let beyond = indices.len() - kept;
+        indices.truncate(kept);
+        values.truncate(kept);
+        Ok((Sparse::new(indptr, indices, values, n_features)?, beyond))
     }
 }
 
@@ -225,7 +232,7 @@ mod tests {
 
     fn features(data: &Dataset) -> Vec<Vec<f32>> {
         let view = data.view().unwrap();
-        (0..view.rows()).map(|row| view.row(row).unwrap().to_vec()).collect()
+        (0..view.rows()).map(|row| view.row(row).unwrap()).collect()
     }
 
     #[test]

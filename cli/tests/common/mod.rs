@@ -4,7 +4,11 @@
 
 use assert_cmd::Command;
 use flate2::{Compression, write::GzEncoder};
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::{Cursor, Write},
+    path::Path,
+};
 use tempfile::TempDir;
 
 pub(crate) const LOSSES: [&str; 4] = ["cross-entropy", "hinge", "squared-hinge", "crammer-singer"];
@@ -86,4 +90,17 @@ pub(crate) fn npy(element: &str, columns: bool, shape: &str, data: &[u8]) -> Vec
     header.push('\n');
     let length = (header.len() as u16).to_le_bytes();
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+}
+
+/// An NPZ file.
+pub(crate) fn npz(arrays: &[(&str, Vec<u8>)], packed: bool) -> Vec<u8> {
+    use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+    let method = if packed { CompressionMethod::Deflated } else { CompressionMethod::Stored };
+    let options = SimpleFileOptions::default().compression_method(method);
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in arrays {
+        archive.start_file(format!("{name}.npy"), options).expect("an archive");
+        archive.write_all(bytes).expect("an archive");
+    }
+    archive.finish().expect("an archive").into_inner()
 }

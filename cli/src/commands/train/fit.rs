@@ -78,8 +78,10 @@ impl Train {
             Solver::Lbfgs | Solver::Newton => (self.max_iter, "iteration"),
             Solver::Sgd => (self.epochs, "epoch"),
         };
-        if self.solver != Solver::Lbfgs || self.validation.is_some() {
-            samples.data.load()?;
+        match self.solver {
+            Solver::Sgd => samples.data.load_rows()?,
+            Solver::Lbfgs if self.validation.is_none() => {}
+            Solver::Lbfgs | Solver::Newton => samples.data.load()?,
         }
         let mut reporter = Reporter::new(total, unit);
         let interrupted = interrupt::watch()?;
@@ -178,7 +180,7 @@ impl Train {
         rows: Option<&[u32]>,
     ) -> Result<Option<f64>> {
         // Not for data that is read anew for each evaluation.
-        if samples.data.view().is_none() {
+        if !samples.data.is_in_place() {
             return Ok(None);
         }
         let mut batch = samples.batch()?;
@@ -213,7 +215,7 @@ impl Train {
         report: Report<'_>,
     ) -> Result<Summary> {
         let mut evaluator = self.evaluator();
-        if samples.data.view().is_none() {
+        if !samples.data.is_in_place() {
             let mut few = samples.data.sample(MAX_SAMPLE)?;
             let labels = samples.classes.encode(few.labels()?)?;
             let (classes, class_weights) = (samples.classes, samples.class_weights.clone());

@@ -204,6 +204,7 @@ impl Train {
         }
         let mut data = self.data.read(Split::Train)?;
         let classes = self.classes(&data)?;
+        data.check_weights(classes.n())?;
         let labels = classes.encode(data.labels()?)?;
         let test = self.test_data(&data, &classes)?;
         let image_shape = self.image_shape_of(&data)?;
@@ -218,7 +219,7 @@ impl Train {
         self.compute.install(|threads| {
             let scaling = self.scaling(&data)?;
             if let Some(scaling) = &scaling {
-                data.scale(scaling.clone())?;
+                data.scale(scaling)?;
             }
             let schema = data.schema().clone();
             let samples =
@@ -345,7 +346,7 @@ impl Train {
 
     fn scaling(&self, data: &Dataset) -> Result<Option<Scaling>> {
         match self.scale {
-            Some(factor) => Ok(Some(Scaling::by(factor, data.n_features))),
+            Some(factor) => Ok(Some(Scaling::by(factor))),
             None => self.standardize.then(|| Scaling::standardize(data)).transpose(),
         }
     }

@@ -54,10 +54,15 @@ impl Outcome<'_> {
         let Self { train, fit, measured, data, .. } = self;
         let progress = fit.summary.progress;
         let (n, d, c) = (data.n_samples, data.n_features, self.classes.n());
-        // Two products of two operations for each sample, feature and class.
-        let gflops = 4.0 * progress.samples as f64 * d as f64 * c as f64 / fit.seconds / 1e9;
+        // Two products of two operations for each feature of a sample, or each that is stored, and each class.
+        let stored = data.n_entries().map_or(d as f64, |entries| entries as f64 / n as f64);
+        let gflops = 4.0 * progress.samples as f64 * stored * c as f64 / fit.seconds / 1e9;
+        let sparse = data.n_entries().map(|entries| format!(" ({entries} values stored)"));
         let mut rows = vec![
-            ("data", format!("{n} samples, {d} features, {c} classes")),
+            (
+                "data",
+                format!("{n} samples, {d} features{}, {c} classes", sparse.unwrap_or_default()),
+            ),
             ("loss", {
                 let gap = fit.gap.map(|gap| format!(", at most {gap:.1e} above the optimum"));
                 format!("{:.6}{}", progress.objective, gap.unwrap_or_default())
