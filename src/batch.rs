@@ -228,6 +228,23 @@ impl<'a, T: Element> Batch<'a, T> {
         SampleRange { features: self.features, rows }
     }
 
+    /// The samples of a range of some rows, and as many that come next.
+    ///
+    /// # Panics
+    /// If there are not as many, or no such rows.
+    #[cfg(feature = "train")]
+    #[inline(always)]
+    pub(crate) fn rows<'r>(&self, rows: &'r [u32], range: Range<usize>) -> SampleRange<'r, T>
+    where
+        'a: 'r,
+    {
+        let n = self.features.rows();
+        let end = rows.len().min(range.end + range.len());
+        assert!(range.end <= end && rows[range.start..end].iter().all(|&row| (row as usize) < n));
+        let rows = RowRange { selection: Some(rows), range, end };
+        SampleRange { features: self.features, rows }
+    }
+
     /// The same for two batches with a selection if, and only if, one is a copy of the other; 0 without one.
     pub(crate) fn selection_identity(&self) -> u64 {
         self.selection_identity

@@ -1,6 +1,8 @@
 //! Where the generic code ends. Each job is compiled here, once for each element type and instruction set,
 //! and not again in every crate that calls an [`Evaluator`](crate::Evaluator).
 
+#[cfg(feature = "train")]
+use crate::train::{AddDual, Ascend, RowSquares};
 use crate::{
     Isa,
     driver::RunTask,
@@ -28,20 +30,20 @@ impl Scalar for f32 {}
 impl Scalar for f64 {}
 
 macro_rules! jobs {
-    ($($name:ident: $job:ty => $output:ty;)*) => {
+    ($($(#[$only:meta])? $name:ident: $job:ty => $output:ty;)*) => {
         /// The jobs of an element type.
         pub trait Jobs: Backends {
-            $(fn $name(isa: Isa, job: $job) -> $output;)*
+            $($(#[$only])? fn $name(isa: Isa, job: $job) -> $output;)*
         }
 
         impl Jobs for f32 {
-            $(fn $name(isa: Isa, job: $job) -> $output {
+            $($(#[$only])? fn $name(isa: Isa, job: $job) -> $output {
                 isa.run(job)
             })*
         }
 
         impl Jobs for f64 {
-            $(fn $name(isa: Isa, job: $job) -> $output {
+            $($(#[$only])? fn $name(isa: Isa, job: $job) -> $output {
                 isa.run(job)
             })*
         }
@@ -58,4 +60,10 @@ jobs! {
     mean: Mean<'_, Self> => bool;
     predict: RunJob<'_, '_, Self> => ();
     apply: Apply<'_, Self> => ();
+    #[cfg(feature = "train")]
+    row_squares: RowSquares<'_, '_, Self> => ();
+    #[cfg(feature = "train")]
+    ascend: Ascend<'_, '_, Self> => f64;
+    #[cfg(feature = "train")]
+    add_dual: AddDual<'_, '_, Self> => ();
 }

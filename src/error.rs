@@ -317,6 +317,14 @@ pub enum Error {
         /// The loss.
         loss: &'static str,
     },
+    /// The loss is none that dual coordinate ascent is for.
+    #[error(
+        "dual coordinate ascent is for hinge, crammer_singer and squared_hinge, not for the {loss} loss"
+    )]
+    NoDual {
+        /// The loss.
+        loss: &'static str,
+    },
     /// A number of the direction that the Hessian is to be multiplied with is NaN or infinite.
     #[error("parameter {index} of the direction (W row-major, then b) is {value}")]
     Direction {

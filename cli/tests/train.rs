@@ -111,7 +111,8 @@ fn every_solver_and_loss_learns() {
             &["--solver", "sgd", "--epochs", "10"],
         ] {
             if loss == "crammer-singer" && solver[1] == "lbfgs" {
-                fails(1, &["train", "--loss", loss], &["--solver sgd", "zeros"]);
+                let arguments = [&["train", "--loss", loss], solver].concat();
+                fails(1, &arguments, &["--solver dual", "sgd", "zeros"]);
                 continue;
             }
             if solver == newton && ["hinge", "crammer-singer"].contains(&loss) {

@@ -67,7 +67,7 @@ impl Job<'_, '_> {
                 on_iteration.call1(py, (iteration, objective, gradient_norm)).map(drop)
             })
         };
-        let Summary { progress, stop_reason } = detached(py, || {
+        let Summary { progress, stop_reason, .. } = detached(py, || {
             let batch = batch(x, &labels, weights)?;
             let mut evaluator = Evaluator::new(self.objective);
             self.solver.fit(&mut evaluator, &mut model, &batch, |progress, _| {

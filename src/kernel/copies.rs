@@ -48,6 +48,22 @@ impl<T: Element> Copies<T> {
     }
 }
 
+/// Copies samples, which must be dense, into rows of whole vectors with zeros past the last feature. Returns the
+/// distance between rows; there are places for one more feature than a row has.
+#[cfg(feature = "train")]
+#[inline(always)]
+pub(crate) fn copy_rows<L: Lanes>(
+    proof: L::Proof,
+    samples: &SampleRange<'_, L::Elem>,
+    reading: &mut Reading<L::Elem>,
+    target: &mut Buffer<L::Elem>,
+) -> usize {
+    let stride = row_stride(samples.features().cols() + 1);
+    target.resize(samples.len() * stride);
+    read::<L>(proof, samples, reading, CopyRows { target: target.as_mut_slice(), stride });
+    stride
+}
+
 /// From one row of a copy to the next: an odd number of the widest vectors, as rows at multiples of 4096 bytes compete
 /// for the same lines of L1.
 fn row_stride(n_features: usize) -> usize {

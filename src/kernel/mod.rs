@@ -20,12 +20,16 @@ mod tiles;
 use block::{ColumnBlock, RowBlock};
 pub(crate) use columns::Columns;
 pub(crate) use copies::Copies;
+#[cfg(feature = "train")]
+pub(crate) use copies::copy_rows;
 use panels::RowLists;
 pub(crate) use panels::{MAX_HELD, Panels, add_held};
 pub(crate) use plan::Pack;
 pub(crate) use plan::{Plan, PlanKind, Shape, pack, with_plan};
 #[cfg(feature = "train")]
 pub(crate) use product::{Strided, multiply};
+#[cfg(feature = "train")]
+pub(crate) use read::Reading;
 use recent::RecentSums;
 pub(crate) use rows::Rows;
 pub(crate) use sparse::{

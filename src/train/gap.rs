@@ -33,8 +33,9 @@ use crate::{Batch, Error, Evaluator, LinearModel, Loss, Scalar};
 const MAX_PRODUCTS: usize = 8;
 
 /// A bound on how far the objective of a model lies above the least there is, F − F*, or `None` where none is known:
-/// for losses other than cross-entropy, for λ = 0, and where a class has no samples (its bias has no optimum) or the
-/// model is so far from one that the bound would say nothing. The model need not come from a solver.
+/// for losses other than cross-entropy (of those with kinks, [`DualAscent`](super::DualAscent) knows one), for λ = 0,
+/// and where a class has no samples (its bias has no optimum) or the model is so far from one that the bound would say
+/// nothing. The model need not come from a solver.
 ///
 /// The bound holds up to the rounding errors of the objective. Near the optimum it is a few times the distance where
 /// λ is no small part of the curvature of the loss, and else as many times it as that curvature is of 2λ. Takes the

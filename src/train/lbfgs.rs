@@ -120,7 +120,7 @@ impl Lbfgs {
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
         match fit.cost.error {
             Some(error) => Err(error),
-            None => Ok(Summary { progress, stop_reason: stop_reason? }),
+            None => Ok(Summary { progress, stop_reason: stop_reason?, gap: None }),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Solvers: what turns losses and gradients into a model.
 //!
 //! [`Lbfgs`] takes the whole batch at every step and converges to the optimum; [`NewtonCg`] goes on from there to
-//! all digits, where the loss has no kinks; [`Sgd`] takes a minibatch at every step and is soon near it. All start
-//! from the model they are given, leave in it the best one they have found, and give the same bits for the same input
-//! on any number of threads.
+//! all digits, where the loss has no kinks; where it has some, [`DualAscent`] goes past them to the optimum, and proves
+//! it; [`Sgd`] takes a minibatch at every step and is soon near it. All leave the best model they have found, and give
+//! the same bits for the same input on any number of threads.
 //!
 //! ```
 //! use core::ops::ControlFlow;
@@ -29,6 +29,7 @@
 mod cholesky;
 mod cost;
 mod curvature;
+mod dual;
 mod gap;
 mod lazy;
 mod lbfgs;
@@ -40,6 +41,8 @@ mod sgd;
 mod validation;
 
 pub use cost::Evaluate;
+pub use dual::DualAscent;
+pub(crate) use dual::{AddDual, Ascend, RowSquares};
 pub use gap::optimality_gap;
 pub use lbfgs::Lbfgs;
 pub use newton::NewtonCg;
@@ -50,7 +53,7 @@ use core::fmt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::Rng};
 
 /// Where a solver is, as told to its callback after every iteration (of [`Lbfgs`] and [`NewtonCg`]) or epoch (of
-/// [`Sgd`]). The callback may stop it by returning `ControlFlow::Break(())`.
+/// [`Sgd`] and [`DualAscent`]). The callback may stop it by returning `ControlFlow::Break(())`.
 ///
 /// ```
 /// use core::ops::ControlFlow;
@@ -81,8 +84,11 @@ pub struct Progress {
 /// ```
 /// use softmargin::train::Summary;
 ///
-/// fn report(Summary { progress, stop_reason }: Summary) -> Result<String, String> {
-///     let text = format!("{} after {} iterations", progress.objective, progress.iteration);
+/// fn report(Summary { progress, stop_reason, gap }: Summary) -> Result<String, String> {
+///     let mut text = format!("{} after {} iterations", progress.objective, progress.iteration);
+///     if let Some(gap) = gap {
+///         text += &format!(", at most {gap:.1e} above the optimum");
+///     }
 ///     match stop_reason {
 ///         reason if reason.failed() => Err(format!("the fit failed: {reason}")),
 ///         reason if reason.converged() => Ok(text),
@@ -96,6 +102,9 @@ pub struct Summary {
     pub progress: Progress,
     /// Why it stopped there.
     pub stop_reason: StopReason,
+    /// A bound on F − F*, by how much the objective is above the least there is, where the solver knows one: that of
+    /// [`DualAscent`] does. For cross-entropy there is [`optimality_gap`].
+    pub gap: Option<f64>,
 }
 
 /// Why a solver stopped. There are three kinds of reasons: the fit [converged](Self::converged); or it
@@ -119,6 +128,8 @@ pub struct Summary {
 pub enum StopReason {
     /// No entry of the (sub)gradient exceeds the tolerance. Converged.
     GradientTolerance,
+    /// A bound on how far the objective is above the least there is fell to the tolerance, relative to it. Converged.
+    Gap,
     /// The objective, which is smooth, fell by less than the tolerance, relative to itself. Converged.
     RelativeDecrease,
     /// All iterations or epochs that were asked for are done.
@@ -142,7 +153,7 @@ pub enum StopReason {
 impl StopReason {
     /// Whether a tolerance was met, which shows the model to be near the optimum.
     pub fn converged(self) -> bool {
-        matches!(self, Self::GradientTolerance | Self::RelativeDecrease)
+        matches!(self, Self::Gap | Self::GradientTolerance | Self::RelativeDecrease)
     }
 
     /// Whether the fit did not do what it was to do.
@@ -153,6 +164,7 @@ impl StopReason {
     /// In snake case, for logs and scripts.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Gap => "gap",
             Self::GradientTolerance => "gradient_tolerance",
             Self::RelativeDecrease => "relative_decrease",
             Self::MaxIterations => "max_iterations",

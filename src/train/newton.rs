@@ -99,7 +99,7 @@ impl NewtonCg {
         let stop_reason = fit.run(&mut on_iteration);
         let progress = fit.progress();
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
-        Ok(Summary { progress, stop_reason: stop_reason? })
+        Ok(Summary { progress, stop_reason: stop_reason?, gap: None })
     }
 }
 

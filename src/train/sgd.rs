@@ -150,7 +150,7 @@ impl Sgd {
             Progress { iteration: 0, objective, gradient_norm, evaluations: 1, samples: n as u64 };
         let (mut now, mut best, mut best_model) = (first, first, model.clone());
         if on_step(&now, model).is_break() {
-            return Ok(Summary { progress: now, stop_reason: StopReason::Interrupted });
+            return Ok(Summary { progress: now, stop_reason: StopReason::Interrupted, gap: None });
         }
 
         let mut answer = model.clone();
@@ -228,7 +228,7 @@ impl Sgd {
         }
         let progress =
             Progress { objective: best.objective, gradient_norm: best.gradient_norm, ..now };
-        Ok(Summary { progress, stop_reason })
+        Ok(Summary { progress, stop_reason, gap: None })
     }
 
     fn validate(&self) -> Result<(), Error> {

@@ -9,6 +9,7 @@ mod api;
 mod bits;
 mod class_weights;
 mod conversions;
+mod dual;
 mod elementary;
 mod errors;
 mod extremes;

@@ -28,12 +28,12 @@ pub(super) enum LossName {
     /// Logistic regression: for probabilities, and the best choice if in doubt
     CrossEntropy,
     /// Linear SVM (Weston–Watkins): looks only at samples near the borders between classes; has kinks, which
-    /// make its optimum hard to reach
+    /// take a solver of their own
     Hinge,
     /// Linear SVM without kinks: as easy to fit as cross-entropy, but drawn to outliers
     SquaredHinge,
     /// Linear SVM that counts the closest wrong class alone: for many classes, of which few are confused; has
-    /// kinks, and takes --solver sgd
+    /// kinks, too
     CrammerSinger,
 }
 

@@ -74,12 +74,13 @@ impl Train {
     /// # Errors
     /// If the solver fails: what it leaves is no model then.
     pub(super) fn fit(&self, samples: Samples<'_>, mut model: LinearModel<f32>) -> Result<Fit> {
-        let (total, unit) = match self.solver {
+        let (total, unit) = match self.solver() {
             Solver::Lbfgs | Solver::Newton => (self.max_iter, "iteration"),
-            Solver::Sgd => (self.epochs, "epoch"),
+            Solver::Sgd => (self.sgd().epochs, "epoch"),
+            Solver::Dual => (self.dual().max_epochs, "epoch"),
         };
-        match self.solver {
-            Solver::Sgd => samples.data.load_rows()?,
+        match self.solver() {
+            Solver::Sgd | Solver::Dual => samples.data.load_rows()?,
             Solver::Lbfgs if self.validation.is_none() => {}
             Solver::Lbfgs | Solver::Newton => samples.data.load()?,
         }
@@ -147,7 +148,8 @@ impl Train {
                     gradient_norm: best.gradient_norm,
                     ..validated.summary.progress
                 };
-                Summary { progress, ..validated.summary }
+                // The gap is that of the last model.
+                Summary { progress, gap: None, ..validated.summary }
             }
         };
         let seconds = start.elapsed().as_secs_f64();
@@ -164,6 +166,7 @@ impl Train {
         check(&summary, unit)?;
         let training = split.as_ref().map(|(training, _)| &training[..]);
         let gap = match summary.stop_reason {
+            _ if summary.gap.is_some() => summary.gap,
             StopReason::Interrupted => None,
             _ => self.gap(&model, l2, samples, training)?,
         };
@@ -235,7 +238,8 @@ impl Train {
         if let Some(rows) = rows {
             batch = batch.select(rows)?;
         }
-        Ok(match self.solver {
+        Ok(match self.solver() {
+            Solver::Dual => self.dual().fit(&mut evaluator, model, &batch, report)?,
             Solver::Lbfgs => self.lbfgs().fit(&mut evaluator, model, &batch, report)?,
             Solver::Newton => self.newton().fit(&mut evaluator, model, &batch, report)?,
             Solver::Sgd => self.sgd().fit(&mut evaluator, model, &batch, report)?,

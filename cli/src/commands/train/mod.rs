@@ -22,7 +22,7 @@ use fit::Samples;
 use outcome::{Measured, Outcome};
 use softmargin::{
     LinearModel, Loss,
-    train::{Lbfgs, NewtonCg, Schedule, Sgd, StopReason},
+    train::{DualAscent, Lbfgs, NewtonCg, Schedule, Sgd, StopReason},
 };
 use std::path::PathBuf;
 
@@ -61,9 +61,13 @@ pub(super) struct Train {
     /// as CSV. Classes that are not named count 1
     #[arg(long, value_name = "balanced|NAME=W,…")]
     class_weight: Option<ClassWeight>,
-    /// How the optimum is looked for
-    #[arg(long, value_enum, default_value_t = Solver::Lbfgs)]
-    solver: Solver,
+    /// How the optimum is looked for [default: dual for hinge and crammer-singer, with --l2 above 0 and data in
+    /// memory; otherwise lbfgs]
+    #[arg(long, value_enum)]
+    solver: Option<Solver>,
+    /// Dual ascent stops when the loss is no further above the optimum, as a share of it
+    #[arg(long, default_value_t = DualAscent::default().tolerance, value_parser = non_negative)]
+    tolerance: f64,
     /// Iterations of L-BFGS or of Newton's method, at most
     #[arg(long, default_value_t = 500)]
     max_iter: usize,
@@ -73,9 +77,9 @@ pub(super) struct Train {
     /// L-BFGS stops when the loss falls by less, relative to itself (SciPy's ftol)
     #[arg(long, default_value_t = Lbfgs::default().relative_decrease, value_parser = non_negative)]
     relative_decrease: f64,
-    /// Epochs of SGD
-    #[arg(long, default_value_t = 20)]
-    epochs: usize,
+    /// Epochs, at most [default: 20 of sgd, 1000 of dual]
+    #[arg(long)]
+    epochs: Option<usize>,
     /// Samples a step of SGD
     #[arg(long, default_value_t = 256, value_parser = positive)]
     batch_size: usize,
@@ -98,7 +102,7 @@ pub(super) struct Train {
     /// Answer with the average of the iterates of SGD
     #[arg(long)]
     average: bool,
-    /// Where SGD draws the order of the samples from, and --validation its samples
+    /// Where SGD and dual ascent draw the order of the samples from, and --validation its samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// A model to start from, instead of zeros
@@ -138,8 +142,11 @@ pub(super) struct Train {
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Solver {
-    /// Goes to the optimum, in most cases the fastest way
+    /// Goes to the optimum, in most cases the fastest way; of hinge, perhaps to no more than a kink on the way
     Lbfgs,
+    /// Goes to the optimum of the hinge losses, past their kinks, and says how far from it the fit is at most. Takes
+    /// --l2 above 0, the longer the smaller it is
+    Dual,
     /// Goes to the optimum to more digits, for losses without kinks: with a small --gradient-tolerance, or where
     /// L-BFGS takes hundreds of iterations
     Newton,
@@ -183,19 +190,9 @@ fn image_shape(text: &str) -> Result<(usize, usize), String> {
 }
 
 impl Train {
-    pub(super) fn run(self) -> Result<()> {
-        if !self.l2_path.is_empty() && self.solver != Solver::Lbfgs {
+    pub(super) fn run(mut self) -> Result<()> {
+        if !self.l2_path.is_empty() && !matches!(self.solver, None | Some(Solver::Lbfgs)) {
             bail!("--l2-path is for --solver lbfgs");
-        }
-        let loss = self.objective.objective(None).loss();
-        if matches!(loss, Loss::CrammerSinger { .. })
-            && self.solver == Solver::Lbfgs
-            && self.start.is_none()
-        {
-            bail!(
-                "--loss crammer-singer takes --solver sgd: where classes tie, as in a model of zeros, L-BFGS goes \
-                 nowhere"
-            );
         }
         if let Some(out) = &self.out {
             // But not --start: a model may be replaced by the one that goes on from it.
@@ -203,6 +200,18 @@ impl Train {
             check_distinct(out, self.data.files().chain(tested_on))?;
         }
         let mut data = self.data.read(Split::Train)?;
+        let solver = self.solver.unwrap_or_else(|| self.default_solver(&data));
+        self.solver = Some(solver);
+        let loss = self.objective.objective(None).loss();
+        if matches!(loss, Loss::CrammerSinger { .. })
+            && solver == Solver::Lbfgs
+            && self.start.is_none()
+        {
+            bail!(
+                "--loss crammer-singer takes --solver dual (with --l2 above 0) or sgd: where classes tie, as in a \
+                 model of zeros, L-BFGS goes nowhere"
+            );
+        }
         let classes = self.classes(&data)?;
         data.check_weights(classes.n())?;
         let labels = classes.encode(data.labels()?)?;
@@ -351,6 +360,30 @@ impl Train {
         }
     }
 
+    /// The best for the loss.
+    fn default_solver(&self, data: &Dataset) -> Solver {
+        let objective = self.objective.objective(None);
+        let kinked = matches!(objective.loss(), Loss::Hinge { .. } | Loss::CrammerSinger { .. });
+        match kinked && objective.l2() > 0.0 && self.l2_path.is_empty() && data.view().is_some() {
+            true => Solver::Dual,
+            false => Solver::Lbfgs,
+        }
+    }
+
+    /// The solver that was asked for, or chosen.
+    fn solver(&self) -> Solver {
+        self.solver.unwrap_or(Solver::Lbfgs)
+    }
+
+    fn dual(&self) -> DualAscent {
+        let default = DualAscent::default();
+        DualAscent {
+            tolerance: self.tolerance,
+            max_epochs: self.epochs.unwrap_or(default.max_epochs),
+            seed: self.seed,
+        }
+    }
+
     fn lbfgs(&self) -> Lbfgs {
         Lbfgs {
             max_iterations: self.max_iter,
@@ -367,7 +400,7 @@ impl Train {
 
     fn sgd(&self) -> Sgd {
         Sgd {
-            epochs: self.epochs,
+            epochs: self.epochs.unwrap_or(Sgd::default().epochs),
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
             schedule: match self.schedule {

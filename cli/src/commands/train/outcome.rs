@@ -44,9 +44,9 @@ pub(super) struct Outcome<'a> {
 
 impl Outcome<'_> {
     fn unit(&self) -> &'static str {
-        match self.train.solver {
+        match self.train.solver() {
             Solver::Lbfgs | Solver::Newton => "iterations",
-            Solver::Sgd => "epochs",
+            Solver::Sgd | Solver::Dual => "epochs",
         }
     }
 
@@ -162,16 +162,25 @@ impl Outcome<'_> {
         if reason.converged() {
             return None;
         }
-        let what = match (reason, self.train.solver) {
+        let what = match (reason, self.train.solver()) {
             // As asked for, or said already.
             (StopReason::EarlyStopping | StopReason::Interrupted, _) => return None,
             (StopReason::MaxIterations, Solver::Lbfgs | Solver::Newton) => {
                 format!("stopped after {iteration} iterations (--max-iter)")
             }
             (StopReason::MaxIterations, Solver::Sgd) => format!("all {iteration} epochs are done"),
+            (StopReason::MaxIterations, Solver::Dual) => {
+                let gap = fit.gap.map(|gap| format!(": at most {gap:.1e} above the optimum"));
+                return Some(format!(
+                    "not converged: all {iteration} epochs are done{}; --standardize or a larger --l2 takes fewer, and \
+                     --epochs allows for more",
+                    gap.unwrap_or_default()
+                ));
+            }
             (StopReason::Kink, _) => {
-                "the loss has a kink where L-BFGS goes no further, which may be far from the optimum; \
-                 --standardize, or --solver sgd, may come nearer; --loss squared-hinge has no kinks"
+                "the loss has a kink where L-BFGS goes no further, which may be far from the optimum, and no bound on \
+                 that is known; --solver dual, with --l2 above 0, goes to the optimum, and --standardize or \
+                 --solver sgd may come nearer; --loss squared-hinge has no kinks"
                     .to_owned()
             }
             _ => format!("stopped by {reason}"),

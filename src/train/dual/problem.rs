@@ -1,0 +1,255 @@
+//! What dual ascent works on: the samples as it reads them, and the numbers that all of its parts share.
+
+use super::ascent::ROWS;
+use crate::{
+    Batch, Error, Evaluator, Isa, LinearModel, Loss, Objective, Scalar, Scaling,
+    buffer::Buffer,
+    element::Element,
+    features::Storage,
+    kernel::{Reading, copy_rows},
+    simd::{Lanes, MAX_LANES, Run},
+};
+
+/// How much longer the constant feature is, at least, than would let the bias move by Δ where the mean of the
+/// derivatives is 1.
+const BIAS_CURVATURE: f64 = 1e3;
+
+/// A loss whose dual variables have bounds of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// 0 ≤ α ≤ 1.
+    Hinge,
+    /// 0 ≤ α, and a term −α²/4.
+    Squared,
+    /// 0 ≤ α, and Σ α ≤ 1 for each sample.
+    CrammerSinger,
+}
+
+/// Samples, shifted so that they have mean 0 (where they are dense) and with a constant feature behind the others.
+#[derive(Debug)]
+pub(crate) struct Problem<'a, T> {
+    pub(super) batch: Batch<'a, T>,
+    pub(super) kind: Kind,
+    /// Δ.
+    pub(super) margin: f64,
+    /// λ.
+    pub(super) l2: f64,
+    pub(super) n_classes: usize,
+    pub(super) n_features: usize,
+    /// By what W changes with the derivatives of a sample of weight 1, times x: 1 / 2λZ.
+    pub(super) per_weight: f64,
+    /// The constant feature, whose weight stands for the bias.
+    pub(super) constant: T,
+    /// ‖x‖², the constant feature included.
+    pub(super) squares: Vec<T>,
+    /// The share of each class of all weights, and the sum of its features, times their weights, by Z.
+    pub(super) shares: Vec<f64>,
+    pub(super) sums: Vec<f64>,
+}
+
+/// The share of a class times the mean of its features, for each class: C × D. Two gradients have them: where the
+/// score of one class alone is higher than all others, it is the one that violates the margin 0 of each sample of
+/// another class.
+pub(super) fn class_sums<T: Scalar>(
+    evaluator: &Evaluator<T>,
+    batch: &Batch<'_, T>,
+    [c, d]: [usize; 2],
+) -> Result<Vec<f64>, Error> {
+    let mut evaluator = Evaluator::new(Objective::hinge(0.0)).with_isa(evaluator.isa());
+    let mut sums = vec![0.0; c * d];
+    let mut gradient = LinearModel::zeros(c, d);
+    for first in 0..c.min(2) {
+        let mut model = LinearModel::zeros(c, d);
+        model.bias_mut()[first] = T::from_f64(1.0);
+        evaluator.loss_and_gradient(&model, batch, &mut gradient)?;
+        let classes = if first == 0 { d..c * d } else { 0..d };
+        let of_others = sums[classes.clone()].iter_mut().zip(&gradient.weights()[classes]);
+        of_others.for_each(|(sum, slope)| *sum = -slope.to_f64());
+    }
+    Ok(sums)
+}
+
+/// What features are taken as instead of as they are seen: shifted, by what is added here to the shift that they may
+/// have already. The bias is not regularised, so that any shift leaves W what it is; that by the mean makes the
+/// problem a better one. Sparse features lose the shift that they have, as they would not be sparse with it.
+pub(super) struct Shifted {
+    pub(super) scaling: Option<Scaling>,
+    /// By what features as they are seen exceed those that are taken.
+    pub(super) by: Vec<f64>,
+}
+
+impl Shifted {
+    pub(super) fn new<T: Scalar>(batch: &Batch<'_, T>, sums: &[f64]) -> Result<Self, Error> {
+        let d = batch.n_features();
+        let scaling = batch.features().scaling();
+        let of = |feature| scaling.map_or((0.0, 1.0), |s| (s.shift(feature), s.scale(feature)));
+        let (shift, scale): (Vec<f64>, Vec<f64>) = (0..d).map(of).unzip();
+        if batch.features().is_sparse() {
+            let by = shift.iter().zip(&scale).map(|(shift, scale)| -shift * scale).collect();
+            let scaling = scaling.map(|_| Scaling::new(vec![0.0; d], scale)).transpose()?;
+            return Ok(Self { scaling, by });
+        }
+        let mut by = vec![0.0; d];
+        for of_class in sums.chunks_exact(d) {
+            by.iter_mut().zip(of_class).for_each(|(by, sum)| *by += sum);
+        }
+        let mut shifts = shift.clone();
+        for ((shift, scale), by) in shifts.iter_mut().zip(&scale).zip(&mut by) {
+            let to = *shift + *by / scale;
+            match T::from_f64(to).is_finite() {
+                true => *shift = to,
+                // A feature that is constant, with scale 0, or beyond the range of T.
+                false => *by = 0.0,
+            }
+        }
+        Ok(Self { scaling: Some(Scaling::new(shifts, scale)?), by })
+    }
+}
+
+impl<'a, T: Scalar> Problem<'a, T> {
+    /// `sums` are the [`class_sums`] of the features as they are seen.
+    pub(super) fn new(
+        objective: &Objective,
+        isa: Isa,
+        batch: &Batch<'a, T>,
+        shifted: &'a Shifted,
+        mut sums: Vec<f64>,
+    ) -> Result<Self, Error> {
+        let (kind, margin) = match objective.loss() {
+            Loss::Hinge { margin } => (Kind::Hinge, margin),
+            Loss::SquaredHinge { margin } => (Kind::Squared, margin),
+            Loss::CrammerSinger { margin } => (Kind::CrammerSinger, margin),
+            Loss::CrossEntropy => return Err(Error::NoDual { loss: objective.loss().name() }),
+        };
+        let (n, d) = (batch.n_samples(), batch.n_features());
+        let c = sums.len() / d;
+        let batch = match &shifted.scaling {
+            Some(scaling) => batch.with_scaling(scaling)?,
+            None => *batch,
+        };
+        let mut shares = vec![0.0; c];
+        for i in 0..n {
+            let row = batch.row_index(i);
+            shares[batch.labels()[row] as usize] +=
+                batch.weight(row).to_f64() / batch.total_weight();
+        }
+        for (sum, share) in sums.chunks_exact_mut(d).zip(&shares) {
+            sum.iter_mut().zip(&shifted.by).for_each(|(sum, by)| *sum -= share * by);
+        }
+        let mut problem = Self {
+            batch,
+            kind,
+            margin,
+            l2: objective.l2(),
+            n_classes: c,
+            n_features: d,
+            per_weight: 0.5 / (objective.l2() * batch.total_weight()),
+            constant: T::default(),
+            squares: Vec::new(),
+            shares,
+            sums,
+        };
+        let mut squares = vec![T::default(); n];
+        T::row_squares(isa, RowSquares { batch: &problem.batch, squares: &mut squares });
+        let mean = squares.iter().map(|square| square.to_f64() / n as f64).sum::<f64>();
+        // The bias moves as easily as the weights do, and no less than is needed for small violations of its condition.
+        let least = problem.l2 * margin.max(f64::MIN_POSITIVE) * BIAS_CURVATURE;
+        problem.constant = T::from_f64(mean.max(least).sqrt());
+        let constant = problem.constant.to_f64().powi(2);
+        for square in &mut squares {
+            *square = T::from_f64(square.to_f64() + constant);
+        }
+        problem.squares = squares;
+        Ok(problem)
+    }
+}
+
+impl<T: Element> Problem<'_, T> {
+    /// A score that violates no margin.
+    pub(super) fn never() -> T {
+        T::from_f64(-0.25 * T::MAX.to_f64())
+    }
+
+    /// The upper bound of each dual variable.
+    pub(super) fn upper(&self) -> f64 {
+        if self.kind == Kind::Hinge { 1.0 } else { f64::INFINITY }
+    }
+
+    /// The upper bound of their sum, over the classes.
+    pub(super) fn cap(&self) -> f64 {
+        if self.kind == Kind::CrammerSinger { 1.0 } else { f64::INFINITY }
+    }
+
+    /// The dual term of a sample is Δ Σ α less so much times ½ Σ α².
+    pub(super) fn bend(&self) -> f64 {
+        if self.kind == Kind::Squared { 0.5 } else { 0.0 }
+    }
+
+    /// The label and the weight of a sample.
+    pub(super) fn label_and_weight(&self, i: usize) -> (usize, f64) {
+        let row = self.batch.row_index(i);
+        (self.batch.labels()[row] as usize, self.batch.weight(row).to_f64())
+    }
+
+    /// A feature of a sparse row.
+    #[inline(always)]
+    pub(super) fn scaled(&self, value: T, feature: usize) -> T {
+        scaled(&self.batch, value, feature)
+    }
+}
+
+#[inline(always)]
+fn scaled<T: Element>(batch: &Batch<'_, T>, value: T, feature: usize) -> T {
+    match batch.features().scaling() {
+        Some(scaling) => T::from_f64(value.to_f64() * scaling.scale(feature)),
+        None => value,
+    }
+}
+
+/// ‖x‖² of every sample.
+pub struct RowSquares<'a, 'b, T> {
+    batch: &'a Batch<'b, T>,
+    squares: &'a mut [T],
+}
+
+impl<T: Element> Run<T> for RowSquares<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
+        let Self { batch, squares } = self;
+        let (n, d) = (batch.n_samples(), batch.n_features());
+        if let Storage::Sparse(x) = batch.features().storage() {
+            // Entries of the same feature add up.
+            let mut sums = vec![0.0; d];
+            for (i, square) in squares.iter_mut().enumerate() {
+                let (indices, values) = x.row(batch.row_index(i)).expect("a row of X");
+                let entries = || indices.iter().map(|index| *index as usize).zip(values);
+                for (feature, value) in entries() {
+                    sums[feature] += scaled(batch, *value, feature).to_f64();
+                }
+                let all = entries().map(|(feature, _)| core::mem::take(&mut sums[feature]).powi(2));
+                *square = T::from_f64(all.sum());
+            }
+            return;
+        }
+        let (mut reading, mut copies) = (Reading::default(), Buffer::default());
+        reading.begin(&batch.features());
+        for first in (0..n).step_by(ROWS) {
+            let block = first..n.min(first + ROWS);
+            let samples = batch.samples(block.clone(), n);
+            let stride = copy_rows::<L>(proof, &samples, &mut reading, &mut copies);
+            for (square, x) in squares[block].iter_mut().zip(copies.as_slice().chunks_exact(stride))
+            {
+                let mut sum = L::splat(proof, T::default());
+                for x in x[..d.next_multiple_of(L::LANES)].chunks_exact(L::LANES) {
+                    let x = L::from_slice(proof, x);
+                    sum = x.mul_add(x, sum);
+                }
+                let mut lanes = [T::default(); MAX_LANES];
+                sum.write_to(&mut lanes);
+                *square = T::from_f64(lanes.iter().map(|lane| lane.to_f64()).sum());
+            }
+        }
+    }
+}
