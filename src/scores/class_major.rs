@@ -185,8 +185,9 @@ impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
         // Two at a time, as each waits for the one before.
         let mut max = [least; 2];
         for classes in self.scores.chunks(2 * self.stride) {
-            for (max, class) in max.iter_mut().zip(classes.chunks(self.stride)) {
-                *max = L::from_slice(proof, class).max(*max);
+            max[0] = L::from_slice(proof, classes).max(max[0]);
+            if classes.len() > self.stride {
+                max[1] = L::from_slice(proof, &classes[self.stride..]).max(max[1]);
             }
         }
         max[0].max(max[1])

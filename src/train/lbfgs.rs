@@ -5,7 +5,7 @@ use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     cost::{Cost, Data, Evaluate, Point},
     curvature::{Curvature, Sample},
-    line_search, max_norm,
+    gap, line_search, max_norm,
     secants::Secants,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
@@ -64,8 +64,8 @@ impl Lbfgs {
     ///
     /// # Errors
     /// Those of [`Evaluator::loss_and_gradient`] at the starting point, and [`Error::Setting`] for a tolerance
-    /// that is NaN or negative, or a λ beyond the range of `T`. A fit that finds no lower objective ends as [`StopReason::NoProgress`], or as
-    /// [`StopReason::Diverged`] if it is not finite however short the steps.
+    /// that is NaN or negative, or a λ beyond the range of `T`. A fit that finds no lower objective ends as
+    /// [`StopReason::NoProgress`], or as [`StopReason::Diverged`] if it is not finite however short the steps.
     pub fn fit<T: Scalar>(
         &self,
         evaluator: &mut Evaluator<T>,
@@ -74,7 +74,9 @@ impl Lbfgs {
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         let cost = Cost::new(evaluator, Data::Batch(batch));
-        self.minimize(cost, model, Some(batch), on_iteration)
+        let summary = self.minimize(cost, model, Some(batch), on_iteration)?;
+        let gap = gap::after_fit(summary.stop_reason, evaluator, model, batch);
+        Ok(Summary { gap, ..summary })
     }
 
     /// As [`fit`](Self::fit), over data that comes in chunks: more of it than there is memory, say.
@@ -320,7 +322,8 @@ pub(super) fn fit_roughly<T: Scalar>(
     let rough = Lbfgs { max_iterations: ROUGH_ITERATIONS, curvature: false, ..*solver };
     let mut point = Point::at(&from.model);
     let go_on = |_: &Progress, _: &LinearModel<T>| ControlFlow::Continue(());
-    let summary = rough.fit(&mut evaluator, &mut point.model, &few, go_on)?;
+    let few_cost = Cost::new(&mut evaluator, Data::Batch(&few));
+    let summary = rough.minimize(few_cost, &mut point.model, Some(&few), go_on)?;
     cost.evaluations += summary.progress.evaluations;
     cost.samples += summary.progress.samples;
     cost.evaluate(&mut point)?;

@@ -34,6 +34,7 @@ mod gap;
 mod lazy;
 mod lbfgs;
 mod line_search;
+mod margins;
 mod newton;
 mod principal;
 mod secants;
@@ -102,8 +103,8 @@ pub struct Summary {
     pub progress: Progress,
     /// Why it stopped there.
     pub stop_reason: StopReason,
-    /// A bound on F − F*, by how much the objective is above the least there is, where the solver knows one: that of
-    /// [`DualAscent`] does. For cross-entropy there is [`optimality_gap`].
+    /// A bound on F − F*, by how much the objective is above the least there is: that of [`DualAscent`], or
+    /// [`optimality_gap`]. `None` where none is known, of data in chunks, and of a fit that failed or was interrupted.
     pub gap: Option<f64>,
 }
 

@@ -5,7 +5,7 @@ use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     cost::{Cost, Data, Point},
     curvature::{Curvature, Sample},
-    dot,
+    dot, gap,
     lbfgs::{self, Lbfgs},
     max_norm,
 };
@@ -99,7 +99,9 @@ impl NewtonCg {
         let stop_reason = fit.run(&mut on_iteration);
         let progress = fit.progress();
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
-        Ok(Summary { progress, stop_reason: stop_reason?, gap: None })
+        let stop_reason = stop_reason?;
+        let gap = gap::after_fit(stop_reason, evaluator, model, batch);
+        Ok(Summary { progress, stop_reason, gap })
     }
 }
 

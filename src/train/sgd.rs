@@ -2,7 +2,7 @@
 //! anew.
 
 use super::{
-    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2, lazy::Lazy, max_norm,
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2, gap, lazy::Lazy, max_norm,
     principal::Principal, shuffle,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Objective, Scalar};
@@ -228,7 +228,8 @@ impl Sgd {
         }
         let progress =
             Progress { objective: best.objective, gradient_norm: best.gradient_norm, ..now };
-        Ok(Summary { progress, stop_reason, gap: None })
+        let gap = gap::after_fit(stop_reason, evaluator, model, batch);
+        Ok(Summary { progress, stop_reason, gap })
     }
 
     fn validate(&self) -> Result<(), Error> {

@@ -1,13 +1,14 @@
 //! A pass of dual coordinate ascent: sample after sample, the dual variables of one are set to what is best while those
 //! of all others stay, and W follows. This is where the time goes, so it is compiled for each instruction set.
 
-use super::problem::{Kind, Problem};
+use super::problem::Problem;
 use crate::{
     buffer::Buffer,
     element::Element,
     features::Storage,
     kernel::{Reading, copy_rows},
     simd::{Lanes, MAX_LANES, Run},
+    train::margins::Kind,
 };
 
 /// Rows of dense features that are copied together.
@@ -273,12 +274,13 @@ impl<T: Element> Sample<'_, T> {
         let share = problem.batch.weight(row).to_f64() * problem.per_weight;
         // Where it is next to nothing, a step may be as long as the variables reach, but not infinite.
         let q = (share * problem.squares[i].to_f64()).max(T::MIN_POSITIVE.to_f64() * 1e8);
-        let bend = problem.bend();
+        let (kind, margin) = (problem.margins.kind, problem.margins.margin);
+        let bend = kind.bend();
         let r = 1.0 / (q + bend);
 
         // Margin violations, and by how much the primal term exceeds the dual one.
-        let (no, upper) = (L::splat(proof, zero), number(problem.upper()));
-        let (lift, slope, curve) = (number(problem.margin - of_label), number(r), number(q));
+        let (no, upper) = (L::splat(proof, zero), number(kind.upper()));
+        let (lift, slope, curve) = (number(margin - of_label), number(r), number(q));
         let half_bend = number(0.5 * bend);
         let (mut gaps, mut worst, mut sums) = (no, no, no);
         for ((scores, alpha), targets) in scores
@@ -289,7 +291,7 @@ impl<T: Element> Sample<'_, T> {
             let violation = L::from_slice(proof, scores) + lift;
             let alpha = L::from_slice(proof, alpha);
             let exceeds = violation.max(no);
-            let term = match problem.kind {
+            let term = match kind {
                 Kind::Hinge => exceeds,
                 Kind::Squared => exceeds * exceeds,
                 Kind::CrammerSinger => no,
@@ -302,11 +304,11 @@ impl<T: Element> Sample<'_, T> {
         let [gap, before, ..] = L::sum4([gaps, sums, no, no]);
         let [largest, ..] = L::max4([worst, no, no, no]);
         let (mut gap, before) = (gap.to_f64(), before.to_f64());
-        if problem.kind == Kind::CrammerSinger {
+        if kind == Kind::CrammerSinger {
             gap += largest.to_f64();
         }
 
-        let cap = problem.cap();
+        let cap = kind.cap();
         let tolerance = 4.0 * T::EPSILON.to_f64() * (1.0 + before);
         let (mut low, mut high, mut kappa) = (-before, f64::INFINITY, 0.0);
         for _ in 0..STEPS {

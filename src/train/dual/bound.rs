@@ -31,6 +31,7 @@ impl Dual {
     pub(super) fn new<T: Scalar>(isa: Isa, problem: &Problem<'_, T>, point: &mut Point<T>) -> Self {
         let (n, c, d) = (problem.batch.n_samples(), problem.n_classes, problem.n_features);
         let z = problem.batch.total_weight();
+        let bend = problem.margins.kind.bend();
         let mut dual = Self { gradient: vec![0.0; c * d], bias: vec![0.0; c], terms: 0.0 };
         let mut samples = Vec::new();
         for (i, alpha) in (0..n).zip(point.alpha.chunks_exact_mut(c)) {
@@ -38,7 +39,7 @@ impl Dual {
             if sum == 0.0 {
                 continue;
             }
-            if sum > problem.cap() {
+            if sum > problem.margins.kind.cap() {
                 let factor = (1.0 - T::EPSILON.to_f64()) / sum;
                 alpha.iter_mut().for_each(|a| *a = T::from_f64(a.to_f64() * factor));
                 sum = alpha.iter().map(|alpha| alpha.to_f64()).sum();
@@ -47,7 +48,7 @@ impl Dual {
             let (label, weight) = problem.label_and_weight(i);
             let weight = weight / z;
             let squares: f64 = alpha.iter().map(|alpha| alpha.to_f64().powi(2)).sum();
-            dual.terms += weight * (problem.margin * sum - 0.5 * problem.bend() * squares);
+            dual.terms += weight * (problem.margins.margin * sum - 0.5 * bend * squares);
             dual.bias.iter_mut().zip(&*alpha).for_each(|(b, a)| *b += weight * a.to_f64());
             dual.bias[label] -= weight * sum;
         }
@@ -61,40 +62,11 @@ impl Dual {
     }
 
     /// A lower bound of the objective of all models.
-    ///
-    /// The variables are mixed with others, the same for all samples of a label, that make up for what the condition of
-    /// the bias lacks: where class k has too much, its samples pass it on to those that have too little.
     pub(super) fn bound<T: Element>(&self, problem: &Problem<'_, T>) -> f64 {
-        let (c, d) = (problem.n_classes, problem.n_features);
-        let total: f64 = self.bias.iter().map(|g| g.max(0.0)).sum();
-        let mut gradient = self.gradient.clone();
-        let mut terms = self.terms;
-        if total > 0.0 {
-            // So that no variable exceeds 1, nor their sum: τ of the mixture is that of others.
-            let least = (0..c).map(|k| self.bias[k].max(0.0) / problem.shares[k]);
-            let ratio = least.fold(0.0, f64::max);
-            let mixed = ratio / (1.0 + ratio);
-            if !(mixed < 1.0) {
-                return f64::NEG_INFINITY;
-            }
-            let lack: f64 = self.bias.iter().map(|g| (-g).max(0.0)).sum();
-            gradient.iter_mut().for_each(|g| *g *= 1.0 - mixed);
-            terms *= 1.0 - mixed;
-            for k in (0..c).filter(|k| self.bias[*k] > 0.0) {
-                for j in (0..c).filter(|j| self.bias[*j] < 0.0) {
-                    // What samples of label k pass on to class j, in all.
-                    let flow = (1.0 - mixed) * self.bias[k] * (-self.bias[j] / lack);
-                    let squares = flow * flow / (mixed * problem.shares[k]);
-                    terms += problem.margin * flow - 0.5 * problem.bend() * squares;
-                    for l in 0..d {
-                        let change = flow * problem.sums[k * d + l] / problem.shares[k];
-                        gradient[j * d + l] += change;
-                        gradient[k * d + l] -= change;
-                    }
-                }
-            }
-        }
-        terms - dot(&gradient, &gradient) / (4.0 * problem.l2)
+        let Some(balance) = problem.margins.balance(&self.bias) else { return f64::NEG_INFINITY };
+        let (kept, mut gradient) = (1.0 - balance.share, balance.gradient);
+        gradient.iter_mut().zip(&self.gradient).for_each(|(sum, g)| *sum += kept * g);
+        kept * self.terms + balance.terms - dot(&gradient, &gradient) / (4.0 * problem.l2)
     }
 
     /// Makes W and b those that follow from the dual variables, to the last digit.

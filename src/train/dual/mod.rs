@@ -44,9 +44,9 @@ pub(crate) use self::{ascent::Ascend, bound::AddDual, problem::RowSquares};
 use self::{
     ascent::{GROUP, Point, Scratch},
     bound::Dual,
-    problem::{Problem, Shifted, class_sums},
+    problem::{Problem, Shifted},
 };
-use super::{Progress, StopReason, Summary, check, check_l2, max_norm, shuffle};
+use super::{Progress, StopReason, Summary, check, check_l2, margins::Margins, max_norm, shuffle};
 use crate::{
     Batch, Error, Evaluator, LinearModel, Scalar, buffer::Buffer, element::Element, simd::MAX_LANES,
 };
@@ -129,9 +129,10 @@ impl DualAscent {
         if u32::try_from(batch.features().rows().max(batch.n_samples())).is_err() {
             return Err(Error::SizeOverflow { rows: batch.n_samples(), row_stride: d });
         }
-        let sums = class_sums(evaluator, batch, [c, d])?;
-        let shifted = Shifted::new(batch, &sums)?;
-        let problem = Problem::new(&objective, evaluator.isa(), batch, &shifted, sums)?;
+        let margins = Margins::new(evaluator, batch, [c, d])?;
+        let margins = margins.ok_or(Error::NoDual { loss: objective.loss().name() })?;
+        let shifted = Shifted::new(batch, &margins.sums)?;
+        let problem = Problem::new(&objective, evaluator.isa(), batch, &shifted, margins)?;
         let point = Point::start(&problem, &shifted, model);
         let best = Best { objective: first, gradient_norm: max_norm(gradient.parameters()) };
         let mut fit = Fit {
@@ -299,7 +300,7 @@ impl<T: Element> Point<T> {
         center.as_mut_slice().fill(Problem::<T>::never());
         let of_model = model.bias().iter().zip(model.weights().chunks_exact(d));
         for ((center, (bias, weights)), share) in
-            center.as_mut_slice().iter_mut().zip(of_model).zip(&problem.shares)
+            center.as_mut_slice().iter_mut().zip(of_model).zip(&problem.margins.shares)
         {
             if *share > 0.0 {
                 let terms = weights.iter().zip(&shifted.by).map(|(w, by)| w.to_f64() * by);
@@ -326,7 +327,7 @@ impl<T: Element> Point<T> {
 
     /// Makes b the point that it is pulled towards.
     fn move_center(&mut self, problem: &Problem<'_, T>) {
-        for class in (0..problem.n_classes).filter(|class| problem.shares[*class] > 0.0) {
+        for class in (0..problem.n_classes).filter(|class| problem.margins.shares[*class] > 0.0) {
             let bias = self.bias(problem, class);
             self.center.as_mut_slice()[class] = T::from_f64(bias);
         }
@@ -352,15 +353,15 @@ impl<T: Element> Point<T> {
                 of_shift += weight.to_f64() * shifted.by[feature];
                 squares += weight.to_f64().powi(2);
             }
-            if problem.shares[class] > 0.0 {
+            if problem.margins.shares[class] > 0.0 {
                 let bias = self.bias(problem, class);
                 model.bias_mut()[class] = T::from_f64(bias - of_shift);
                 least = least.min(bias - longest * squares.sqrt());
             }
         }
         // A class without samples has no optimum but −∞; what is below all scores is as good.
-        let below = least - 1.01 * problem.margin - 1e-2 * least.abs();
-        for class in (0..c).filter(|class| problem.shares[*class] == 0.0) {
+        let below = least - 1.01 * problem.margins.margin - 1e-2 * least.abs();
+        for class in (0..c).filter(|class| problem.margins.shares[*class] == 0.0) {
             model.bias_mut()[class] = T::from_f64(below);
         }
     }

@@ -2,36 +2,25 @@
 
 use super::ascent::ROWS;
 use crate::{
-    Batch, Error, Evaluator, Isa, LinearModel, Loss, Objective, Scalar, Scaling,
+    Batch, Error, Isa, Objective, Scalar, Scaling,
     buffer::Buffer,
     element::Element,
     features::Storage,
     kernel::{Reading, copy_rows},
     simd::{Lanes, MAX_LANES, Run},
+    train::margins::Margins,
 };
 
 /// How much longer the constant feature is, at least, than would let the bias move by Δ where the mean of the
 /// derivatives is 1.
 const BIAS_CURVATURE: f64 = 1e3;
 
-/// A loss whose dual variables have bounds of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// 0 ≤ α ≤ 1.
-    Hinge,
-    /// 0 ≤ α, and a term −α²/4.
-    Squared,
-    /// 0 ≤ α, and Σ α ≤ 1 for each sample.
-    CrammerSinger,
-}
-
 /// Samples, shifted so that they have mean 0 (where they are dense) and with a constant feature behind the others.
 #[derive(Debug)]
 pub(crate) struct Problem<'a, T> {
     pub(super) batch: Batch<'a, T>,
-    pub(super) kind: Kind,
-    /// Δ.
-    pub(super) margin: f64,
+    /// The loss, and the classes of the features as they are taken.
+    pub(super) margins: Margins,
     /// λ.
     pub(super) l2: f64,
     pub(super) n_classes: usize,
@@ -42,31 +31,6 @@ pub(crate) struct Problem<'a, T> {
     pub(super) constant: T,
     /// ‖x‖², the constant feature included.
     pub(super) squares: Vec<T>,
-    /// The share of each class of all weights, and the sum of its features, times their weights, by Z.
-    pub(super) shares: Vec<f64>,
-    pub(super) sums: Vec<f64>,
-}
-
-/// The share of a class times the mean of its features, for each class: C × D. Two gradients have them: where the
-/// score of one class alone is higher than all others, it is the one that violates the margin 0 of each sample of
-/// another class.
-pub(super) fn class_sums<T: Scalar>(
-    evaluator: &Evaluator<T>,
-    batch: &Batch<'_, T>,
-    [c, d]: [usize; 2],
-) -> Result<Vec<f64>, Error> {
-    let mut evaluator = Evaluator::new(Objective::hinge(0.0)).with_isa(evaluator.isa());
-    let mut sums = vec![0.0; c * d];
-    let mut gradient = LinearModel::zeros(c, d);
-    for first in 0..c.min(2) {
-        let mut model = LinearModel::zeros(c, d);
-        model.bias_mut()[first] = T::from_f64(1.0);
-        evaluator.loss_and_gradient(&model, batch, &mut gradient)?;
-        let classes = if first == 0 { d..c * d } else { 0..d };
-        let of_others = sums[classes.clone()].iter_mut().zip(&gradient.weights()[classes]);
-        of_others.for_each(|(sum, slope)| *sum = -slope.to_f64());
-    }
-    Ok(sums)
 }
 
 /// What features are taken as instead of as they are seen: shifted, by what is added here to the shift that they may
@@ -107,53 +71,38 @@ impl Shifted {
 }
 
 impl<'a, T: Scalar> Problem<'a, T> {
-    /// `sums` are the [`class_sums`] of the features as they are seen.
+    /// `margins` have the sums of the features as they are seen.
     pub(super) fn new(
         objective: &Objective,
         isa: Isa,
         batch: &Batch<'a, T>,
         shifted: &'a Shifted,
-        mut sums: Vec<f64>,
+        mut margins: Margins,
     ) -> Result<Self, Error> {
-        let (kind, margin) = match objective.loss() {
-            Loss::Hinge { margin } => (Kind::Hinge, margin),
-            Loss::SquaredHinge { margin } => (Kind::Squared, margin),
-            Loss::CrammerSinger { margin } => (Kind::CrammerSinger, margin),
-            Loss::CrossEntropy => return Err(Error::NoDual { loss: objective.loss().name() }),
-        };
         let (n, d) = (batch.n_samples(), batch.n_features());
-        let c = sums.len() / d;
         let batch = match &shifted.scaling {
             Some(scaling) => batch.with_scaling(scaling)?,
             None => *batch,
         };
-        let mut shares = vec![0.0; c];
-        for i in 0..n {
-            let row = batch.row_index(i);
-            shares[batch.labels()[row] as usize] +=
-                batch.weight(row).to_f64() / batch.total_weight();
-        }
-        for (sum, share) in sums.chunks_exact_mut(d).zip(&shares) {
-            sum.iter_mut().zip(&shifted.by).for_each(|(sum, by)| *sum -= share * by);
+        let of_classes = margins.sums.chunks_exact_mut(d).zip(&margins.shares);
+        for (sums, share) in of_classes {
+            sums.iter_mut().zip(&shifted.by).for_each(|(sum, by)| *sum -= share * by);
         }
         let mut problem = Self {
             batch,
-            kind,
-            margin,
             l2: objective.l2(),
-            n_classes: c,
+            n_classes: margins.shares.len(),
             n_features: d,
             per_weight: 0.5 / (objective.l2() * batch.total_weight()),
             constant: T::default(),
             squares: Vec::new(),
-            shares,
-            sums,
+            margins,
         };
         let mut squares = vec![T::default(); n];
         T::row_squares(isa, RowSquares { batch: &problem.batch, squares: &mut squares });
         let mean = squares.iter().map(|square| square.to_f64() / n as f64).sum::<f64>();
         // The bias moves as easily as the weights do, and no less than is needed for small violations of its condition.
-        let least = problem.l2 * margin.max(f64::MIN_POSITIVE) * BIAS_CURVATURE;
+        let least = problem.l2 * problem.margins.margin.max(f64::MIN_POSITIVE) * BIAS_CURVATURE;
         problem.constant = T::from_f64(mean.max(least).sqrt());
         let constant = problem.constant.to_f64().powi(2);
         for square in &mut squares {
@@ -168,21 +117,6 @@ impl<T: Element> Problem<'_, T> {
     /// A score that violates no margin.
     pub(super) fn never() -> T {
         T::from_f64(-0.25 * T::MAX.to_f64())
-    }
-
-    /// The upper bound of each dual variable.
-    pub(super) fn upper(&self) -> f64 {
-        if self.kind == Kind::Hinge { 1.0 } else { f64::INFINITY }
-    }
-
-    /// The upper bound of their sum, over the classes.
-    pub(super) fn cap(&self) -> f64 {
-        if self.kind == Kind::CrammerSinger { 1.0 } else { f64::INFINITY }
-    }
-
-    /// The dual term of a sample is Δ Σ α less so much times ½ Σ α².
-    pub(super) fn bend(&self) -> f64 {
-        if self.kind == Kind::Squared { 0.5 } else { 0.0 }
     }
 
     /// The label and the weight of a sample.

@@ -39,8 +39,6 @@ pub(super) struct Fit {
     /// The rows that were trained on and those that were held out, if any were.
     pub(super) split: Option<(Vec<u32>, Vec<u32>)>,
     pub(super) validation_loss: Option<f64>,
-    /// By how much the objective is above the least there is, at most, where that is known.
-    pub(super) gap: Option<f64>,
 }
 
 impl Samples<'_> {
@@ -149,7 +147,9 @@ impl Train {
                     ..validated.summary.progress
                 };
                 // The gap is that of the last model.
-                Summary { progress, gap: None, ..validated.summary }
+                let is_last = best.iteration == validated.summary.progress.iteration;
+                let gap = validated.summary.gap.filter(|_| is_last);
+                Summary { progress, gap, ..validated.summary }
             }
         };
         let seconds = start.elapsed().as_secs_f64();
@@ -164,35 +164,7 @@ impl Train {
         }
         drop(reporter);
         check(&summary, unit)?;
-        let training = split.as_ref().map(|(training, _)| &training[..]);
-        let gap = match summary.stop_reason {
-            _ if summary.gap.is_some() => summary.gap,
-            StopReason::Interrupted => None,
-            _ => self.gap(&model, l2, samples, training)?,
-        };
-        Ok(Fit { model, summary, l2, path, history, seconds, split, validation_loss, gap })
-    }
-
-    /// By how much the objective is above the least there is for all samples, or for some rows of them, if that is
-    /// known.
-    fn gap(
-        &self,
-        model: &LinearModel<f32>,
-        l2: f64,
-        samples: &Samples<'_>,
-        rows: Option<&[u32]>,
-    ) -> Result<Option<f64>> {
-        // Not for data that is read anew for each evaluation.
-        if !samples.data.is_in_place() {
-            return Ok(None);
-        }
-        let mut batch = samples.batch()?;
-        if let Some(rows) = rows {
-            batch = batch.select(rows)?;
-        }
-        let objective = self.objective.objective(None).with_l2(l2);
-        let mut evaluator = Evaluator::new(objective).with_isa(self.compute.isa());
-        Ok(train::optimality_gap(&mut evaluator, model, &batch)?)
+        Ok(Fit { model, summary, l2, path, history, seconds, split, validation_loss })
     }
 
     /// The rows to train on and those to hold out.

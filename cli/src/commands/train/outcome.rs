@@ -64,7 +64,8 @@ impl Outcome<'_> {
                 format!("{n} samples, {d} features{}, {c} classes", sparse.unwrap_or_default()),
             ),
             ("loss", {
-                let gap = fit.gap.map(|gap| format!(", at most {gap:.1e} above the optimum"));
+                let gap =
+                    fit.summary.gap.map(|gap| format!(", at most {gap:.1e} above the optimum"));
                 format!("{:.6}{}", progress.objective, gap.unwrap_or_default())
             }),
             ("train accuracy", units::percent(measured.train.accuracy())),
@@ -134,7 +135,7 @@ impl Outcome<'_> {
             "features": data.n_features,
             "classes": self.classes.n(),
             "objective": progress.objective,
-            "gap": fit.gap,
+            "gap": fit.summary.gap,
             "l2": fit.l2,
             "seconds": fit.seconds,
             "iterations": progress.iteration,
@@ -170,7 +171,7 @@ impl Outcome<'_> {
             }
             (StopReason::MaxIterations, Solver::Sgd) => format!("all {iteration} epochs are done"),
             (StopReason::MaxIterations, Solver::Dual) => {
-                let gap = fit.gap.map(|gap| format!(": at most {gap:.1e} above the optimum"));
+                let gap = fit.summary.gap.map(|gap| format!(": at most {gap:.1e} above the optimum"));
                 return Some(format!(
                     "not converged: all {iteration} epochs are done{}; --standardize or a larger --l2 takes fewer, and \
                      --epochs allows for more",
