@@ -22,14 +22,18 @@ use crate::element::Element;
 pub trait Elementary: Element {
     /// The coefficients of the functions.
     const CONSTANTS: Constants<Self>;
+    /// For n below this, √2 · 2^n rounds to zero. The least n of [`exp`] is.
+    const SCALE_ZERO: Self;
 }
 
 impl Elementary for f32 {
     const CONSTANTS: Constants<Self> = F32;
+    const SCALE_ZERO: Self = -150.0;
 }
 
 impl Elementary for f64 {
     const CONSTANTS: Constants<Self> = F64;
+    const SCALE_ZERO: Self = -1075.0;
 }
 
 /// The numbers that depend on the precision.
@@ -40,8 +44,6 @@ pub struct Constants<T: 'static> {
     round_and_bias: T,
     /// Below this, e^x rounds to zero.
     exp_zero: T,
-    /// For n below this, √2 · 2^n rounds to zero. That of `exp_zero` is.
-    scale_zero: T,
     /// Above this, e^x rounds to infinity.
     exp_infinity: T,
     /// 1 / ln 2.
@@ -66,7 +68,6 @@ const F32: Constants<f32> = Constants {
     round: 12_582_912.0,
     round_and_bias: 12_582_912.0 + 127.0,
     exp_zero: -105.0,
-    scale_zero: -150.0,
     exp_infinity: 89.0,
     log2_e: core::f32::consts::LOG2_E,
     ln2_high: 0.693_145_751_953_125,
@@ -94,7 +95,6 @@ const F64: Constants<f64> = Constants {
     round: 6_755_399_441_055_744.0,
     round_and_bias: 6_755_399_441_055_744.0 + 1023.0,
     exp_zero: -746.0,
-    scale_zero: -1075.0,
     exp_infinity: 710.0,
     log2_e: core::f64::consts::LOG2_E,
     ln2_high: 0.693_147_180_559_662_956_511_601_8,
@@ -157,8 +157,8 @@ pub(super) fn scale<L: Lanes>(p: L::Proof, x: L, n: L) -> L {
     let round = L::splat(p, m.round);
     // 2^n itself may lie outside the range of normal numbers: its two halves never do.
     let half = n.mul_add(L::splat(p, L::Elem::from_f64(0.5)), round) - round;
-    // And where the result is zero a factor is, as processors take their time to underflow.
-    let vanishes = L::splat(p, m.scale_zero).gt(n);
+    // And where the result is zero a factor is, as some processors take a hundred cycles to underflow.
+    let vanishes = L::splat(p, L::Elem::SCALE_ZERO).gt(n);
     let rest = L::select(vanishes, L::splat(p, L::Elem::default()), power_of_two(p, n - half));
     x * power_of_two(p, half) * rest
 }

@@ -2,7 +2,7 @@
 //! instructions of `core::arch`. AVX2 and AVX-512 differ in their names and in how they compare,
 //! select and mask, which is all that [`x86_lanes`] is told.
 
-use super::{Backends, Lanes, MAX_LANES, Run};
+use super::{Backends, Lanes, MAX_LANES, Run, math::Elementary};
 use core::arch::x86_64::*;
 use core::ops::{Add, Div, Mul, Sub};
 
@@ -66,7 +66,7 @@ macro_rules! x86_lanes {
         from_f32: $from_f32:expr, from_first_f32: $from_first_f32:expr;
         sum4: $sum4:ident, max4: $max4:ident, sum_each: $sum_each:ident;
         interleave: $interleave:ident, call: $call:ident;
-        $(scale: $scale:ident;)?
+        $(scale: |$x:ident, $n:ident| $scale:expr;)?
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
@@ -168,8 +168,9 @@ macro_rules! x86_lanes {
             $(
                 #[inline(always)]
                 fn scale(_: $proof, x: Self, n: Self) -> Self {
-                    // SAFETY: the proof shows that the machine has the instruction.
-                    Self(unsafe { $scale(x.0, n.0) })
+                    let ($x, $n) = (x.0, n.0);
+                    // SAFETY: the proof shows that the machine has the instructions.
+                    Self(unsafe { $scale })
                 }
             )?
 
@@ -368,7 +369,10 @@ x86_lanes! {
     from_first_f32: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
     sum4: sum4_f32x16, max4: max4_f32x16, sum_each: sum_each_f32x16;
     interleave: interleave_f32x16, call: call_avx512;
-    scale: _mm512_scalef_ps;
+    scale: |x, n| {
+        let stays = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(n, _mm512_set1_ps(f32::SCALE_ZERO));
+        _mm512_maskz_scalef_ps(stays, x, n)
+    };
 }
 
 x86_lanes! {
@@ -397,7 +401,10 @@ x86_lanes! {
     from_first_f32: |source, n| _mm512_cvtps_pd(_mm256_maskz_loadu_ps(((1u32 << n) - 1) as __mmask8, source));
     sum4: sum4_f64x8, max4: max4_f64x8, sum_each: sum_each_f64x8;
     interleave: interleave_f64x8, call: call_avx512;
-    scale: _mm512_scalef_pd;
+    scale: |x, n| {
+        let stays = _mm512_cmp_pd_mask::<_CMP_NLT_UQ>(n, _mm512_set1_pd(f64::SCALE_ZERO));
+        _mm512_maskz_scalef_pd(stays, x, n)
+    };
 }
 
 macro_rules! add_to_memory {

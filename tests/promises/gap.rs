@@ -8,7 +8,7 @@ use rand_xoshiro::{
     rand_core::{Rng, SeedableRng},
 };
 use softmargin::{
-    Batch, Error, Evaluator, LinearModel, MatrixView, Objective, Scalar,
+    Batch, Error, Evaluator, LinearModel, Loss, MatrixView, Objective, Scalar,
     train::{DualAscent, Lbfgs, NewtonCg, Progress, optimality_gap},
 };
 
@@ -61,7 +61,7 @@ fn gap_and_bound(
     let loss = evaluator.loss(model, &batch)?;
     let bound = optimality_gap(&mut evaluator, model, &batch)?;
     let mut best = model.clone();
-    if objective.is_smooth() {
+    if matches!(objective.loss(), Loss::CrossEntropy | Loss::SquaredHinge { .. }) {
         let newton = NewtonCg { gradient_tolerance: 1e-13, ..NewtonCg::default() };
         newton.fit(&mut evaluator, &mut best, &batch, go_on)?;
     } else {
