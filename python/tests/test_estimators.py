@@ -146,7 +146,15 @@ def test_verbose(capsys):
     assert capsys.readouterr().out.startswith("iteration 0: objective 1.0986")
 
 
-def test_ctrl_c_ends_a_fit_and_keeps_the_model(monkeypatch):
+@pytest.fixture
+def ctrl_c():
+    # A process in the background may have been started without it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_fit_and_keeps_the_model(monkeypatch, ctrl_c):
     def interrupt(iteration, objective, norm):
         if iteration == 2:
             signal.raise_signal(signal.SIGINT)
