@@ -48,8 +48,8 @@ impl<T: Element> Copies<T> {
     }
 }
 
-/// Copies samples, which must be dense, into rows of whole vectors with zeros past the last feature. Returns the
-/// distance between rows; there are places for one more feature than a row has.
+/// Copies samples, which must be dense and selected, into rows of whole vectors with zeros past the last feature. Returns
+/// the distance between rows; there are places for one more feature than a row has.
 #[cfg(feature = "train")]
 #[inline(always)]
 pub(crate) fn copy_rows<L: Lanes>(

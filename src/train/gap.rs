@@ -8,9 +8,11 @@
 //! F − D = ‖(1 − τ) g + τ 2λW + G′‖² / 4λ + (1 − τ) ⟨g_b, b⟩ + τ mean Lᵢ − ⟨G′, W⟩ − t
 //! ```
 //!
-//! **Cross-entropy.** Let q be the distributions that are asked for (the labels, smoothed or not), and p any distributions over the
-//! classes, one for each sample, whose mean is that of q. Fenchel's inequality for the log-sum-exp, and for λΣW², shows
-//! for all W and b that
+//! Of the squared hinge this is done after a step of the bias, along which the objective falls, too.
+//!
+//! **Cross-entropy.** Let q be the distributions that are asked for (the labels, smoothed or not), and p any
+//! distributions over the classes, one for each sample, whose mean is that of q. Fenchel's inequality for the
+//! log-sum-exp, and for λΣW², shows for all W and b that
 //!
 //! ```text
 //! F(W, b) ≥ mean H(pᵢ) − ‖G(p)‖² / 4λ        G(p) = mean (pᵢ − qᵢ) xᵢᵀ        H(p) = −Σ p ln p
@@ -75,40 +77,40 @@ pub fn optimality_gap<T: Scalar>(
     model: &LinearModel<T>,
     batch: &Batch<'_, T>,
 ) -> Result<Option<f64>, Error> {
+    match evaluator.objective().loss() {
+        _ if evaluator.objective().l2() <= 0.0 => Ok(None),
+        Loss::CrossEntropy => of_softmax(evaluator, model, batch),
+        _ => of_margins(evaluator, model, batch),
+    }
+}
+
+/// The bound for cross-entropy.
+fn of_softmax<T: Scalar>(
+    evaluator: &mut Evaluator<T>,
+    model: &LinearModel<T>,
+    batch: &Batch<'_, T>,
+) -> Result<Option<f64>, Error> {
     let objective = evaluator.objective();
     let l2 = objective.l2();
     let (c, d) = (model.n_classes(), model.n_features());
-    if l2 <= 0.0 {
-        return Ok(None);
-    }
     let mut gradient = LinearModel::zeros(c, d);
     let loss = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
-    let wide = |values: &[T]| values.iter().map(|value| value.to_f64()).collect::<Vec<_>>();
     let (weights, bias) = (wide(model.weights()), wide(model.bias()));
     let mean_loss = loss - l2 * dot(&weights, &weights);
-    if objective.loss() != Loss::CrossEntropy {
-        let margins = Margins::new(evaluator, batch, [c, d])?;
-        let (g, g_bias) = (wide(gradient.weights()), wide(gradient.bias()));
-        return Ok(margins.and_then(|margins| {
-            let balance = margins.balance(&g_bias)?;
-            let (share, kept) = (balance.share, 1.0 - balance.share);
-            let mut squares = 0.0;
-            for ((g, weight), change) in g.iter().zip(&weights).zip(&balance.gradient) {
-                squares += (kept * g + share * 2.0 * l2 * weight + change).powi(2);
-            }
-            let terms = kept * dot(&g_bias, &bias) + share * mean_loss
-                - dot(&balance.gradient, &weights)
-                - balance.terms;
-            Some((squares / (4.0 * l2) + terms).max(0.0))
-        }));
-    }
     let asked = mean_labels(batch, c, objective.label_smoothing());
 
     let (mut g, mut g_bias) = (wide(gradient.weights()), wide(gradient.bias()));
     // More would make the bound no smaller by more than a tenth.
     let rest = 0.1 * dot(&g, &g) / (4.0 * l2);
     let enough = rest / (mean_loss + (c as f64).ln());
-    let divergence = shift(evaluator, model, batch, &asked, enough, &mut g, &mut g_bias)?;
+    let step = bias_step(evaluator, model, batch, &asked, enough, [&g, &g_bias])?;
+    // p′ = p (1 + c − pᵀc) is no distribution unless this is at most 1.
+    let range = step.change.iter().fold(0.0, |max: f64, c| max.max(*c))
+        - step.change.iter().fold(0.0, |min: f64, c| min.min(*c));
+    let mut divergence = 0.0;
+    if range <= 1.0 {
+        (divergence, g, g_bias) = (step.square, step.g, step.g_bias);
+    }
 
     // r = p̄ − g_b / τ, and a little more of it than there must be, so that no probability is zero.
     let mean = |k: usize| asked[k] + g_bias[k];
@@ -170,17 +172,73 @@ pub(super) fn mean_labels<T: Scalar>(
     mean
 }
 
-/// Changes the gradients to those after a change c of the bias that makes `g_bias` small, to first order, so that no part
-/// of it is more than `enough` of what is asked for, and returns cᵀHc; or leaves them if that takes more than first order.
-fn shift<T: Scalar>(
+/// The bound for a loss of margins.
+fn of_margins<T: Scalar>(
+    evaluator: &mut Evaluator<T>,
+    model: &LinearModel<T>,
+    batch: &Batch<'_, T>,
+) -> Result<Option<f64>, Error> {
+    let shape = [model.n_classes(), model.n_features()];
+    let l2 = evaluator.objective().l2();
+    let mut gradient = LinearModel::zeros(shape[0], shape[1]);
+    let mut point = model.clone();
+    let objective = evaluator.loss_and_gradient(&point, batch, &mut gradient)?;
+    let mut at = objective;
+    let Some(margins) = Margins::new(evaluator, batch, shape)? else { return Ok(None) };
+    if evaluator.objective().is_smooth() && margins.shares.iter().all(|share| *share > 0.0) {
+        // To a bias that leaves less to make up for.
+        let g = [wide(gradient.weights()), wide(gradient.bias())];
+        let step = bias_step(evaluator, model, batch, &margins.shares, 0.0, [&g[0], &g[1]])?;
+        for (bias, change) in point.bias_mut().iter_mut().zip(step.change) {
+            *bias = T::from_f64(bias.to_f64() + change);
+        }
+        match evaluator.loss_and_gradient(&point, batch, &mut gradient) {
+            Ok(lower) if lower <= at => at = lower,
+            _ => {
+                point.clone_from(model);
+                evaluator.loss_and_gradient(&point, batch, &mut gradient)?;
+            }
+        }
+    }
+    let (weights, bias) = (wide(point.weights()), wide(point.bias()));
+    let (g, g_bias) = (wide(gradient.weights()), wide(gradient.bias()));
+    Ok(margins.balance(&g_bias).map(|balance| {
+        let (share, kept) = (balance.share, 1.0 - balance.share);
+        let mut squares = 0.0;
+        for ((g, weight), change) in g.iter().zip(&weights).zip(&balance.gradient) {
+            squares += (kept * g + share * 2.0 * l2 * weight + change).powi(2);
+        }
+        let mean_loss = at - l2 * dot(&weights, &weights);
+        let rest = kept * dot(&g_bias, &bias) + share * mean_loss
+            - dot(&balance.gradient, &weights)
+            - balance.terms;
+        objective - at + (squares / (4.0 * l2) + rest).max(0.0)
+    }))
+}
+
+fn wide<T: Scalar>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|value| value.to_f64()).collect()
+}
+
+/// A change c of the bias, and what it makes of the gradients to first order.
+struct BiasStep {
+    change: Vec<f64>,
+    g: Vec<f64>,
+    g_bias: Vec<f64>,
+    /// cᵀHc.
+    square: f64,
+}
+
+/// The step that makes the gradient of the bias small, so that no part of it is more than `enough` of that of `asked`:
+/// by conjugate gradients. No step, if that makes it no smaller.
+fn bias_step<T: Scalar>(
     evaluator: &mut Evaluator<T>,
     model: &LinearModel<T>,
     batch: &Batch<'_, T>,
     asked: &[f64],
     enough: f64,
-    g: &mut [f64],
-    g_bias: &mut [f64],
-) -> Result<f64, Error> {
+    [g, g_bias]: [&[f64]; 2],
+) -> Result<BiasStep, Error> {
     let c = asked.len();
     let (mut shifted, mut residual) = (g.to_vec(), g_bias.to_vec());
     let norm = |residual: &[f64]| {
@@ -228,13 +286,10 @@ fn shift<T: Scalar>(
         r_z = next;
         p.iter_mut().zip(&z).for_each(|(p, z)| *p = z + factor * *p);
     }
-    // p′ = p (1 + c − pᵀc) is no distribution unless this is at most 1.
-    let range = change.iter().fold(0.0, |max: f64, c| max.max(*c))
-        - change.iter().fold(0.0, |min: f64, c| min.min(*c));
-    if range > 1.0 || norm(&residual) >= norm(g_bias) {
-        return Ok(0.0);
+    if norm(&residual) >= norm(g_bias) {
+        let (g, g_bias) = (g.to_vec(), g_bias.to_vec());
+        return Ok(BiasStep { change: vec![0.0; c], g, g_bias, square: 0.0 });
     }
-    g.copy_from_slice(&shifted);
-    g_bias.copy_from_slice(&residual);
-    Ok(dot(&change, &product_sum).max(0.0))
+    let square = dot(&change, &product_sum).max(0.0);
+    Ok(BiasStep { change, g: shifted, g_bias: residual, square })
 }

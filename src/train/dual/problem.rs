@@ -99,7 +99,9 @@ impl<'a, T: Scalar> Problem<'a, T> {
             margins,
         };
         let mut squares = vec![T::default(); n];
-        T::row_squares(isa, RowSquares { batch: &problem.batch, squares: &mut squares });
+        let rows: Vec<u32> = (0..n).map(|i| problem.batch.row_index(i) as u32).collect();
+        let batch = &problem.batch;
+        T::row_squares(isa, RowSquares { batch, rows: &rows, squares: &mut squares });
         let mean = squares.iter().map(|square| square.to_f64() / n as f64).sum::<f64>();
         // The bias moves as easily as the weights do, and no less than is needed for small violations of its condition.
         let least = problem.l2 * problem.margins.margin.max(f64::MIN_POSITIVE) * BIAS_CURVATURE;
@@ -143,6 +145,8 @@ fn scaled<T: Element>(batch: &Batch<'_, T>, value: T, feature: usize) -> T {
 /// ‖x‖² of every sample.
 pub struct RowSquares<'a, 'b, T> {
     batch: &'a Batch<'b, T>,
+    /// The rows of the samples.
+    rows: &'a [u32],
     squares: &'a mut [T],
 }
 
@@ -151,13 +155,13 @@ impl<T: Element> Run<T> for RowSquares<'_, '_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        let Self { batch, squares } = self;
+        let Self { batch, rows, squares } = self;
         let (n, d) = (batch.n_samples(), batch.n_features());
         if let Storage::Sparse(x) = batch.features().storage() {
             // Entries of the same feature add up.
             let mut sums = vec![0.0; d];
-            for (i, square) in squares.iter_mut().enumerate() {
-                let (indices, values) = x.row(batch.row_index(i)).expect("a row of X");
+            for (row, square) in rows.iter().zip(squares) {
+                let (indices, values) = x.row(*row as usize).expect("a row of X");
                 let entries = || indices.iter().map(|index| *index as usize).zip(values);
                 for (feature, value) in entries() {
                     sums[feature] += scaled(batch, *value, feature).to_f64();
@@ -171,7 +175,7 @@ impl<T: Element> Run<T> for RowSquares<'_, '_, T> {
         reading.begin(&batch.features());
         for first in (0..n).step_by(ROWS) {
             let block = first..n.min(first + ROWS);
-            let samples = batch.samples(block.clone(), n);
+            let samples = batch.rows(rows, block.clone());
             let stride = copy_rows::<L>(proof, &samples, &mut reading, &mut copies);
             for (square, x) in squares[block].iter_mut().zip(copies.as_slice().chunks_exact(stride))
             {
