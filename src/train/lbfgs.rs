@@ -100,7 +100,7 @@ impl Lbfgs {
         self.minimize(cost, model, sample, on_iteration)
     }
 
-    fn minimize<T: Scalar>(
+    pub(super) fn minimize<T: Scalar>(
         &self,
         mut cost: Cost<'_, '_, T>,
         model: &mut LinearModel<T>,

@@ -133,6 +133,9 @@ pub enum StopReason {
     Gap,
     /// The objective, which is smooth, fell by less than the tolerance, relative to itself. Converged.
     RelativeDecrease,
+    /// The bound on how far the objective is above the least there is hardly falls any more: as near as the digits of
+    /// the element type let it come, or slowed down by a small λ.
+    Stalled,
     /// All iterations or epochs that were asked for are done.
     MaxIterations,
     /// Along the search direction the objective falls no further: the precision of the element type is
@@ -166,6 +169,7 @@ impl StopReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::Gap => "gap",
+            Self::Stalled => "stalled",
             Self::GradientTolerance => "gradient_tolerance",
             Self::RelativeDecrease => "relative_decrease",
             Self::MaxIterations => "max_iterations",

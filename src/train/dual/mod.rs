@@ -46,7 +46,12 @@ use self::{
     bound::Dual,
     problem::{Problem, Shifted},
 };
-use super::{Progress, StopReason, Summary, check, check_l2, margins::Margins, max_norm, shuffle};
+use super::{
+    Lbfgs, Progress, StopReason, Summary, check, check_l2,
+    cost::{Cost, Data},
+    margins::Margins,
+    max_norm, shuffle,
+};
 use crate::{
     Batch, Error, Evaluator, LinearModel, Scalar, buffer::Buffer, element::Element, simd::MAX_LANES,
 };
@@ -93,16 +98,23 @@ impl Default for DualAscent {
     }
 }
 
+/// Iterations of L-BFGS to begin with, at most. It is soon at a kink, with a model that is better than those of the first
+/// epochs, and of features of unequal scales perhaps than all of them.
+const SOON: usize = 100;
+
 /// Passes over some samples after one over all, at most.
 const PASSES: usize = 20;
+
+/// The fit is stalled if the bound has not fallen to so much of itself in so many epochs.
+const STALLED: (f64, usize) = (0.9, 100);
 
 /// These passes end when they have taken the distance to this share of what it was.
 const ENOUGH: f64 = 0.3;
 
 impl DualAscent {
-    /// Minimises the evaluator's objective over `batch`. The bias of `model` is what the fit begins with; W is that of
-    /// the dual variables, which begin at 0. What is left in `model` is the best one of all epochs, or what it was if
-    /// none was better.
+    /// Minimises the evaluator's objective over `batch`, from `model` on: first by L-BFGS, whose iterations count as
+    /// epochs, until it is at a kink. Then the bias of `model` is what the ascent begins with; W is that of the dual
+    /// variables, which begin at 0. What is left in `model` is the best one of all epochs.
     ///
     /// `on_epoch` is told of every epoch and the best model so far, the starting point being number 0.
     ///
@@ -121,8 +133,6 @@ impl DualAscent {
         let objective = evaluator.objective();
         check_l2::<T>(objective.l2())?;
         let (c, d) = (model.n_classes(), model.n_features());
-        let mut gradient = LinearModel::zeros(c, d);
-        let first = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
         let in_range = objective.l2() > 0.0 && T::from_f64(0.5 / objective.l2()).is_finite();
         let rule = "greater than 0, with 1 / 2λ in the range of the element type";
         check("L2 coefficient λ", objective.l2(), in_range, rule)?;
@@ -133,8 +143,16 @@ impl DualAscent {
         let margins = margins.ok_or(Error::NoDual { loss: objective.loss().name() })?;
         let shifted = Shifted::new(batch, &margins.sums)?;
         let problem = Problem::new(&objective, evaluator.isa(), batch, &shifted, margins)?;
+
+        let soon = Lbfgs { max_iterations: self.max_epochs.min(SOON), ..Lbfgs::default() };
+        let cost = Cost::new(evaluator, Data::Batch(batch));
+        let summary = soon.minimize(cost, model, Some(batch), &mut on_epoch)?;
+        if summary.stop_reason == StopReason::Interrupted {
+            return Ok(summary);
+        }
+        let Progress { objective, gradient_norm, iteration, evaluations, samples } =
+            summary.progress;
         let point = Point::start(&problem, &shifted, model);
-        let best = Best { objective: first, gradient_norm: max_norm(gradient.parameters()) };
         let mut fit = Fit {
             solver: self,
             evaluator,
@@ -144,14 +162,15 @@ impl DualAscent {
             point,
             scratch: Scratch::default(),
             candidate: model.clone(),
-            gradient,
+            gradient: LinearModel::zeros(c, d),
             model,
-            best,
+            best: Best { objective, gradient_norm },
             // No loss is negative.
             bound: 0.0,
-            epoch: 0,
-            samples: batch.n_samples() as u64,
-            evaluations: 1,
+            fell_to: (f64::INFINITY, iteration),
+            epoch: iteration,
+            samples,
+            evaluations,
         };
         let stop_reason = fit.run(&mut on_epoch)?;
         let gap = Some((fit.best.objective - fit.bound).max(0.0));
@@ -184,6 +203,8 @@ struct Fit<'a, 'b, T> {
     best: Best,
     /// What no objective falls below.
     bound: f64,
+    /// The gap, when it last fell by enough, and the epoch.
+    fell_to: (f64, usize),
     epoch: usize,
     samples: u64,
     evaluations: usize,
@@ -197,8 +218,10 @@ impl<T: Scalar> Fit<'_, '_, T> {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(self.solver.seed);
         // The distance when b̄ was moved last.
         let mut moved_at = f64::INFINITY;
+        // The last iteration of L-BFGS has been told of.
+        let mut stop_reason = self.stop_reason();
         loop {
-            if let Some(stop_reason) = self.report(on_epoch) {
+            if let Some(stop_reason) = stop_reason {
                 return Ok(stop_reason);
             }
             let (distance, mut active) = self.pass(&mut all, &mut random);
@@ -218,6 +241,10 @@ impl<T: Scalar> Fit<'_, '_, T> {
                 moved_at = left;
                 self.point.move_center(self.problem);
             }
+            stop_reason = match on_epoch(&self.progress(), self.model).is_break() {
+                true => Some(StopReason::Interrupted),
+                false => self.stop_reason(),
+            };
         }
     }
 
@@ -269,15 +296,18 @@ impl<T: Scalar> Fit<'_, '_, T> {
         }
     }
 
-    /// Tells of an epoch. Returns why it is the last one, if it is.
-    fn report(&self, on_epoch: OnEpoch<'_, T>) -> Option<StopReason> {
+    /// Why this epoch is the last one, if it is.
+    fn stop_reason(&mut self) -> Option<StopReason> {
         let gap = self.best.objective - self.bound;
-        if on_epoch(&self.progress(), self.model).is_break() {
-            Some(StopReason::Interrupted)
-        } else if gap <= self.solver.tolerance * self.best.objective {
+        if gap < STALLED.0 * self.fell_to.0 {
+            self.fell_to = (gap, self.epoch);
+        }
+        if gap <= self.solver.tolerance * self.best.objective {
             Some(StopReason::Gap)
+        } else if self.epoch >= self.solver.max_epochs {
+            Some(StopReason::MaxIterations)
         } else {
-            (self.epoch >= self.solver.max_epochs).then_some(StopReason::MaxIterations)
+            (self.epoch - self.fell_to.1 >= STALLED.1).then_some(StopReason::Stalled)
         }
     }
 }

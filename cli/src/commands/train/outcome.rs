@@ -170,17 +170,22 @@ impl Outcome<'_> {
                 format!("stopped after {iteration} iterations (--max-iter)")
             }
             (StopReason::MaxIterations, Solver::Sgd) => format!("all {iteration} epochs are done"),
-            (StopReason::MaxIterations, Solver::Dual) => {
-                let gap = fit.summary.gap.map(|gap| format!(": at most {gap:.1e} above the optimum"));
-                return Some(format!(
-                    "not converged: all {iteration} epochs are done{}; --standardize or a larger --l2 takes fewer, and \
-                     --epochs allows for more",
-                    gap.unwrap_or_default()
-                ));
+            (_, Solver::Dual) => {
+                let gap = fit.summary.gap.map(|gap| format!(", at most {gap:.1e} above the optimum"));
+                let gap = gap.unwrap_or_default();
+                return Some(match reason {
+                    StopReason::Stalled => format!(
+                        "not converged: the loss, after {iteration} epochs{gap}, hardly comes nearer to it; \
+                         --standardize or a larger --l2 may help, and a larger --tolerance asks for less"
+                    ),
+                    _ => format!(
+                        "not converged: all {iteration} epochs are done{gap}; --standardize or a larger --l2 takes \
+                         fewer, and --epochs allows for more"
+                    ),
+                });
             }
             (StopReason::Kink, _) => {
-                "the loss has a kink where L-BFGS goes no further, which may be far from the optimum, and no bound on \
-                 that is known; --solver dual, with --l2 above 0, goes to the optimum, and --standardize or \
+                "the loss has a kink where L-BFGS goes no further, which may be far from the optimum; --solver dual, with --l2 above 0, goes to the optimum, and --standardize or \
                  --solver sgd may come nearer; --loss squared-hinge has no kinks"
                     .to_owned()
             }
