@@ -7,6 +7,7 @@ use super::{
     curvature::{Curvature, Sample},
     gap, line_search, max_norm,
     secants::Secants,
+    shifted,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
 use core::ops::ControlFlow;
@@ -19,7 +20,8 @@ pub struct Lbfgs {
     pub max_iterations: usize,
     /// Differences of gradients remembered, at least one.
     pub memory: usize,
-    /// Stop when no entry of the gradient exceeds this: scikit-learn's `tol`, SciPy's `gtol`.
+    /// Stop when no entry of the gradient exceeds this: scikit-learn's `tol`, SciPy's `gtol`. Of objectives below 0.1 the
+    /// gradient is small long before the optimum; there it is to be as much smaller, but no more than a hundred times.
     pub gradient_tolerance: f64,
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this: SciPy's `ftol`. With 0, only the precision of the
     /// element type ends the fit. Of a loss with kinks a small decrease shows nothing, and the fit ends as
@@ -73,10 +75,18 @@ impl Lbfgs {
         batch: &Batch<'_, T>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let cost = Cost::new(evaluator, Data::Batch(batch));
-        let summary = self.minimize(cost, model, Some(batch), on_iteration)?;
-        let gap = gap::after_fit(summary.stop_reason, evaluator, model, batch);
-        Ok(Summary { gap, ..summary })
+        shifted::fit(
+            evaluator,
+            model,
+            batch,
+            on_iteration,
+            &mut |evaluator, model, batch, report| {
+                let cost = Cost::new(evaluator, Data::Batch(batch));
+                let summary = self.minimize(cost, model, Some(batch), report)?;
+                let gap = gap::after_fit(summary.stop_reason, evaluator, model, batch);
+                Ok(Summary { gap, ..summary })
+            },
+        )
     }
 
     /// As [`fit`](Self::fit), over data that comes in chunks: more of it than there is memory, say.
@@ -193,13 +203,18 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
         let progress = self.progress();
         if on_iteration(&progress, &self.best.model).is_break() {
             Some(StopReason::Interrupted)
-        } else if progress.gradient_norm <= self.solver.gradient_tolerance {
+        } else if progress.gradient_norm <= self.gradient_tolerance() {
             Some(StopReason::GradientTolerance)
         } else if self.decrease <= self.solver.relative_decrease {
             Some(self.unless_kinked(StopReason::RelativeDecrease))
         } else {
             (self.iteration >= self.solver.max_iterations).then_some(StopReason::MaxIterations)
         }
+    }
+
+    /// What no entry of the gradient exceeds near the optimum.
+    fn gradient_tolerance(&self) -> f64 {
+        self.solver.gradient_tolerance * (10.0 * self.best.objective).clamp(1e-2, 1.0)
     }
 
     /// Makes `point` the best one, and leaves the one that was so far in its place.

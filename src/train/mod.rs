@@ -39,6 +39,7 @@ mod newton;
 mod principal;
 mod secants;
 mod sgd;
+mod shifted;
 mod validation;
 
 pub use cost::Evaluate;

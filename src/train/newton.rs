@@ -7,7 +7,7 @@ use super::{
     curvature::{Curvature, Sample},
     dot, gap,
     lbfgs::{self, Lbfgs},
-    max_norm,
+    max_norm, shifted,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
 use core::ops::ControlFlow;
@@ -83,11 +83,27 @@ impl NewtonCg {
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         batch: &Batch<'_, T>,
-        mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+        on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         let tolerance = self.gradient_tolerance;
         check("gradient tolerance", tolerance, tolerance >= 0.0, "at least 0")?;
         check_l2::<T>(evaluator.objective().l2())?;
+        shifted::fit(
+            evaluator,
+            model,
+            batch,
+            on_iteration,
+            &mut |evaluator, model, batch, report| self.minimize(evaluator, model, batch, report),
+        )
+    }
+
+    fn minimize<T: Scalar>(
+        &self,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
+        on_iteration: OnIteration<'_, T>,
+    ) -> Result<Summary, Error> {
         let objective = evaluator.objective();
         let mut cost = Cost::new(evaluator, Data::Batch(batch));
         let mut best = Point::at(model);
@@ -96,7 +112,7 @@ impl NewtonCg {
             return Err(Error::NoHessian { loss: objective.loss().name() });
         }
         let mut fit = Fit { solver: self, batch, cost, best, iteration: 0 };
-        let stop_reason = fit.run(&mut on_iteration);
+        let stop_reason = fit.run(on_iteration);
         let progress = fit.progress();
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
         let stop_reason = stop_reason?;

@@ -76,7 +76,7 @@ fn the_gap_is_a_bound_after_any_number_of_epochs_and_goes_to_nothing() {
         {
             let batch = if l2 < 1.0 { &batch } else { &weighted };
             let objective = objective.with_l2(l2);
-            let precise = DualAscent { tolerance: 1e-6, max_epochs: 5000, ..Default::default() };
+            let precise = DualAscent { tolerance: 1e-5, max_epochs: 5000, ..Default::default() };
             let (best, summary) = fit(&precise, objective, batch, shape[2]);
             let what = format!("{shape:?}, {objective:?}");
             assert_eq!(summary.stop_reason, StopReason::Gap, "{what}: {summary:?}");
@@ -94,7 +94,7 @@ fn the_gap_is_a_bound_after_any_number_of_epochs_and_goes_to_nothing() {
                 let mut evaluator = Evaluator::new(objective);
                 let summary = newton.fit(&mut evaluator, &mut model, batch, go_on).unwrap();
                 let apart = least - summary.progress.objective;
-                assert!((-1e-14..=1e-6 * least).contains(&apart), "{what}: {apart:e}");
+                assert!((-1e-14..=1e-5 * least).contains(&apart), "{what}: {apart:e}");
             }
         }
     }

@@ -3,7 +3,7 @@
 
 #![cfg(feature = "train")]
 
-use crate::common::with_threads;
+use crate::common::{Random, with_threads};
 use core::ops::ControlFlow;
 use rand_xoshiro::{
     Xoshiro256PlusPlus,
@@ -861,5 +861,46 @@ fn newton_without_an_optimum() {
         assert!(!summary.stop_reason.failed(), "{summary:?}");
         assert!(summary.progress.objective < 0.1, "{objective:?}: {summary:?}");
         assert!(model.parameters().iter().all(|parameter| parameter.is_finite()));
+    }
+}
+
+/// As f32 has seven digits, and features of which the first four or five are the same for all samples have two or three
+/// left, their differences from the mean are what a fit must see.
+#[test]
+fn features_far_from_zero_are_fitted_as_those_near_it() {
+    let [n, d, c] = [400, 6, 3];
+    let mut random = Random::new(11);
+    let labels: Vec<u32> = (0..n as u32).map(|i| i % c as u32).collect();
+    // Multiples of 1/8, which are the same numbers with an offset.
+    let near: Vec<f32> = (0..n * d)
+        .map(|at| {
+            let centre = if at % d % c == at / d % c { 1.0 } else { 0.0 };
+            ((centre + 4.0 * random.unit()) * 8.0).round() as f32 / 8.0
+        })
+        .collect();
+    let offset = |l: usize| (l as f32 - 2.0) * 2e4;
+    let far: Vec<f32> = near.iter().enumerate().map(|(at, x)| x + offset(at % d)).collect();
+    let batch = |x| Batch::<f32>::new(MatrixView::new(x, n, d).unwrap(), &labels).unwrap();
+    let objectives = [Objective::cross_entropy(), Objective::squared_hinge(1.0)];
+    for objective in objectives.map(|objective| objective.with_l2(1e-3)) {
+        let mut evaluator = Evaluator::new(objective);
+        let mut fit = |x| {
+            let mut model = LinearModel::zeros(c, d);
+            let summary = Lbfgs::default().fit(&mut evaluator, &mut model, &batch(x), go_on);
+            let summary = summary.unwrap();
+            assert!(summary.stop_reason.converged(), "{objective:?}: {summary:?}");
+            assert_eq!(evaluator.loss(&model, &batch(x)).unwrap(), summary.progress.objective);
+            (model, summary)
+        };
+        let [(of_near, near), (of_far, far)] = [fit(&near), fit(&far)];
+        let (least, apart) =
+            (near.progress.objective, far.progress.objective - near.progress.objective);
+        assert!((-1e-3..5e-3).contains(&(apart / least)), "{objective:?}: {least}, {apart:e}");
+        let difference = of_near.weights().iter().zip(of_far.weights());
+        assert!(
+            difference.into_iter().all(|(a, b)| (a - b).abs() < 2e-3),
+            "{of_near:?} {of_far:?}"
+        );
+        assert!(far.gap.unwrap() >= apart.max(0.0));
     }
 }

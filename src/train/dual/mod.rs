@@ -44,13 +44,15 @@ pub(crate) use self::{ascent::Ascend, bound::AddDual, problem::RowSquares};
 use self::{
     ascent::{GROUP, Point, Scratch},
     bound::Dual,
-    problem::{Problem, Shifted},
+    problem::Problem,
 };
 use super::{
     Lbfgs, Progress, StopReason, Summary, check, check_l2,
     cost::{Cost, Data},
     margins::Margins,
-    max_norm, shuffle,
+    max_norm,
+    shifted::Shifted,
+    shuffle,
 };
 use crate::{
     Batch, Error, Evaluator, LinearModel, Scalar, buffer::Buffer, element::Element, simd::MAX_LANES,
@@ -141,7 +143,11 @@ impl DualAscent {
         }
         let margins = Margins::new(evaluator, batch, [c, d])?;
         let margins = margins.ok_or(Error::NoDual { loss: objective.loss().name() })?;
-        let shifted = Shifted::new(batch, &margins.sums)?;
+        let mut means = vec![0.0; d];
+        for of_class in margins.sums.chunks_exact(d) {
+            means.iter_mut().zip(of_class).for_each(|(mean, sum)| *mean += sum);
+        }
+        let shifted = Shifted::by(batch, means)?;
         let problem = Problem::new(&objective, evaluator.isa(), batch, &shifted, margins)?;
 
         let soon = Lbfgs { max_iterations: self.max_epochs.min(SOON), ..Lbfgs::default() };

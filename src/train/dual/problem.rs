@@ -2,13 +2,13 @@
 
 use super::ascent::ROWS;
 use crate::{
-    Batch, Error, Isa, Objective, Scalar, Scaling,
+    Batch, Error, Isa, Objective, Scalar,
     buffer::Buffer,
     element::Element,
     features::Storage,
     kernel::{Reading, copy_rows},
     simd::{Lanes, MAX_LANES, Run},
-    train::margins::Margins,
+    train::{margins::Margins, shifted::Shifted},
 };
 
 /// How much longer the constant feature is, at least, than would let the bias move by Δ where the mean of the
@@ -33,43 +33,6 @@ pub(crate) struct Problem<'a, T> {
     pub(super) squares: Vec<T>,
 }
 
-/// What features are taken as instead of as they are seen: shifted, by what is added here to the shift that they may
-/// have already. The bias is not regularised, so that any shift leaves W what it is; that by the mean makes the
-/// problem a better one. Sparse features lose the shift that they have, as they would not be sparse with it.
-pub(super) struct Shifted {
-    pub(super) scaling: Option<Scaling>,
-    /// By what features as they are seen exceed those that are taken.
-    pub(super) by: Vec<f64>,
-}
-
-impl Shifted {
-    pub(super) fn new<T: Scalar>(batch: &Batch<'_, T>, sums: &[f64]) -> Result<Self, Error> {
-        let d = batch.n_features();
-        let scaling = batch.features().scaling();
-        let of = |feature| scaling.map_or((0.0, 1.0), |s| (s.shift(feature), s.scale(feature)));
-        let (shift, scale): (Vec<f64>, Vec<f64>) = (0..d).map(of).unzip();
-        if batch.features().is_sparse() {
-            let by = shift.iter().zip(&scale).map(|(shift, scale)| -shift * scale).collect();
-            let scaling = scaling.map(|_| Scaling::new(vec![0.0; d], scale)).transpose()?;
-            return Ok(Self { scaling, by });
-        }
-        let mut by = vec![0.0; d];
-        for of_class in sums.chunks_exact(d) {
-            by.iter_mut().zip(of_class).for_each(|(by, sum)| *by += sum);
-        }
-        let mut shifts = shift.clone();
-        for ((shift, scale), by) in shifts.iter_mut().zip(&scale).zip(&mut by) {
-            let to = *shift + *by / scale;
-            match T::from_f64(to).is_finite() {
-                true => *shift = to,
-                // A feature that is constant, with scale 0, or beyond the range of T.
-                false => *by = 0.0,
-            }
-        }
-        Ok(Self { scaling: Some(Scaling::new(shifts, scale)?), by })
-    }
-}
-
 impl<'a, T: Scalar> Problem<'a, T> {
     /// `margins` have the sums of the features as they are seen.
     pub(super) fn new(
@@ -80,10 +43,7 @@ impl<'a, T: Scalar> Problem<'a, T> {
         mut margins: Margins,
     ) -> Result<Self, Error> {
         let (n, d) = (batch.n_samples(), batch.n_features());
-        let batch = match &shifted.scaling {
-            Some(scaling) => batch.with_scaling(scaling)?,
-            None => *batch,
-        };
+        let batch = shifted.batch(batch)?;
         let of_classes = margins.sums.chunks_exact_mut(d).zip(&margins.shares);
         for (sums, share) in of_classes {
             sums.iter_mut().zip(&shifted.by).for_each(|(sum, by)| *sum -= share * by);
