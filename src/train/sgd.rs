@@ -73,14 +73,22 @@ pub enum Schedule {
     Constant,
     /// Along half a cosine, to zero.
     Cosine,
+    /// By 1 / √t for the t-th step, counted on from the steps of earlier fits: for data that comes in chunks, a fit
+    /// each, of which nobody knows how many will come.
+    InverseSquareRoot {
+        /// Steps of earlier fits.
+        before: u64,
+    },
 }
 
 impl Schedule {
-    /// The share of the first learning rate that is left after a share of the steps.
-    fn factor(self, done: f64) -> f64 {
+    /// The share of the first learning rate that is left after some of all steps of a fit.
+    fn factor(self, done: usize, n_steps: f64) -> f64 {
+        let done = done as f64;
         match self {
             Self::Constant => 1.0,
-            Self::Cosine => 0.5 * (1.0 + (done * core::f64::consts::PI).cos()),
+            Self::Cosine => 0.5 * (1.0 + (done / n_steps * core::f64::consts::PI).cos()),
+            Self::InverseSquareRoot { before } => 1.0 / (before as f64 + done + 1.0).sqrt(),
         }
     }
 }
@@ -380,7 +388,7 @@ impl<'a> Steps<'a> {
     /// nowhere beyond zero, however large λ is; in all, the slope is that of the damped objective.
     pub(super) fn next_rules(&mut self, n_steps: f64) -> [Rule; 2] {
         let &Sgd { learning_rate, schedule, momentum, nesterov, .. } = self.solver;
-        let rate = learning_rate * schedule.factor(self.done as f64 / n_steps);
+        let rate = learning_rate * schedule.factor(self.done, n_steps);
         let rate = rate * 0.1_f64.powi(self.shortenings as i32);
         let [of_weights, of_bias] = self.principal.as_ref().map_or([1.0; 2], Principal::scales);
         self.done += 1;

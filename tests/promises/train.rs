@@ -388,6 +388,32 @@ fn sgd_of_every_kind() {
     }
 }
 
+/// A fit over a chunk goes on with steps of the length that the fits before it have come to.
+#[test]
+fn steps_of_sgd_become_shorter_from_one_fit_to_the_next() {
+    let (x, labels) = samples();
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    let mut evaluator = Evaluator::new(Objective::cross_entropy());
+    let (start, mut gradient) = (LinearModel::zeros(C, D), LinearModel::zeros(C, D));
+    evaluator.loss_and_gradient(&start, &batch, &mut gradient).unwrap();
+    for (before, share) in [(0, 1.0), (3, 0.5), (99, 0.1)] {
+        let sgd = Sgd {
+            epochs: 1,
+            batch_size: N,
+            schedule: Schedule::InverseSquareRoot { before },
+            momentum: 0.0,
+            principal: 0,
+            ..Sgd::default()
+        };
+        let mut model = start.clone();
+        sgd.fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
+        for (parameter, slope) in model.parameters().iter().zip(gradient.parameters()) {
+            let expected = -share * 0.25 * slope;
+            assert!((parameter - expected).abs() < 1e-7, "{before}: {parameter}, not {expected}");
+        }
+    }
+}
+
 /// Over sparse rows, features take the steps that they have missed when they are seen next; with a scaling, which
 /// changes nothing here, they take all of them.
 #[test]
