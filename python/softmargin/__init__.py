@@ -1,19 +1,22 @@
 """Linear classifiers at the speed of the CPU: softmax regression and multiclass support vector machines.
 
 `SoftmaxClassifier` and `HingeClassifier` are estimators in scikit-learn's conventions, and `load` reads those that
-were saved. `loss_and_gradient` and `Evaluator` are for those who bring their own optimiser.
+were saved. `loss_and_gradient`, `hessian_product` and `Evaluator` are for those who bring their own optimiser, and
+`Partial` adds up data that comes in chunks.
 """
 
 import os
 
 from softmargin import _core
-from softmargin._core import Evaluator, __version__, loss_and_gradient
+from softmargin._core import Evaluator, Partial, __version__, hessian_product, loss_and_gradient
 
 __all__ = [
     "Evaluator",
     "HingeClassifier",
+    "Partial",
     "SoftmaxClassifier",
     "__version__",
+    "hessian_product",
     "load",
     "loss_and_gradient",
 ]

@@ -1,6 +1,8 @@
 from softmargin._core import (
     Evaluator as Evaluator,
+    Partial as Partial,
     __version__ as __version__,
+    hessian_product as hessian_product,
     loss_and_gradient as loss_and_gradient,
 )
 from softmargin._estimators import (
@@ -12,8 +14,10 @@ from softmargin._estimators import (
 __all__ = [
     "Evaluator",
     "HingeClassifier",
+    "Partial",
     "SoftmaxClassifier",
     "__version__",
+    "hessian_product",
     "load",
     "loss_and_gradient",
 ]

@@ -1,6 +1,7 @@
 from os import PathLike
-from typing import Any, Callable, Literal, Optional, Tuple, final
+from typing import Any, Callable, Literal, Optional, Tuple, Type, final
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _Loss = Literal["cross_entropy", "hinge", "squared_hinge", "crammer_singer"]
@@ -37,6 +38,44 @@ class Evaluator:
         *,
         sample_weight: Optional[ArrayLike] = None,
     ) -> float: ...
+    def hessian_product(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        W: ArrayLike,
+        b: ArrayLike,
+        dW: ArrayLike,
+        db: ArrayLike,
+        *,
+        sample_weight: Optional[ArrayLike] = None,
+        out: Optional[Tuple[NDArray[Any], NDArray[Any]]] = None,
+    ) -> Tuple[NDArray[Any], NDArray[Any]]: ...
+    def accumulate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        W: ArrayLike,
+        b: ArrayLike,
+        partial: Partial,
+        *,
+        sample_weight: Optional[ArrayLike] = None,
+    ) -> None: ...
+    def finish(self, W: ArrayLike, b: ArrayLike, partial: Partial) -> _Slopes: ...
+
+@final
+class Partial:
+    def __new__(cls, n_classes: int, n_features: int, sums: Optional[ArrayLike] = None) -> Partial: ...
+    @property
+    def n_classes(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def sums(self) -> NDArray[np.float64]: ...
+    @property
+    def total_weight(self) -> float: ...
+    def __add__(self, value: Partial, /) -> Partial: ...
+    def __iadd__(self, value: Partial, /) -> Partial: ...
+    def __reduce__(self) -> Tuple[Type[Partial], Tuple[int, int, NDArray[np.float64]]]: ...
 
 def loss_and_gradient(
     X: ArrayLike,
@@ -51,6 +90,21 @@ def loss_and_gradient(
     sample_weight: Optional[ArrayLike] = None,
     out: Optional[Tuple[NDArray[Any], NDArray[Any]]] = None,
 ) -> _Slopes: ...
+def hessian_product(
+    X: ArrayLike,
+    y: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    dW: ArrayLike,
+    db: ArrayLike,
+    *,
+    loss: _Loss = "cross_entropy",
+    l2: float = 0.0,
+    margin: float = 1.0,
+    label_smoothing: float = 0.0,
+    sample_weight: Optional[ArrayLike] = None,
+    out: Optional[Tuple[NDArray[Any], NDArray[Any]]] = None,
+) -> Tuple[NDArray[Any], NDArray[Any]]: ...
 
 # The rest is what the estimators are made of.
 
@@ -60,6 +114,7 @@ class Fit:
     bias: NDArray[Any]
     objective: float
     gradient_norm: float
+    gap: float
     iterations: int
     evaluations: int
     stop_reason: str
@@ -79,10 +134,23 @@ def fit(
     label_smoothing: float,
     sample_weight: Optional[ArrayLike],
     max_iter: int,
-    memory: int,
     tol: float,
     ftol: float,
     on_iteration: Optional[Callable[[int, float, float], object]] = None,
+) -> Fit: ...
+def step(
+    X: ArrayLike,
+    y: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    *,
+    loss: _Loss,
+    l2: float,
+    margin: float,
+    label_smoothing: float,
+    sample_weight: Optional[ArrayLike],
+    batch_size: int,
+    steps: int,
 ) -> Fit: ...
 def scores(X: ArrayLike, W: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...
 def predict(X: ArrayLike, W: ArrayLike, b: ArrayLike) -> NDArray[Any]: ...

@@ -65,9 +65,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise ValueError(f"There must be at least 2 classes, but y has 1 class: {classes[0]!r}")
         weights = self._weights(X, y, codes, classes, sample_weight)
-        total = float(len(y)) if weights is None else float(weights.sum(dtype=np.float64))
-        if total == 0:
-            raise ValueError(f"the weights of all {len(y)} samples sum to 0")
+        total = _total(y, weights)
         l2 = self._l2(len(classes), total)
         start = self._start(classes, X.shape[1], _computed(X))
         fitted = _core.fit(
@@ -77,12 +75,83 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             l2=l2,
             sample_weight=weights,
             max_iter=_whole("max_iter", self.max_iter),
-            memory=10,
             tol=self.tol,
             ftol=self.ftol,
             on_iteration=_print_iteration if self.verbose else None,
             **self._objective(),
         )
+        self._keep(fitted, classes, l2, total, _steps(y))
+        if fitted.interrupt is not None:
+            raise fitted.interrupt
+        if not fitted.converged:
+            warnings.warn(_warning(fitted), ConvergenceWarning, stacklevel=2)
+        return self
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Goes on from the model that there is, by one epoch of minibatch SGD over these rows.
+
+        For data that comes in chunks. The rows are taken 32 at a time, in an order drawn anew at every call. The t-th
+        step, counted over all calls, is 1/√t as long as the curvature that these rows show allows; a fit counts as one
+        epoch of steps. Features of similar size, as standardised ones, get there in the fewest steps. If the objective
+        of these rows is higher after all steps, the steps are taken back, and `stop_reason_` is "no_progress".
+
+        λ is `l2`, or follows from `C` where Z is the weight of all samples so far.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As those of `fit`.
+        classes : array-like, optional
+            All labels that there will be: at the first call, unless there was a fit before. Later they may be left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For labels that are none of the classes, for `class_weight="balanced"`, which would take all samples, and
+            as `fit` does. The model is what it was then.
+
+        Examples
+        --------
+        >>> from softmargin import SoftmaxClassifier
+        >>> model = SoftmaxClassifier(l2=1e-3)
+        >>> for X, y in [([[0.0], [3.0]], ["low", "high"]), ([[1.0], [2.0]], ["low", "high"])] * 50:
+        ...     model = model.partial_fit(X, y, classes=["low", "high"])
+        >>> model.predict([[0.5], [2.5]]).tolist()
+        ['low', 'high']
+        """
+        first = not hasattr(self, "coef_")
+        X, y = validate_data(self, X, y, **_checks(X), reset=first)
+        check_classification_targets(y)
+        classes = self._all_classes(classes, first)
+        codes = _codes(y, classes)
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} is not supported for partial_fit, which does not see all samples; "
+                "give a dict of the weights"
+            )
+        weights = self._weights(X, y, codes, classes, sample_weight)
+        total = getattr(self, "total_weight_", 0.0) + _total(y, weights)
+        l2 = self._l2(len(classes), total)
+        if first:
+            start = _zeros(classes, X.shape[1], _computed(X))
+        else:
+            start = _of_coef(self.coef_, self.intercept_)
+            X = _as_wide(X, start[0].dtype)
+        steps = getattr(self, "t_", 0)
+        fitted = _core.step(
+            X, codes, *start, l2=l2, sample_weight=weights, batch_size=_BATCH_SIZE, steps=steps, **self._objective()
+        )
+        if fitted.interrupt is not None:
+            raise fitted.interrupt
+        self._keep(fitted, classes, l2, total, steps + _steps(y))
+        return self
+
+    def _keep(self, fitted, classes, l2, total, steps):
+        """Makes the estimator what was fitted."""
         if fitted.failed:
             raise RuntimeError(f"the fit failed: {fitted.stop_reason}; features of similar size may help")
         self.classes_ = classes
@@ -90,14 +159,26 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = fitted.iterations
         self.l2_ = l2
         self.objective_ = fitted.objective
+        self.gap_ = fitted.gap
         self.stop_reason_ = fitted.stop_reason
-        if fitted.interrupt is not None:
-            raise fitted.interrupt
-        if not fitted.converged:
-            warnings.warn(_ADVICE.get(fitted.stop_reason, _STOPPED).format(
-                reason=fitted.stop_reason, n=fitted.iterations, norm=fitted.gradient_norm
-            ), ConvergenceWarning, stacklevel=2)
-        return self
+        self.total_weight_ = total
+        self.t_ = steps
+
+    def _all_classes(self, classes, first):
+        """Those of the first `partial_fit`, sorted."""
+        if first and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        given = None if classes is None else np.unique(np.asarray(classes))
+        if first:
+            if len(given) < 2:
+                raise ValueError(f"There must be at least 2 classes, but classes are {given.tolist()}")
+            return given
+        if given is not None and not np.array_equal(given, self.classes_):
+            raise ValueError(
+                f"`classes={given.tolist()}` is not the same as on last call to partial_fit, was: "
+                f"{self.classes_.tolist()}"
+            )
+        return self.classes_
 
     def _weights(self, X, y, codes, classes, sample_weight):
         if sample_weight is None and self.class_weight is None:
@@ -120,7 +201,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
 
     def _start(self, classes, n_features, dtype):
         if not (self.warm_start and hasattr(self, "coef_")):
-            return np.zeros((len(classes), n_features), dtype), np.zeros(len(classes), dtype)
+            return _zeros(classes, n_features, dtype)
         if not np.array_equal(self.classes_, classes):
             raise ValueError(f"warm_start: the classes are {classes!r}, but they were {self.classes_!r}")
         return tuple(part.astype(dtype) for part in _of_coef(self.coef_, self.intercept_))
@@ -129,10 +210,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         """X and the model, in one type."""
         check_is_fitted(self)
         X = validate_data(self, X, **_checks(X), reset=False)
-        # A model in float64 has digits that float32 would lose.
-        if X.dtype == np.float32:
-            X = X.astype(self.coef_.dtype, copy=False)
-        return (X, *_of_coef(self.coef_, self.intercept_))
+        return (_as_wide(X, self.coef_.dtype), *_of_coef(self.coef_, self.intercept_))
 
     def decision_function(self, X):
         """The scores: of shape (n_samples,) for two classes, those of `classes_[1]`, else (n_samples, n_classes)."""
@@ -173,7 +251,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
 
 
 class SoftmaxClassifier(_LinearClassifier):
-    """Softmax (multinomial logistic) regression: cross-entropy and an L2 term, by L-BFGS.
+    """Softmax (multinomial logistic) regression: cross-entropy and an L2 term, by L-BFGS, or by SGD (`partial_fit`).
 
     Parameters
     ----------
@@ -200,7 +278,11 @@ class SoftmaxClassifier(_LinearClassifier):
     ----------
     classes_ : the labels.
     coef_, intercept_ : of shapes (n_classes, n_features) and (n_classes,), or (1, n_features) and (1,) for two.
-    n_iter_, objective_, stop_reason_, l2_ : iterations, the objective reached, why the fit ended there, and λ.
+    n_iter_, objective_, stop_reason_, l2_ : iterations, the objective reached, why the fit ended there, and λ. After
+        `partial_fit`, those of its rows.
+    gap_ : a bound on how far the objective is above the least there is; NaN where none is known: for λ = 0, after
+        `partial_fit`, and for the loss "squared_hinge".
+    total_weight_, t_ : the weight of all samples so far, and the steps of SGD, which `partial_fit` goes on from.
     n_features_in_, feature_names_in_ : as in scikit-learn.
 
     Examples
@@ -248,7 +330,11 @@ class SoftmaxClassifier(_LinearClassifier):
 
 
 class HingeClassifier(_LinearClassifier):
-    """Multiclass support vector machine: a hinge loss and an L2 term, by L-BFGS.
+    """Multiclass support vector machine: a hinge loss and an L2 term.
+
+    The losses with kinks, "hinge" and "crammer_singer", go past them to the optimum by dual coordinate ascent, which takes
+    memory for N × C numbers, and the longer the smaller λ is. "squared_hinge" is minimised by L-BFGS, and so are the
+    others where λ = 0; `partial_fit` takes steps of SGD.
 
     Parameters
     ----------
@@ -261,11 +347,15 @@ class HingeClassifier(_LinearClassifier):
         Σ max(0, s_j - s_y + margin) over the other classes (Weston and Watkins); the same with squares, which has no
         kinks; or the largest of them alone (Crammer and Singer).
     margin : float, default=1.0
-    class_weight, tol, ftol, max_iter, warm_start, verbose
-        As those of `SoftmaxClassifier`.
+    tol : float, default=1e-5
+        Of dual ascent, the `gap_` that counts as none, relative to the objective; of L-BFGS, the largest entry of the
+        gradient that does.
+    class_weight, ftol, max_iter, warm_start, verbose
+        As those of `SoftmaxClassifier`; dual ascent has no `ftol`, and takes no more than the intercept from a warm
+        start.
 
-    Of a loss with kinks, a small decrease shows no convergence: a fit that ends so warns, and its `stop_reason_` is
-    "kink". "squared_hinge" converges.
+    By L-BFGS with a loss with kinks (λ = 0), a small decrease shows no convergence: a fit that ends so warns, and its
+    `stop_reason_` is "kink".
 
     Attributes are those of `SoftmaxClassifier`.
 
@@ -310,15 +400,25 @@ class HingeClassifier(_LinearClassifier):
 
 _HINGES = ("hinge", "squared_hinge", "crammer_singer")
 
-_STOPPED = "the fit ended before it converged, after {n} iterations ({reason}): the gradient has an entry of {norm:.2g}"
+# Samples a step of SGD.
+_BATCH_SIZE = 32
+
 _ADVICE = {
-    "max_iterations": _STOPPED + "; raise max_iter, or scale the features",
     "kink": (
         "the fit ended after {n} iterations where the objective falls no further, which may be the optimum or a kink "
-        "of the loss; loss=\"squared_hinge\" has none"
+        "of the loss; loss=\"squared_hinge\" has none, and l2 above 0 leads past them"
     ),
     "no_progress": "no better model was found than the one that the fit began with: it may be optimal, or at a kink",
 }
+_STOPPED = "the fit ended before it converged, after {n} iterations ({reason}); raise max_iter, or scale the features"
+
+
+def _warning(fitted):
+    """What is to be said of a fit that did not converge."""
+    text = _ADVICE.get(fitted.stop_reason, _STOPPED).format(n=fitted.iterations, reason=fitted.stop_reason)
+    if np.isnan(fitted.gap):
+        return f"{text}: the gradient has an entry of {fitted.gradient_norm:.2g}"
+    return f"{text}: the objective {fitted.objective:.6g} is at most {fitted.gap:.2g} above the least there is"
 
 
 def _checks(X):
@@ -330,6 +430,40 @@ def _checks(X):
 def _computed(X):
     """The type that is computed in."""
     return np.float64 if X.dtype == np.float64 else np.float32
+
+
+def _as_wide(X, dtype):
+    """X in the type of a model, if that is the wider one: a model in float64 has digits that float32 would lose."""
+    return X.astype(dtype, copy=False) if X.dtype == np.float32 else X
+
+
+def _zeros(classes, n_features, dtype):
+    return np.zeros((len(classes), n_features), dtype), np.zeros(len(classes), dtype)
+
+
+def _codes(y, classes):
+    """The number of each label among the classes."""
+    labels, places = np.unique(y, return_inverse=True)
+    numbers = {label: number for number, label in enumerate(classes.tolist())}
+    codes = np.array([numbers.get(label, -1) for label in labels.tolist()])[places]
+    if (codes < 0).any():
+        row = int(codes.argmin())
+        label = y[row : row + 1].tolist()[0]
+        raise ValueError(f"row {row} has label {label!r}, which is none of the classes {classes.tolist()}")
+    return codes
+
+
+def _total(y, weights):
+    """Z."""
+    total = float(len(y)) if weights is None else float(weights.sum(dtype=np.float64))
+    if total == 0:
+        raise ValueError(f"the weights of all {len(y)} samples sum to 0")
+    return total
+
+
+def _steps(y):
+    """Those of an epoch of SGD."""
+    return -(-len(y) // _BATCH_SIZE)
 
 
 def _to_coef(weights, bias):

@@ -271,19 +271,35 @@ pub(crate) fn read_model<T: Number>(
     b: &Bound<'_, PyAny>,
     model: &mut LinearModel<T>,
 ) -> PyResult<()> {
-    let (w, b) = (matrix::<T>(w, "W")?, vector::<T>(b, "b")?);
+    read_parameters(w, b, ["W", "b"], model)
+}
+
+/// [`read_model`] of what is shaped as a model, and called by other names.
+pub(crate) fn read_parameters<T: Number>(
+    w: &Bound<'_, PyUntypedArray>,
+    b: &Bound<'_, PyAny>,
+    [w_name, b_name]: [&str; 2],
+    model: &mut LinearModel<T>,
+) -> PyResult<()> {
+    let (w, b) = (matrix::<T>(w, w_name)?, vector::<T>(b, b_name)?);
     let (w, b) = (w.as_array(), b.as_array());
     let (c, d) = w.dim();
     if b.len() != c {
-        let message = format!("W has {c} rows, one a class, but b has {} values", b.len());
+        let n = b.len();
+        let message = format!("{w_name} has {c} rows, one a class, but {b_name} has {n} values");
         return Err(PyValueError::new_err(message));
     }
-    if (model.n_classes(), model.n_features()) != (c, d) {
-        *model = LinearModel::zeros(c, d);
-    }
+    reshape(model, c, d);
     model.weights_array_mut().assign(&w);
     model.bias_array_mut().assign(&b);
     Ok(())
+}
+
+/// Replaces a model by zeros if its shape is another.
+pub(crate) fn reshape<T: Number>(model: &mut LinearModel<T>, c: usize, d: usize) {
+    if (model.n_classes(), model.n_features()) != (c, d) {
+        *model = LinearModel::zeros(c, d);
+    }
 }
 
 /// Copies labels, which are whole numbers of any type, and checks that each is one of `classes`. A copy, so that

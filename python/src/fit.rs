@@ -11,8 +11,8 @@ use core::ops::ControlFlow;
 use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use softmargin::{
-    Evaluator, LinearModel, Objective,
-    train::{Lbfgs, Progress, StopReason, Summary},
+    Batch, Error, Evaluator, LinearModel, Loss, Objective,
+    train::{self, DualAscent, Lbfgs, Progress, Schedule, Sgd, StopReason, Summary},
 };
 
 /// A model, and how its fit ended.
@@ -24,6 +24,8 @@ pub(crate) struct Fit {
     bias: Py<PyAny>,
     objective: f64,
     gradient_norm: f64,
+    /// By how much the objective is above the least there is, at most; NaN where no bound is known.
+    gap: f64,
     iterations: usize,
     evaluations: usize,
     stop_reason: &'static str,
@@ -33,10 +35,54 @@ pub(crate) struct Fit {
     interrupt: Option<Py<PyAny>>,
 }
 
+/// What minimises.
+enum Solver {
+    Lbfgs(Lbfgs),
+    Dual(DualAscent),
+    Sgd(Sgd),
+}
+
+impl Solver {
+    /// The one that gets to the optimum: past kinks, only dual ascent does. It takes λ > 0.
+    fn to_optimum(objective: &Objective, max_iter: usize, tol: f64, ftol: f64) -> Self {
+        let kinks = matches!(objective.loss(), Loss::Hinge { .. } | Loss::CrammerSinger { .. });
+        match kinks && objective.l2() > 0.0 {
+            true => Self::Dual(DualAscent { tolerance: tol, max_epochs: max_iter, seed: 0 }),
+            false => Self::Lbfgs(Lbfgs {
+                max_iterations: max_iter,
+                gradient_tolerance: tol,
+                relative_decrease: ftol,
+                ..Lbfgs::default()
+            }),
+        }
+    }
+
+    fn fit<T: Number>(
+        &self,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
+        on_step: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        match self {
+            Self::Lbfgs(solver) => {
+                let mut summary = solver.fit(evaluator, model, batch, on_step)?;
+                if summary.stop_reason != StopReason::Interrupted {
+                    // The fit is none the worse where the numbers of a bound overflow.
+                    summary.gap = train::optimality_gap(evaluator, model, batch).ok().flatten();
+                }
+                Ok(summary)
+            }
+            Self::Dual(solver) => solver.fit(evaluator, model, batch, on_step),
+            Self::Sgd(solver) => solver.fit(evaluator, model, batch, on_step),
+        }
+    }
+}
+
 /// What a fit is told, but for the data.
 struct Job<'a, 'py> {
     objective: Objective,
-    solver: Lbfgs,
+    solver: Solver,
     sample_weight: Option<&'a Bound<'py, PyAny>>,
     on_iteration: Option<&'a Bound<'py, PyAny>>,
 }
@@ -67,7 +113,7 @@ impl Job<'_, '_> {
                 on_iteration.call1(py, (iteration, objective, gradient_norm)).map(drop)
             })
         };
-        let Summary { progress, stop_reason, .. } = detached(py, || {
+        let Summary { progress, stop_reason, gap } = detached(py, || {
             let batch = batch(x, &labels, weights)?;
             let mut evaluator = Evaluator::new(self.objective);
             self.solver.fit(&mut evaluator, &mut model, &batch, |progress, _| {
@@ -87,6 +133,7 @@ impl Job<'_, '_> {
             bias: bias.unbind(),
             objective: progress.objective,
             gradient_norm: progress.gradient_norm,
+            gap: gap.unwrap_or(f64::NAN),
             iterations: progress.iteration,
             evaluations: progress.evaluations,
             stop_reason: stop_reason.name(),
@@ -97,9 +144,10 @@ impl Job<'_, '_> {
     }
 }
 
-/// Minimises the objective from W and b on.
+/// Minimises the objective from W and b on: by dual ascent where the loss has kinks and λ > 0, or by L-BFGS. `tol` is
+/// the bound on F − F*, relative to F, that ends the first, and the largest entry of the gradient that ends the second.
 #[pyfunction]
-#[pyo3(signature = (X, y, W, b, *, loss, l2, margin, label_smoothing, sample_weight, max_iter, memory, tol, ftol, on_iteration = None))]
+#[pyo3(signature = (X, y, W, b, *, loss, l2, margin, label_smoothing, sample_weight, max_iter, tol, ftol, on_iteration = None))]
 #[allow(non_snake_case, clippy::too_many_arguments)]
 pub(crate) fn fit<'py>(
     X: &Bound<'py, PyAny>,
@@ -112,22 +160,52 @@ pub(crate) fn fit<'py>(
     label_smoothing: f64,
     sample_weight: Option<&Bound<'py, PyAny>>,
     max_iter: usize,
-    memory: usize,
     tol: f64,
     ftol: f64,
     on_iteration: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Fit> {
+    let objective = objective(loss, l2, margin, label_smoothing)?;
+    let solver = Solver::to_optimum(&objective, max_iter, tol, ftol);
+    let job = Job { objective, solver, sample_weight, on_iteration };
+    let (x, w) = (Input::new(X)?, array(W)?);
+    with_number!(x.is_double(&w), T => job.run::<T>(&x, y, &w, b))
+}
+
+/// One epoch of SGD over the rows of X, in minibatches of `batch_size`, from W and b on, after `steps` steps of earlier
+/// calls: the t-th step of all is 1 / √t as long as the curvature of these rows allows. If the objective of these rows is higher in the end, W and b stay what they were.
+#[pyfunction]
+#[pyo3(signature = (X, y, W, b, *, loss, l2, margin, label_smoothing, sample_weight, batch_size, steps))]
+#[allow(non_snake_case, clippy::too_many_arguments)]
+pub(crate) fn step<'py>(
+    X: &Bound<'py, PyAny>,
+    y: &Bound<'py, PyAny>,
+    W: &Bound<'py, PyAny>,
+    b: &Bound<'py, PyAny>,
+    loss: &str,
+    l2: f64,
+    margin: f64,
+    label_smoothing: f64,
+    sample_weight: Option<&Bound<'py, PyAny>>,
+    batch_size: usize,
+    steps: u64,
+) -> PyResult<Fit> {
     let job = Job {
         objective: objective(loss, l2, margin, label_smoothing)?,
-        solver: Lbfgs {
-            max_iterations: max_iter,
-            memory,
-            gradient_tolerance: tol,
-            relative_decrease: ftol,
-            ..Lbfgs::default()
-        },
+        solver: Solver::Sgd(Sgd {
+            epochs: 1,
+            batch_size,
+            // As long as the curvature allows.
+            learning_rate: 1e6,
+            schedule: Schedule::InverseSquareRoot { before: steps },
+            // The next call knows neither the last step nor the directions of these rows.
+            momentum: 0.0,
+            principal: 0,
+            // Another order at every call.
+            seed: steps,
+            ..Sgd::default()
+        }),
         sample_weight,
-        on_iteration,
+        on_iteration: None,
     };
     let (x, w) = (Input::new(X)?, array(W)?);
     with_number!(x.is_double(&w), T => job.run::<T>(&x, y, &w, b))

@@ -5,6 +5,7 @@ mod arrays;
 mod evaluator;
 mod files;
 mod fit;
+mod partial;
 mod predict;
 mod threads;
 
@@ -42,9 +43,10 @@ fn objective(loss: &str, l2: f64, margin: f64, label_smoothing: f64) -> PyResult
 mod _core {
     #[pymodule_export]
     use super::{
-        evaluator::{Evaluator, loss_and_gradient},
+        evaluator::{Evaluator, hessian_product, loss_and_gradient},
         files::{load, save},
-        fit::{Fit, fit},
+        fit::{Fit, fit, step},
+        partial::Partial,
         predict::{predict, predict_proba, scores},
         threads::forked,
     };

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import softmargin
@@ -139,6 +140,58 @@ def test_what_is_not_finite_is_named():
         SoftmaxClassifier().fit(X, y)
     with pytest.raises(ValueError, match="unknown loss 'log'"):
         HingeClassifier(loss="log").fit(*table(load_iris))
+
+
+@pytest.mark.parametrize("loss", ["hinge", "crammer_singer"])
+@pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_losses_with_kinks_reach_the_optimum(loss, load, dtype):
+    X, y = table(load, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = HingeClassifier(l2=1e-2, loss=loss).fit(X, y)
+    assert model.stop_reason_ == "gap" and 0 <= model.gap_ <= 1e-5 * model.objective_
+    assert model.coef_.dtype == dtype
+    # No model is better than the bound says.
+    W, b = (model.coef_, model.intercept_) if len(model.coef_) > 1 else _two(model)
+    evaluator = softmargin.Evaluator(loss=loss, l2=1e-2)
+    assert evaluator.loss(X, y, W, b) == pytest.approx(model.objective_, rel=1e-6)
+    random = np.random.default_rng(0)
+    for scale in (1e-3, 1e-2, 1e-1):
+        other = (W + scale * random.normal(size=W.shape)).astype(dtype)
+        assert evaluator.loss(X, y, other, b) > model.objective_ - model.gap_
+
+
+def _two(model):
+    return np.vstack([-model.coef_ / 2, model.coef_ / 2]), np.array([-model.intercept_[0] / 2, model.intercept_[0] / 2])
+
+
+def test_the_model_of_scikit_learns_svm():
+    # Of two classes, ours is theirs with two opposite rows; their intercept is a weight, and regularised.
+    X, y = table(load_breast_cancer)
+    theirs = LinearSVC(C=0.1, loss="hinge", intercept_scaling=1e3, tol=1e-6, max_iter=1_000_000, random_state=0).fit(X, y)
+    ours = HingeClassifier(C=0.1, tol=1e-7).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=5e-3)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=5e-3)
+
+
+def test_gaps():
+    X, y = table(load_wine)
+    model = SoftmaxClassifier(l2=1e-2, tol=1e-8, ftol=0.0).fit(X, y)
+    assert 0 <= model.gap_ < 1e-9
+    best = model.objective_
+    with pytest.warns(ConvergenceWarning, match=r"after 3 iterations .*: the objective .* at most .* above the least"):
+        early = SoftmaxClassifier(l2=1e-2, tol=1e-12, ftol=0.0, max_iter=3).fit(X, y)
+    assert early.gap_ >= early.objective_ - best > 0
+    with pytest.warns(ConvergenceWarning, match=r"after 1 iterations \(max_iterations\).*raise max_iter.*at most"):
+        early = HingeClassifier(l2=1e-2, max_iter=1).fit(X, y)
+    assert early.gap_ >= early.objective_ - HingeClassifier(l2=1e-2).fit(X, y).objective_ > 0
+    # Where no bound is known.
+    assert np.isnan(SoftmaxClassifier(l2=0.0, max_iter=1000).fit(X + 0 * X, np.roll(y, 1)).gap_)
+    assert np.isnan(HingeClassifier(l2=1e-2, loss="squared_hinge").fit(X, y).gap_)
+    with pytest.warns(ConvergenceWarning, match="kink.*l2 above 0.*the gradient has an entry of"):
+        model = HingeClassifier(l2=0.0).fit(X[:, :1], y)
+    assert model.stop_reason_ == "kink" and np.isnan(model.gap_)
 
 
 def test_verbose(capsys):

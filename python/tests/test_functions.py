@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from softmargin import Evaluator, loss_and_gradient
+from softmargin import Evaluator, hessian_product, loss_and_gradient
 
 LOSSES = ["cross_entropy", "hinge", "squared_hinge", "crammer_singer"]
+SMOOTH = ["cross_entropy", "squared_hinge"]
 
 
 def problem(dtype=np.float64, n=57, d=11, c=5):
@@ -70,6 +71,75 @@ def test_label_smoothing():
     smooth, plain = (loss_and_gradient(X, y, W, b, label_smoothing=e)[0] for e in (0.2, 0.0))
     every = np.mean([loss_and_gradient(X, np.full_like(y, k), W, b)[0] for k in range(5)])
     assert smooth == pytest.approx(0.8 * plain + 0.2 * every)
+
+
+def direction(W, b):
+    random = np.random.default_rng(8)
+    return random.normal(size=W.shape).astype(W.dtype), random.normal(size=b.shape).astype(b.dtype)
+
+
+@pytest.mark.parametrize("loss", SMOOTH)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_hessian_products_are_differences_of_gradients(loss, weighted):
+    X, y, W, b = problem()
+    dW, db = direction(W, b)
+    options = {"sample_weight": np.linspace(0.5, 2.0, len(y)) if weighted else None}
+    objective = {"loss": loss, "l2": 0.01, "margin": 1.5}
+    step = 1e-6
+    ahead, behind = (
+        loss_and_gradient(X, y, W + s * dW, b + s * db, **objective, **options) for s in (step, -step)
+    )
+    product = hessian_product(X, y, W, b, dW, db, **objective, **options)
+    for h, a, e in zip(product, ahead[1:], behind[1:]):
+        np.testing.assert_allclose(h, (a - e) / (2 * step), rtol=1e-6, atol=1e-7)
+    evaluator = Evaluator(**objective)
+    assert_equal(evaluator.hessian_product(X, y, W, b, dW, db, **options), product)
+    # And the evaluator goes on as before.
+    assert_equal(
+        evaluator.loss_and_gradient(X, y, W, b, **options), loss_and_gradient(X, y, W, b, **objective, **options)
+    )
+
+
+def test_hessian_products_of_smoothed_labels_and_of_types():
+    X, y, W, b = problem()
+    dW, db = direction(W, b)
+    expected = hessian_product(X, y, W, b, dW, db)
+    # The Hessian of cross-entropy does not depend on the labels.
+    for a, e in zip(hessian_product(X, y, W, b, dW, db, label_smoothing=0.2), expected):
+        np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-14)
+    single = hessian_product(*(part.astype(np.float32) for part in (X,)), y, W, b, dW, db)
+    assert single[0].dtype == single[1].dtype == np.float32
+    for a, e in zip(single, expected):
+        np.testing.assert_allclose(a, e, atol=1e-6)
+    for a, e in zip(hessian_product(sparse.csr_array(X), y, W, b, dW, db), expected):
+        np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-14)
+    assert_equal(hessian_product(X.tolist(), y, W, b, dW.tolist(), np.repeat(db, 2)[::2]), expected)
+    out = np.full_like(W, 9), np.full_like(b, 9)
+    product = hessian_product(X, y, W, b, dW, db, out=out)
+    assert product[0] is out[0] and product[1] is out[1]
+    assert_equal(product, expected)
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"loss": "hinge"}, "hinge.*kinks"),
+        ({"loss": "crammer_singer"}, "crammer_singer.*kinks"),
+        ({"dW": np.zeros((5, 10))}, "direction.*10"),
+        ({"dW": np.zeros(11)}, "dW has 1 dimensions"),
+        ({"dW": np.zeros((4, 11))}, "dW has 4 rows, one a class, but db has 5 values"),
+        ({"db": [0.0, 0.0, 0.0, 0.0, np.inf]}, "direction.*inf"),
+        ({"y": [0] * 56 + [5]}, "row 56 has label 5"),
+    ],
+)
+def test_errors_of_hessian_products(change, message):
+    X, y, W, b = problem()
+    dW, db = direction(W, b)
+    out = np.full_like(W, 9), np.full_like(b, 9)
+    arguments = {"X": X, "y": y, "W": W, "b": b, "dW": dW, "db": db, "out": out, **change}
+    with pytest.raises(ValueError, match=message):
+        hessian_product(**arguments)
+    assert (out[0] == 9).all() and (out[1] == 9).all()
 
 
 def layouts(X):
