@@ -7,6 +7,23 @@ from numpy.typing import ArrayLike, NDArray
 _Loss = Literal["cross_entropy", "hinge", "squared_hinge", "crammer_singer"]
 _Slopes = Tuple[float, NDArray[Any], NDArray[Any]]
 
+__all__ = [
+    "Evaluator",
+    "hessian_product",
+    "loss_and_gradient",
+    "load",
+    "save",
+    "Fit",
+    "fit",
+    "step",
+    "Partial",
+    "predict",
+    "predict_proba",
+    "scores",
+    "_forked",
+    "__version__",
+]
+
 __version__: str
 
 @final
@@ -74,6 +91,7 @@ class Partial:
     @property
     def total_weight(self) -> float: ...
     def __add__(self, value: Partial, /) -> Partial: ...
+    def __radd__(self, value: Partial, /) -> Partial: ...
     def __iadd__(self, value: Partial, /) -> Partial: ...
     def __reduce__(self) -> Tuple[Type[Partial], Tuple[int, int, NDArray[np.float64]]]: ...
 

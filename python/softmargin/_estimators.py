@@ -280,8 +280,7 @@ class SoftmaxClassifier(_LinearClassifier):
     coef_, intercept_ : of shapes (n_classes, n_features) and (n_classes,), or (1, n_features) and (1,) for two.
     n_iter_, objective_, stop_reason_, l2_ : iterations, the objective reached, why the fit ended there, and λ. After
         `partial_fit`, those of its rows.
-    gap_ : a bound on how far the objective is above the least there is; NaN where none is known: for λ = 0, after
-        `partial_fit`, and for the loss "squared_hinge".
+    gap_ : a bound on how far the objective is above the least there is; NaN where none is known, as for λ = 0.
     total_weight_, t_ : the weight of all samples so far, and the steps of SGD, which `partial_fit` goes on from.
     n_features_in_, feature_names_in_ : as in scikit-learn.
 
@@ -347,7 +346,7 @@ class HingeClassifier(_LinearClassifier):
         Σ max(0, s_j - s_y + margin) over the other classes (Weston and Watkins); the same with squares, which has no
         kinks; or the largest of them alone (Crammer and Singer).
     margin : float, default=1.0
-    tol : float, default=1e-5
+    tol : float, default=1e-4
         Of dual ascent, the `gap_` that counts as none, relative to the objective; of L-BFGS, the largest entry of the
         gradient that does.
     class_weight, ftol, max_iter, warm_start, verbose
@@ -375,7 +374,7 @@ class HingeClassifier(_LinearClassifier):
         loss="hinge",
         margin=1.0,
         class_weight=None,
-        tol=1e-5,
+        tol=1e-4,
         ftol=1e-9,
         max_iter=1000,
         warm_start=False,
