@@ -12,7 +12,7 @@ use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use softmargin::{
     Batch, Error, Evaluator, LinearModel, Loss, Objective,
-    train::{self, DualAscent, Lbfgs, Progress, Schedule, Sgd, StopReason, Summary},
+    train::{DualAscent, Lbfgs, Progress, Schedule, Sgd, StopReason, Summary},
 };
 
 /// A model, and how its fit ended.
@@ -65,14 +65,7 @@ impl Solver {
         on_step: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         match self {
-            Self::Lbfgs(solver) => {
-                let mut summary = solver.fit(evaluator, model, batch, on_step)?;
-                if summary.stop_reason != StopReason::Interrupted {
-                    // The fit is none the worse where the numbers of a bound overflow.
-                    summary.gap = train::optimality_gap(evaluator, model, batch).ok().flatten();
-                }
-                Ok(summary)
-            }
+            Self::Lbfgs(solver) => solver.fit(evaluator, model, batch, on_step),
             Self::Dual(solver) => solver.fit(evaluator, model, batch, on_step),
             Self::Sgd(solver) => solver.fit(evaluator, model, batch, on_step),
         }

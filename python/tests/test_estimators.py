@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import softmargin
@@ -39,7 +39,7 @@ def expected_failures(estimator):
 
 
 @parametrize_with_checks(
-    [SoftmaxClassifier(**PRECISE), HingeClassifier(loss="squared_hinge", **PRECISE), HingeClassifier()],
+    [SoftmaxClassifier(**PRECISE), HingeClassifier(loss="squared_hinge", **PRECISE), HingeClassifier(tol=1e-9)],
     expected_failed_checks=expected_failures,
 )
 def test_the_conventions_of_scikit_learn(estimator, check):
@@ -150,7 +150,7 @@ def test_the_losses_with_kinks_reach_the_optimum(loss, load, dtype):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = HingeClassifier(l2=1e-2, loss=loss).fit(X, y)
-    assert model.stop_reason_ == "gap" and 0 <= model.gap_ <= 1e-5 * model.objective_
+    assert model.stop_reason_ == "gap" and 0 <= model.gap_ <= 1e-4 * model.objective_
     assert model.coef_.dtype == dtype
     # No model is better than the bound says.
     W, b = (model.coef_, model.intercept_) if len(model.coef_) > 1 else _two(model)
@@ -166,13 +166,15 @@ def _two(model):
     return np.vstack([-model.coef_ / 2, model.coef_ / 2]), np.array([-model.intercept_[0] / 2, model.intercept_[0] / 2])
 
 
-def test_the_model_of_scikit_learns_svm():
-    # Of two classes, ours is theirs with two opposite rows; their intercept is a weight, and regularised.
-    X, y = table(load_breast_cancer)
-    theirs = LinearSVC(C=0.1, loss="hinge", intercept_scaling=1e3, tol=1e-6, max_iter=1_000_000, random_state=0).fit(X, y)
-    ours = HingeClassifier(C=0.1, tol=1e-7).fit(X, y)
-    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=5e-3)
-    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=5e-3)
+@pytest.mark.parametrize("dtype,tolerance", [(np.float32, 1e-2), (np.float64, 1e-3)])
+def test_the_support_vector_machine_of_scikit_learn(dtype, tolerance):
+    # Of two classes, ours is theirs with two opposite rows.
+    X, y = table(load_breast_cancer, dtype)
+    theirs = SVC(kernel="linear", C=0.1, tol=1e-8).fit(X, y)
+    ours = HingeClassifier(C=0.1, tol=1e-5 if dtype == np.float32 else 1e-9).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=tolerance)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=tolerance)
+    assert (ours.predict(X) == theirs.predict(X)).mean() > 0.99
 
 
 def test_gaps():
@@ -187,8 +189,10 @@ def test_gaps():
         early = HingeClassifier(l2=1e-2, max_iter=1).fit(X, y)
     assert early.gap_ >= early.objective_ - HingeClassifier(l2=1e-2).fit(X, y).objective_ > 0
     # Where no bound is known.
-    assert np.isnan(SoftmaxClassifier(l2=0.0, max_iter=1000).fit(X + 0 * X, np.roll(y, 1)).gap_)
-    assert np.isnan(HingeClassifier(l2=1e-2, loss="squared_hinge").fit(X, y).gap_)
+    assert np.isnan(SoftmaxClassifier(l2=0.0).fit(X[:, :2], y).gap_)
+    # The smooth hinge has one, too.
+    squared = HingeClassifier(l2=1e-2, loss="squared_hinge", tol=1e-9, ftol=0.0).fit(X, y)
+    assert 0 <= squared.gap_ < 1e-9
     with pytest.warns(ConvergenceWarning, match="kink.*l2 above 0.*the gradient has an entry of"):
         model = HingeClassifier(l2=0.0).fit(X[:, :1], y)
     assert model.stop_reason_ == "kink" and np.isnan(model.gap_)

@@ -396,7 +396,7 @@ fn steps_of_sgd_become_shorter_from_one_fit_to_the_next() {
     let mut evaluator = Evaluator::new(Objective::cross_entropy());
     let (start, mut gradient) = (LinearModel::zeros(C, D), LinearModel::zeros(C, D));
     evaluator.loss_and_gradient(&start, &batch, &mut gradient).unwrap();
-    for (before, share) in [(0, 1.0), (3, 0.5), (99, 0.1)] {
+    for (before, share) in [(0, 1.0_f32), (3, 0.5), (99, 0.1)] {
         let sgd = Sgd {
             epochs: 1,
             batch_size: N,
