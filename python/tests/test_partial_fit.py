@@ -34,8 +34,8 @@ def stream(model, X, y, rows, epochs=1, weights=None):
 
 
 @pytest.mark.parametrize("model", MODELS, ids=repr)
-@pytest.mark.parametrize("load,epochs", [(load_iris, 30), (load_breast_cancer, 5), (load_digits, 3)])
-@pytest.mark.parametrize("rows", [16, 100])
+@pytest.mark.parametrize("load,epochs", [(load_iris, 15), (load_breast_cancer, 2), (load_digits, 2)])
+@pytest.mark.parametrize("rows", [30, 100])
 def test_comes_near_the_optimum(model, load, epochs, rows):
     X, y = table(load)
     best = clone(model).fit(X, y)
@@ -48,7 +48,7 @@ def test_any_unit_of_the_features():
     X, y = load_iris(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))
     for unit in (1.0, 1e3, 1e6):
-        model = stream(SoftmaxClassifier(l2=1e-3 * unit**2), unit * X[order], y[order], 30, 20)
+        model = stream(SoftmaxClassifier(l2=1e-3 * unit**2), unit * X[order], y[order], 50, 20)
         assert model.score(unit * X, y) > 0.8, unit
 
 
