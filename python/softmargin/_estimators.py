@@ -350,8 +350,7 @@ class HingeClassifier(_LinearClassifier):
         Of dual ascent, the `gap_` that counts as none, relative to the objective; of L-BFGS, the largest entry of the
         gradient that does.
     class_weight, ftol, max_iter, warm_start, verbose
-        As those of `SoftmaxClassifier`; dual ascent has no `ftol`, and takes no more than the intercept from a warm
-        start.
+        As those of `SoftmaxClassifier`; dual ascent has no `ftol`.
 
     By L-BFGS with a loss with kinks (λ = 0), a small decrease shows no convergence: a fit that ends so warns, and its
     `stop_reason_` is "kink".
@@ -406,6 +405,10 @@ _ADVICE = {
     "kink": (
         "the fit ended after {n} iterations where the objective falls no further, which may be the optimum or a kink "
         "of the loss; loss=\"squared_hinge\" has none, and l2 above 0 leads past them"
+    ),
+    "stalled": (
+        "after {n} iterations the objective hardly comes nearer to the least there is, for want of digits or for a small "
+        "λ; scale the features, compute in float64, or allow for a larger tol"
     ),
     "no_progress": "no better model was found than the one that the fit began with: it may be optimal, or at a kink",
 }

@@ -165,7 +165,8 @@ pub(crate) fn fit<'py>(
 }
 
 /// One epoch of SGD over the rows of X, in minibatches of `batch_size`, from W and b on, after `steps` steps of earlier
-/// calls: the t-th step of all is 1 / √t as long as the curvature of these rows allows. If the objective of these rows is higher in the end, W and b stay what they were.
+/// calls: the t-th step of all is 1 / √t as long as the curvature of these rows allows. If the objective of these rows is
+/// higher in the end, W and b stay what they were.
 #[pyfunction]
 #[pyo3(signature = (X, y, W, b, *, loss, l2, margin, label_smoothing, sample_weight, batch_size, steps))]
 #[allow(non_snake_case, clippy::too_many_arguments)]
