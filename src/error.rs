@@ -131,6 +131,16 @@ pub enum Error {
         /// Columns of the matrix.
         cols: usize,
     },
+    /// Partials of numbered chunks do not make up a tree.
+    #[error("the chunks {start}..{end} {what}")]
+    Chunks {
+        /// The first chunk at fault.
+        start: u64,
+        /// Past the last one.
+        end: u64,
+        /// What is wrong with them.
+        what: &'static str,
+    },
     /// The batch has no samples, so its mean does not exist.
     #[error("there are no samples")]
     NoSamples,

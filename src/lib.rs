@@ -51,6 +51,7 @@
 //! | [`Objective`] | one of the losses, and λ |
 //! | [`Evaluator`] | computes; owns the scratch memory, so that it allocates once |
 //! | [`Partial`] | sums over chunks of the data, from one process or many |
+//! | [`PartialTree`] | such sums joined in a fixed order, for the same bits on any number of processes |
 //! | [`Isa`] | the instruction set: AVX-512, AVX2 or portable, the best by default |
 //! | [`Error`] | what was wrong, with the sizes, the row and the value |
 //!
@@ -111,6 +112,7 @@ mod simd;
 mod summation;
 #[cfg(feature = "train")]
 pub mod train;
+mod tree;
 mod view;
 
 pub use batch::Batch;
@@ -127,6 +129,7 @@ pub use partial::Partial;
 pub use predict::{Predictor, Samples};
 pub use scaling::Scaling;
 pub use simd::Isa;
+pub use tree::PartialTree;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -9,7 +9,8 @@ use core::marker::PhantomData;
 /// Filled by [`Evaluator::accumulate`](crate::Evaluator::accumulate), joined by
 /// [`merge`](Self::merge), turned into the loss and its gradient by
 /// [`Evaluator::finish`](crate::Evaluator::finish). To send one to another process, send
-/// [`sums`](Self::sums): they add up element by element, as an all-reduce does.
+/// [`sums`](Self::sums): they add up element by element, as an all-reduce does; or, for bits that do not depend on
+/// the number of processes, in the order of a [`PartialTree`](crate::PartialTree).
 ///
 /// ```
 /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Partial};
@@ -71,6 +72,15 @@ impl<T: Element> Partial<T> {
     /// # Errors
     /// [`Error::Shape`] if `other` is for models of another shape; nothing is added then.
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        self.check_same_shape(other)?;
+        for (sum, term) in self.sums.iter_mut().zip(&other.sums) {
+            *sum += term;
+        }
+        Ok(())
+    }
+
+    /// Checks that this is for models of the same shape as another.
+    pub(crate) fn check_same_shape(&self, other: &Self) -> Result<(), Error> {
         if (self.n_classes, self.n_features) != (other.n_classes, other.n_features) {
             return Err(Error::Shape {
                 what: "partial",
@@ -79,9 +89,6 @@ impl<T: Element> Partial<T> {
                 model_classes: self.n_classes,
                 model_features: self.n_features,
             });
-        }
-        for (sum, term) in self.sums.iter_mut().zip(&other.sums) {
-            *sum += term;
         }
         Ok(())
     }

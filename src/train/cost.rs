@@ -1,4 +1,4 @@
-//! What L-BFGS minimises: the objective over a batch, or over chunks, at a point.
+//! What L-BFGS minimises: the objective over a batch, or over what adds up to one, at a point.
 
 use super::{curvature::Curvature, line_search::Along};
 use crate::{Batch, Error, Evaluator, LinearModel, Partial, Scalar};
@@ -61,8 +61,12 @@ pub type Evaluate<'a, T> = &'a mut dyn FnMut(&Batch<'_, T>) -> Result<(), Error>
 /// What is evaluated.
 pub(super) enum Data<'a, 'b, T> {
     Batch(&'a Batch<'b, T>),
-    Chunks(&'a mut dyn FnMut(Evaluate<'_, T>) -> Result<(), Error>),
+    /// What adds the sums over all samples to an empty partial, and tells how many samples they are; and the partial.
+    Partials(Accumulate<'a, T>, Partial<T>),
 }
+
+type Accumulate<'a, T> =
+    &'a mut dyn FnMut(&mut Evaluator<T>, &LinearModel<T>, &mut Partial<T>) -> Result<u64, Error>;
 
 /// The evaluator and its data, and how much it had to do.
 pub(super) struct Cost<'a, 'b, T> {
@@ -99,13 +103,10 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
                 *samples += batch.n_samples() as u64;
                 evaluator.loss_and_gradient(model, batch, gradient)?
             }
-            Data::Chunks(for_each_batch) => {
-                let mut partial = Partial::new(model.n_classes(), model.n_features());
-                for_each_batch(&mut |batch| {
-                    *samples += batch.n_samples() as u64;
-                    evaluator.accumulate(model, batch, &mut partial)
-                })?;
-                evaluator.finish(model, &partial, gradient)?
+            Data::Partials(accumulate, partial) => {
+                partial.clear();
+                *samples += accumulate(evaluator, model, partial)?;
+                evaluator.finish(model, partial, gradient)?
             }
         };
         Ok(())

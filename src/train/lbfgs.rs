@@ -9,7 +9,7 @@ use super::{
     secants::Secants,
     shifted,
 };
-use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
+use crate::{Batch, Error, Evaluator, LinearModel, Partial, Scalar};
 use core::ops::ControlFlow;
 
 /// The limited-memory BFGS method (Nocedal and Wright, "Numerical Optimization", algorithm 7.5). See the
@@ -106,7 +106,92 @@ impl Lbfgs {
         mut for_each_batch: impl FnMut(Evaluate<'_, T>) -> Result<(), Error>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let cost = Cost::new(evaluator, Data::Chunks(&mut for_each_batch));
+        let accumulate = |evaluator: &mut Evaluator<T>, model: &_, partial: &mut _| {
+            let mut samples = 0;
+            for_each_batch(&mut |batch| {
+                samples += batch.n_samples() as u64;
+                evaluator.accumulate(model, batch, partial)
+            })?;
+            Ok(samples)
+        };
+        self.fit_partials(evaluator, model, sample, accumulate, on_iteration)
+    }
+
+    /// As [`fit_chunks`](Self::fit_chunks), over data of which other processes have parts. This one alone decides where
+    /// to go; all it needs of the others is their sums.
+    ///
+    /// For every evaluation, `accumulate` is to add to an empty partial the sums over all samples for a model, and to
+    /// return their number. What it is to do is its own: to tell the others the model, say, to
+    /// [accumulate](Evaluator::accumulate) what is here, and to join what they send, in the order of a
+    /// [`PartialTree`](crate::PartialTree) if the model is to have the same bits on any number of processes.
+    ///
+    /// ```
+    /// use core::ops::ControlFlow;
+    /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Partial, train::Lbfgs};
+    /// use std::sync::mpsc::channel;
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// let features: Vec<f32> = (0..60).map(|i| (i * i % 17) as f32 / 8.0).collect();
+    /// let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
+    /// let (mine, others) = features.split_at(30);
+    /// let (my_labels, other_labels) = labels.split_at(10);
+    /// let objective = Objective::cross_entropy().with_l2(1e-3);
+    ///
+    /// let (models, to_evaluate) = channel::<LinearModel<f32>>();
+    /// let (sums, of_other) = channel();
+    /// std::thread::scope(|scope| {
+    ///     // The other process. It ends when no model is going to come.
+    ///     scope.spawn(move || -> Result<(), softmargin::Error> {
+    ///         let batch = Batch::new(MatrixView::new(others, 10, 3)?, other_labels)?;
+    ///         let mut evaluator = Evaluator::new(objective);
+    ///         for model in to_evaluate {
+    ///             let mut partial = Partial::new(2, 3);
+    ///             let sent = evaluator.accumulate(&model, &batch, &mut partial).map(|()| partial);
+    ///             sums.send(sent).expect("a receiver");
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     let batch = Batch::new(MatrixView::new(mine, 10, 3)?, my_labels)?;
+    ///     let mut model = LinearModel::zeros(2, 3);
+    ///     let summary = Lbfgs::default().fit_partials(
+    ///         &mut Evaluator::new(objective),
+    ///         &mut model,
+    ///         Some(&batch),
+    ///         |evaluator, model, partial| {
+    ///             models.send(model.clone()).expect("the other process");
+    ///             let here = evaluator.accumulate(model, &batch, partial);
+    ///             // What was asked for is received, whatever became of it here.
+    ///             let there = of_other.recv().expect("the other process");
+    ///             here?;
+    ///             partial.merge(&there?)?;
+    ///             Ok(20)
+    ///         },
+    ///         |_, _| ControlFlow::Continue(()),
+    ///     );
+    ///     drop(models);
+    ///     assert!(summary?.stop_reason.converged());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`fit_chunks`](Self::fit_chunks), with those of `accumulate`. An [`Error::NonFinite`] of it, after the first
+    /// evaluation, tells that a step was too long, and a shorter one is tried; any other error ends the fit.
+    pub fn fit_partials<T: Scalar>(
+        &self,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        sample: Option<&Batch<'_, T>>,
+        mut accumulate: impl FnMut(
+            &mut Evaluator<T>,
+            &LinearModel<T>,
+            &mut Partial<T>,
+        ) -> Result<u64, Error>,
+        on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        let partial = Partial::new(model.n_classes(), model.n_features());
+        let cost = Cost::new(evaluator, Data::Partials(&mut accumulate, partial));
         self.minimize(cost, model, sample, on_iteration)
     }
 

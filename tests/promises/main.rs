@@ -30,3 +30,4 @@ mod storage;
 mod streaming;
 mod threads;
 mod train;
+mod tree;

@@ -1,0 +1,270 @@
+//! The same bits on any number of processes: partials of numbered chunks, joined in the order of a tree, whichever
+//! process has which chunks and whenever its nodes come; and so the same model, which L-BFGS fits to them.
+
+use crate::common::{Case, Random, Shape, losses};
+use softmargin::{Batch, Error, Evaluator, LinearModel, MatrixView, Partial, PartialTree, Scalar};
+use std::ops::Range;
+
+const PROCESSES: [u64; 5] = [1, 2, 3, 4, 7];
+
+/// Rows of a chunk; the last one has fewer.
+const ROWS: usize = 40;
+
+const SHAPE: Shape = Shape { n: 17 * ROWS - 13, d: 5, c: 4 };
+
+const N_CHUNKS: u64 = 17;
+
+fn chunk<T: Scalar>(case: &Case<T>, i: u64) -> Batch<'_, T> {
+    let rows = i as usize * ROWS..SHAPE.n.min((i as usize + 1) * ROWS);
+    let x = &case.x[rows.start * SHAPE.d..rows.end * SHAPE.d];
+    Batch::new(MatrixView::new(x, rows.len(), SHAPE.d).unwrap(), &case.labels[rows]).unwrap()
+}
+
+/// What a process that has these chunks sends.
+fn process<T: Scalar>(
+    case: &Case<T>,
+    model: &LinearModel<T>,
+    chunks: impl IntoIterator<Item = u64>,
+) -> Result<PartialTree<T>, Error> {
+    let mut evaluator = Evaluator::new(case.objective);
+    let mut tree = PartialTree::new();
+    for i in chunks {
+        let mut partial = Partial::new(SHAPE.c, SHAPE.d);
+        evaluator.accumulate(model, &chunk(case, i), &mut partial)?;
+        tree.push(i..i + 1, partial)?;
+    }
+    Ok(tree)
+}
+
+fn receive<T: Scalar>(trees: impl IntoIterator<Item = PartialTree<T>>) -> PartialTree<T> {
+    let mut joined = PartialTree::new();
+    for tree in trees {
+        for (chunks, partial) in tree.nodes() {
+            let sent = partial.sums().to_vec();
+            joined.push(chunks, Partial::from_sums(SHAPE.c, SHAPE.d, sent).unwrap()).unwrap();
+        }
+    }
+    joined
+}
+
+fn bits<T>(partial: &Partial<T>) -> Vec<u64> {
+    partial.sums().iter().map(|sum| sum.to_bits()).collect()
+}
+
+/// The contiguous share of one of so many processes.
+fn share(process: u64, processes: u64) -> Range<u64> {
+    process * N_CHUNKS / processes..(process + 1) * N_CHUNKS / processes
+}
+
+/// The sums as the head of the module defines them, level by level.
+fn by_definition<T: Scalar>(case: &Case<T>) -> Partial<T> {
+    let leaf = |i| process(case, &case.model, [i]).unwrap().into_nodes().next().unwrap().1;
+    let mut level: Vec<Partial<T>> = (0..N_CHUNKS).map(leaf).collect();
+    while level.len() > 1 {
+        level = level
+            .chunks(2)
+            .map(|pair| {
+                let mut sum = pair[0].clone();
+                pair.get(1).into_iter().for_each(|right| sum.merge(right).unwrap());
+                sum
+            })
+            .collect();
+    }
+    level.remove(0)
+}
+
+fn however_the_chunks_are_spread<T: Scalar>() {
+    let (mut random, mut order_shows) = (Random::new(17), false);
+    for objective in losses() {
+        let case = Case::<T>::random(objective.with_l2(0.01), SHAPE, 1);
+        let expected = bits(&by_definition(&case));
+        for processes in PROCESSES {
+            let trees: Vec<_> = (0..processes)
+                .map(|p| process(&case, &case.model, share(p, processes)).unwrap())
+                .collect();
+            let most = 2 * u64::BITS - 2 * (N_CHUNKS / processes).leading_zeros();
+            assert!(trees.iter().all(|tree| tree.nodes().len() <= most as usize));
+            let total = receive(trees.clone()).total(N_CHUNKS).unwrap();
+            assert_eq!(bits(&total), expected, "{processes} processes");
+
+            // They come in another order, and have every seventh chunk or some at random.
+            let total = receive(trees.into_iter().rev()).total(N_CHUNKS).unwrap();
+            assert_eq!(bits(&total), expected, "{processes} processes, the last one first");
+            let mut chunks: Vec<u64> = (0..N_CHUNKS).collect();
+            random.shuffle(&mut chunks);
+            let scattered = (0..processes as usize).map(|p| {
+                let own = chunks.iter().copied().skip(p).step_by(processes as usize);
+                process(&case, &case.model, own).unwrap()
+            });
+            let total = receive(scattered).total(N_CHUNKS).unwrap();
+            assert_eq!(bits(&total), expected, "{processes} processes, scattered");
+        }
+        // That this can fail: in another order there are other bits, but of so few `f32` the sums are exact.
+        let mut in_a_row = Partial::new(SHAPE.c, SHAPE.d);
+        let mut evaluator = Evaluator::new(case.objective);
+        for i in 0..N_CHUNKS {
+            evaluator.accumulate(&case.model, &chunk(&case, i), &mut in_a_row).unwrap();
+        }
+        order_shows |= bits(&in_a_row) != expected;
+    }
+    assert!(order_shows || size_of::<T>() == size_of::<f32>());
+}
+
+#[test]
+fn however_the_chunks_are_spread_f32() {
+    however_the_chunks_are_spread::<f32>();
+}
+
+#[test]
+fn however_the_chunks_are_spread_f64() {
+    however_the_chunks_are_spread::<f64>();
+}
+
+#[test]
+fn every_number_of_chunks() {
+    // 1e16 + 1 is 1e16: what is added up first shows.
+    let leaf = |i: u64| {
+        let sum = if i.is_multiple_of(3) { 1e16 } else { 1.0 + i as f64 };
+        Partial::<f64>::from_sums(1, 1, vec![sum; 4]).unwrap()
+    };
+    for n in 1..40 {
+        let mut level: Vec<f64> = (0..n).map(|i| leaf(i).sums()[0]).collect();
+        while level.len() > 1 {
+            level = level.chunks(2).map(|pair| pair.iter().sum()).collect();
+        }
+        for cut in 0..n {
+            let mut left = PartialTree::new();
+            (0..cut).for_each(|i| left.push(i..i + 1, leaf(i)).unwrap());
+            let mut tree = PartialTree::new();
+            (cut..n).for_each(|i| tree.push(i..i + 1, leaf(i)).unwrap());
+            left.into_nodes().for_each(|(chunks, partial)| tree.push(chunks, partial).unwrap());
+            assert_eq!(tree.total(n).unwrap().sums()[0].to_bits(), level[0].to_bits(), "{n} {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_tree() {
+    let partial = || Partial::<f32>::new(2, 3);
+    let mut tree = PartialTree::new();
+    for chunks in [0..1, 1..2, 4..8] {
+        tree.push(chunks, partial()).unwrap();
+    }
+    let before = tree.clone();
+    let words = |result: Result<(), Error>, words: &str| {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    };
+    for chunks in [1..2, 0..2, 0..8, 5..6, 4..8, 0..16] {
+        let message = format!("{}..{} are there already", chunks.start, chunks.end);
+        words(tree.push(chunks, partial()), &message);
+    }
+    #[expect(clippy::reversed_empty_ranges, reason = "they are no nodes")]
+    for chunks in [2..2, 3..2, 9..11, 8..11, 2..6] {
+        words(tree.push(chunks, partial()), "are no node of the tree");
+    }
+    words(tree.push(2..3, Partial::new(3, 2)), "partial");
+    assert_eq!(tree, before, "changed by an error");
+    words(tree.clone().total(8).map(|_| ()), "the chunks 2..4 are missing");
+    tree.push(2..4, partial()).unwrap();
+    assert_eq!(tree.nodes().map(|(chunks, _)| chunks).collect::<Vec<_>>(), [0..8]);
+    words(tree.clone().total(9).map(|_| ()), "the chunks 8..9 are missing");
+    words(tree.clone().total(7).map(|_| ()), "the chunks 7..8 are beyond the last one");
+    assert_eq!(PartialTree::<f32>::new().total(0), Err(Error::NoSamples));
+    assert_eq!(tree.total(8).unwrap(), partial());
+}
+
+#[cfg(feature = "train")]
+mod train {
+    use super::*;
+    use softmargin::{NonFinite, Objective, train::Lbfgs};
+    use std::ops::ControlFlow;
+
+    fn go_on(_: &softmargin::train::Progress, _: &LinearModel<f64>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    #[test]
+    fn a_fit_has_the_same_bits_on_any_number_of_processes() {
+        let case = Case::<f64>::random(Objective::cross_entropy().with_l2(1e-3), SHAPE, 2);
+        let sample = case.batch();
+        let fit = |processes: u64, sample: Option<&Batch<'_, f64>>| {
+            let mut model = LinearModel::zeros(SHAPE.c, SHAPE.d);
+            let summary = Lbfgs::default()
+                .fit_partials(
+                    &mut Evaluator::new(case.objective),
+                    &mut model,
+                    sample,
+                    |_, model, partial| {
+                        let trees =
+                            (0..processes).map(|p| process(&case, model, share(p, processes)));
+                        let trees = trees.collect::<Result<Vec<_>, _>>()?;
+                        *partial = receive(trees).total(N_CHUNKS)?;
+                        Ok(SHAPE.n as u64)
+                    },
+                    go_on,
+                )
+                .unwrap();
+            assert!(summary.stop_reason.converged(), "{summary:?}");
+            let (n, evaluations) = (SHAPE.n as u64, summary.progress.evaluations as u64);
+            assert!(sample.is_some() || summary.progress.samples == n * evaluations);
+            (summary, model)
+        };
+        for sample in [None, Some(&sample)] {
+            let alone = fit(1, sample);
+            for processes in PROCESSES {
+                assert_eq!(fit(processes, sample), alone, "{processes} processes");
+            }
+            // It is the optimum, to rounding, that a batch has.
+            let mut model = LinearModel::zeros(SHAPE.c, SHAPE.d);
+            let mut evaluator = Evaluator::new(case.objective);
+            let whole =
+                Lbfgs::default().fit(&mut evaluator, &mut model, &case.batch(), go_on).unwrap();
+            let gap = (whole.progress.objective - alone.0.progress.objective).abs();
+            assert!(gap < 1e-7, "{gap}");
+        }
+    }
+
+    /// A step that is too long is shortened; all else ends the fit.
+    #[test]
+    fn errors_of_other_processes() {
+        let case = Case::<f64>::random(Objective::cross_entropy().with_l2(1e-3), SHAPE, 3);
+        let too_long = Error::NonFinite { row: 7, cause: NonFinite::Score };
+        let lost = Error::NoSamples;
+        for (at, error, ends) in
+            [(1, &too_long, true), (1, &lost, true), (3, &too_long, false), (3, &lost, true)]
+        {
+            let (mut evaluations, mut model) = (0, LinearModel::zeros(SHAPE.c, SHAPE.d));
+            let result = Lbfgs::default().fit_partials(
+                &mut Evaluator::new(case.objective),
+                &mut model,
+                None,
+                |evaluator, model, partial| {
+                    evaluations += 1;
+                    if evaluations == at {
+                        return Err(error.clone());
+                    }
+                    evaluator.accumulate(model, &case.batch(), partial)?;
+                    Ok(SHAPE.n as u64)
+                },
+                go_on,
+            );
+            match ends {
+                true => assert_eq!((result, evaluations), (Err(error.clone()), at)),
+                false => assert!(result.unwrap().stop_reason.converged() && evaluations > at),
+            }
+        }
+        // A partial that is for other models is no sum of theirs.
+        let result = Lbfgs::default().fit_partials(
+            &mut Evaluator::new(case.objective),
+            &mut LinearModel::zeros(SHAPE.c, SHAPE.d),
+            None,
+            |_, _, partial| {
+                *partial = Partial::new(SHAPE.c, SHAPE.d + 1);
+                Ok(1)
+            },
+            go_on,
+        );
+        assert!(matches!(result, Err(Error::Shape { what: "partial", .. })), "{result:?}");
+    }
+}
