@@ -31,11 +31,21 @@ impl Applied<'_> {
     pub(crate) fn predict(
         &self,
         data: &Dataset,
+        f: impl FnMut(Range<usize>, &[u32]) -> Result<()>,
+    ) -> Result<()> {
+        self.predict_rows(data, 0..data.n_samples, f)
+    }
+
+    /// The same for a range of the rows alone.
+    pub(crate) fn predict_rows(
+        &self,
+        data: &Dataset,
+        rows: Range<usize>,
         mut f: impl FnMut(Range<usize>, &[u32]) -> Result<()>,
     ) -> Result<()> {
         with_model!(self.parameters, model => {
             let predictor = Predictor::new(model).with_isa(self.isa);
-            for_each_chunk(model, data, |rows, x| f(rows, &predictor.predict(x)?))
+            for_each_chunk(model, data, rows, |rows, x| f(rows, &predictor.predict(x)?))
         })
     }
 
@@ -47,7 +57,7 @@ impl Applied<'_> {
     ) -> Result<()> {
         with_model!(self.parameters, model => {
             let predictor = Predictor::new(model).with_isa(self.isa);
-            for_each_chunk(model, data, |rows, x| {
+            for_each_chunk(model, data, 0..data.n_samples, |rows, x| {
                 let probabilities = predictor.predict_proba(x)?.into_iter();
                 let probabilities: Vec<f32> = probabilities.map(|p| p.to_f64() as f32).collect();
                 f(rows, &probabilities)
@@ -91,7 +101,7 @@ impl Applied<'_> {
         };
         with_model!(self.parameters, model => {
             let mut evaluator = Evaluator::new(objective).with_isa(self.isa);
-            for_each_chunk(model, data, |rows, x| {
+            for_each_chunk(model, data, 0..data.n_samples, |rows, x| {
                 let weights = weights.map(|weights| Compute::numbers(&weights[rows.clone()]));
                 let batch = weighted(Batch::new(x, &labels[rows])?, weights.as_deref(), None);
                 if let Some(batch) = that_counts(batch)? {
@@ -111,12 +121,13 @@ impl Applied<'_> {
 fn for_each_chunk<T: Compute>(
     model: &LinearModel<T>,
     data: &Dataset,
+    rows: Range<usize>,
     mut f: impl FnMut(Range<usize>, Features<'_, T>) -> Result<()>,
 ) -> Result<()> {
     let step = (CHUNK_BYTES / (model.n_classes() * size_of::<T>())).max(MIN_ROWS);
     // An error that is none of the evaluation, as of a full disk.
     let mut other = None;
-    let pass = data.for_each_chunk(|range, x| {
+    let pass = data.for_each_chunk_of([rows], |range, x| {
         for start in (0..x.rows()).step_by(step) {
             let end = x.rows().min(start + step);
             let Some(rows) = x.slice_rows(start..end) else { continue };

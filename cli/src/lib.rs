@@ -15,6 +15,7 @@ pub mod interrupt;
 mod machine;
 mod metrics;
 pub mod model_file;
+mod mpi;
 mod output;
 mod plot;
 pub mod progress;

@@ -20,9 +20,10 @@ use crate::{
         self, Dataset, Format, Header, IndexBase, LabelColumn, ReadOptions, Schema, Split, sample,
     },
     model_file::About,
+    mpi::World,
     progress::say,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use softmargin::Isa;
@@ -76,8 +77,19 @@ impl Cli {
     /// # Errors
     /// Whatever is wrong with the data or the files, to be told in one line.
     pub fn run(self) -> Result<()> {
+        let world = World::start()?;
+        let rank = world.as_ref().map_or(0, World::rank);
+        let size = world.as_ref().map_or(1, World::size);
         match self.command {
-            Command::Train(command) => command.run(),
+            Command::Train(command) => match &world {
+                Some(world) if rank > 0 => command.follow(world),
+                _ => command.run(world.as_ref()),
+            },
+            // What there is to say, the first one says.
+            _ if rank > 0 => Ok(()),
+            _ if size > 1 => {
+                bail!("only train is for several processes, and mpirun started {size}")
+            }
             Command::Evaluate(command) => command.run(),
             Command::Predict(command) => command.run(),
             Command::Info(command) => command.run(),

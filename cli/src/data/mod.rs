@@ -35,6 +35,7 @@ use softmargin::{Error, Features, MatrixView, NonFinite};
 use source::Source;
 use sparse::{Sparse, check_weights};
 use std::{
+    iter,
     ops::{Deref, Range},
     path::Path,
 };
@@ -338,32 +339,51 @@ impl Dataset {
     /// [`explain`](Self::explain) turns into a message.
     pub fn for_each_chunk<T: Compute>(
         &self,
+        f: impl FnMut(Range<usize>, Features<'_, T>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.for_each_chunk_of(iter::once(0..self.n_samples), f)
+    }
+
+    /// The same for some ranges of the samples, one after the other. No others are read.
+    ///
+    /// # Errors
+    /// As [`for_each_chunk`](Self::for_each_chunk); [`Error::NoSamples`] for a range that is not there.
+    pub fn for_each_chunk_of<T: Compute>(
+        &self,
+        ranges: impl IntoIterator<Item = Range<usize>>,
         mut f: impl FnMut(Range<usize>, Features<'_, T>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let (n, d) = (self.n_samples, self.n_features);
-        if let Some(features) = self.dense()? {
-            return f(0..n, features);
-        }
-        let file = match &self.stored {
-            Stored::File(file) => file,
-            Stored::Sparse(sparse) => {
-                let values = T::numbers(sparse.values());
-                return f(0..n, self.scaled(sparse.view(&values)?.into())?);
-            }
-            Stored::Memory(_) => return Ok(()),
+        let mut call = |rows: Range<usize>, x: Features<'_, T>| {
+            f(rows.clone(), x).map_err(|error| in_all_rows(error, rows.start))
         };
-        let rows = (CHUNK_BYTES / size_of::<f32>() / d).max(1);
-        for start in (0..n).step_by(rows) {
-            let range = start..n.min(start + rows);
-            let mut values = file.read_rows(range.clone()).map_err(|bad| Error::NonFinite {
-                row: bad.row,
-                cause: NonFinite::Feature { feature: bad.column, value: bad.value },
-            })?;
-            if let Some(scaling) = &self.scaling {
-                scaling.apply(&mut values, d);
+        let values;
+        let in_place = match &self.stored {
+            Stored::Sparse(sparse) => {
+                values = T::numbers(sparse.values());
+                Some(self.scaled(sparse.view(&values)?.into())?)
             }
-            let chunk = T::features(MatrixView::new(&values, range.len(), d)?);
-            f(range.clone(), chunk).map_err(|error| in_all_rows(error, start))?;
+            Stored::Memory(_) | Stored::File(_) => self.dense()?,
+        };
+        let d = self.n_features;
+        let step = (CHUNK_BYTES / size_of::<f32>() / d).max(1);
+        for rows in ranges {
+            if let Some(features) = in_place {
+                call(rows.clone(), features.slice_rows(rows).ok_or(Error::NoSamples)?)?;
+                continue;
+            }
+            let Stored::File(file) = &self.stored else { continue };
+            for start in rows.clone().step_by(step) {
+                let range = start..rows.end.min(start + step);
+                let mut values = file.read_rows(range.clone()).map_err(|bad| Error::NonFinite {
+                    row: bad.row,
+                    cause: NonFinite::Feature { feature: bad.column, value: bad.value },
+                })?;
+                if let Some(scaling) = &self.scaling {
+                    scaling.apply(&mut values, d);
+                }
+                let chunk = T::features(MatrixView::new(&values, range.len(), d)?);
+                call(range, chunk)?;
+            }
         }
         Ok(())
     }
@@ -429,11 +449,8 @@ impl Dataset {
         let step = n.div_ceil(most).max(1);
         let rows: Vec<usize> = (0..n).step_by(step).collect();
         let mut features = Vec::with_capacity(rows.len() * d);
-        let pass = self.for_each_chunk::<f32>(|range, chunk| {
-            // The first row at or after the start of the chunk.
-            for row in (range.start.next_multiple_of(step)..range.end).step_by(step) {
-                features.extend(chunk.row(row - range.start).unwrap_or_default());
-            }
+        let pass = self.for_each_chunk_of::<f32>(rows.iter().map(|row| *row..row + 1), |_, one| {
+            features.extend(one.row(0).unwrap_or_default());
             Ok(())
         });
         pass.map_err(|error| self.explain(error))?;

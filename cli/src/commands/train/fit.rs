@@ -1,6 +1,6 @@
 //! Runs the solver that was asked for, over all samples or over those that are not held out.
 
-use super::{Solver, Train};
+use super::{Solver, Train, ranks::Leader};
 use crate::{
     apply::{that_counts, weighted},
     data::{Classes, Dataset},
@@ -10,10 +10,13 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use softmargin::{
-    Batch, Error, Evaluator, LinearModel,
+    Batch, Error, Evaluator, Features, LinearModel,
     train::{self, EarlyStopping, PathPoint, Progress, StopReason, Summary},
 };
-use std::{ops::ControlFlow, time::Instant};
+use std::{
+    ops::{ControlFlow, Range},
+    time::Instant,
+};
 
 /// What is trained on.
 pub(super) struct Samples<'a> {
@@ -23,6 +26,8 @@ pub(super) struct Samples<'a> {
     pub(super) labels: &'a [u32],
     /// What the samples of each class count.
     pub(super) class_weights: Option<Vec<f32>>,
+    /// What has other processes compute sums over their parts of the samples, where there are some.
+    pub(super) leader: Option<&'a Leader<'a>>,
 }
 
 /// A trained model and how it came about.
@@ -49,14 +54,21 @@ impl Samples<'_> {
         Ok(weighted(batch, self.data.weights.as_deref(), self.class_weights.as_deref())?)
     }
 
+    /// Some of them, of which the features are at hand; none if they count nothing.
+    pub(super) fn batch_of<'a>(
+        &'a self,
+        rows: Range<usize>,
+        x: Features<'a, f32>,
+    ) -> Result<Option<Batch<'a, f32>>, Error> {
+        let batch = Batch::new(x, &self.labels[rows.clone()])?;
+        let weights = self.data.weights.as_ref().map(|weights| &weights[rows]);
+        that_counts(weighted(batch, weights, self.class_weights.as_deref()))
+    }
+
     /// Calls `f` with some of the samples after the other, but those that count nothing.
     fn for_each_batch(&self, f: train::Evaluate<'_, f32>) -> Result<(), Error> {
-        self.data.for_each_chunk(|rows, x| {
-            let batch = Batch::new(x, &self.labels[rows.clone()])?;
-            let weights = self.data.weights.as_ref().map(|weights| &weights[rows]);
-            let batch = weighted(batch, weights, self.class_weights.as_deref());
-            that_counts(batch)?.map_or(Ok(()), |batch| f(&batch))
-        })
+        self.data
+            .for_each_chunk(|rows, x| self.batch_of(rows, x)?.map_or(Ok(()), |batch| f(&batch)))
     }
 }
 
@@ -64,7 +76,7 @@ impl Samples<'_> {
 const MAX_SAMPLE: usize = 20_000;
 
 /// What a solver calls after every step.
-type Report<'a> = &'a mut dyn FnMut(&Progress, &LinearModel<f32>) -> ControlFlow<()>;
+pub(super) type Report<'a> = &'a mut dyn FnMut(&Progress, &LinearModel<f32>) -> ControlFlow<()>;
 
 impl Train {
     /// Trains, from `model` on.
@@ -177,7 +189,7 @@ impl Train {
         Ok(Some(train::split(n, share, self.seed)))
     }
 
-    fn evaluator(&self) -> Evaluator<f32> {
+    pub(super) fn evaluator(&self) -> Evaluator<f32> {
         Evaluator::new(self.objective.objective(None)).with_isa(self.compute.isa())
     }
 
@@ -190,13 +202,21 @@ impl Train {
         report: Report<'_>,
     ) -> Result<Summary> {
         let mut evaluator = self.evaluator();
+        if let (Some(leader), true) = (samples.leader, samples.data.is_in_place()) {
+            let sample = samples.batch().ok();
+            return leader.fit(self.lbfgs(), &mut evaluator, model, sample, samples, report);
+        }
         if !samples.data.is_in_place() {
             let mut few = samples.data.sample(MAX_SAMPLE)?;
             let labels = samples.classes.encode(few.labels()?)?;
             let (classes, class_weights) = (samples.classes, samples.class_weights.clone());
-            let few = Samples { data: &mut few, classes, labels: &labels, class_weights };
+            let few =
+                Samples { data: &mut few, classes, labels: &labels, class_weights, leader: None };
             // Samples that count nothing teach nothing.
             let few = few.batch().ok();
+            if let Some(leader) = samples.leader {
+                return leader.fit(self.lbfgs(), &mut evaluator, model, few, samples, report);
+            }
             let each = |evaluate: train::Evaluate<'_, f32>| samples.for_each_batch(evaluate);
             return Ok(self.lbfgs().fit_chunks(
                 &mut evaluator,

@@ -1,7 +1,9 @@
-//! `softmargin train`: its arguments, and what is done with them. `fit` runs the solver, `outcome` tells how it went.
+//! `softmargin train`: its arguments, and what is done with them. `fit` runs the solver, `ranks` has other processes do
+//! their part, `outcome` tells how it went.
 
 mod fit;
 mod outcome;
+mod ranks;
 
 use super::{
     ComputeArgs, DataArgs, ObjectiveArgs,
@@ -13,6 +15,7 @@ use crate::{
     data::{Classes, Dataset, Scaling, Split},
     interrupt,
     model_file::{About, ModelFile, Parameters},
+    mpi::World,
     output::{Output, check_distinct},
     report,
 };
@@ -20,6 +23,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use fit::Samples;
 use outcome::{Measured, Outcome};
+use ranks::Leader;
 use softmargin::{
     LinearModel, Loss,
     train::{DualAscent, Lbfgs, NewtonCg, Schedule, Sgd, StopReason},
@@ -160,6 +164,23 @@ enum ScheduleName {
     Cosine,
 }
 
+/// Data to train on.
+struct Prepared {
+    data: Dataset,
+    classes: Classes,
+    /// The class of each sample.
+    labels: Vec<u32>,
+    class_weights: Option<Vec<f32>>,
+}
+
+impl Prepared {
+    fn samples<'a>(&'a mut self, leader: Option<&'a Leader<'a>>) -> Samples<'a> {
+        let class_weights = self.class_weights.clone();
+        let Self { data, classes, labels, .. } = self;
+        Samples { data, classes, labels, class_weights, leader }
+    }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
@@ -190,7 +211,13 @@ fn image_shape(text: &str) -> Result<(usize, usize), String> {
 }
 
 impl Train {
-    pub(super) fn run(mut self) -> Result<()> {
+    /// Runs the command, perhaps as the first of many processes.
+    pub(super) fn run(mut self, world: Option<&World>) -> Result<()> {
+        let leader = world.map(Leader::of);
+        let leader = leader.as_ref();
+        if leader.is_some() {
+            self.divide()?;
+        }
         if !self.l2_path.is_empty() && !matches!(self.solver, None | Some(Solver::Lbfgs)) {
             bail!("--l2-path is for --solver lbfgs");
         }
@@ -199,7 +226,7 @@ impl Train {
             let tested_on = self.test.iter().chain(&self.test_labels).map(PathBuf::as_path);
             check_distinct(out, self.data.files().chain(tested_on))?;
         }
-        let mut data = self.data.read(Split::Train)?;
+        let data = self.data.read(Split::Train)?;
         let solver = self.solver.unwrap_or_else(|| self.default_solver(&data));
         self.solver = Some(solver);
         let loss = self.objective.objective(None).loss();
@@ -212,15 +239,9 @@ impl Train {
                  model of zeros, L-BFGS goes nowhere"
             );
         }
-        let classes = self.classes(&data)?;
-        data.check_weights(classes.n())?;
-        let labels = classes.encode(data.labels()?)?;
+        let Prepared { mut data, classes, labels, class_weights } = self.prepare(data)?;
         let test = self.test_data(&data, &classes)?;
         let image_shape = self.image_shape_of(&data)?;
-        let class_weights = match &self.class_weight {
-            Some(weights) => Some(weights.weights(&classes, &labels, data.weights.as_deref())?),
-            None => None,
-        };
         let start = self.start_model(&data, &classes)?;
         let report = self.report.as_deref().map(report::Folder::create).transpose()?;
         let output = self.out.as_deref().map(Output::create).transpose()?;
@@ -231,8 +252,16 @@ impl Train {
                 data.scale(scaling)?;
             }
             let schema = data.schema().clone();
-            let samples =
-                Samples { data: &mut data, classes: &classes, labels: &labels, class_weights };
+            let samples = Samples {
+                data: &mut data,
+                classes: &classes,
+                labels: &labels,
+                class_weights,
+                leader,
+            };
+            if let Some(leader) = leader {
+                leader.check(&samples, self.compute.isa())?;
+            }
             let fit = self.fit(samples, start)?;
             let trained = Parameters::F32(fit.model.clone());
             let penalty = fit.l2 * trained.square_sum();
@@ -261,7 +290,12 @@ impl Train {
             let applied = Applied { parameters: &trained, isa };
             let rows = fit.split.as_ref();
             let measured = Measured {
-                train: applied.measure(&data, &labels, rows.map(|(training, _)| &**training))?,
+                train: match leader {
+                    Some(leader) => leader.measure(&fit.model, isa, &data, &labels)?,
+                    None => {
+                        applied.measure(&data, &labels, rows.map(|(training, _)| &**training))?
+                    }
+                },
                 validation: match rows {
                     Some((_, held_out)) => Some(applied.measure(&data, &labels, Some(held_out))?),
                     None => None,
@@ -275,8 +309,15 @@ impl Train {
                 },
             };
             let stop_reason = fit.summary.stop_reason;
-            let outcome =
-                Outcome { train: &self, fit, measured, classes: &classes, data: &data, threads };
+            let outcome = Outcome {
+                train: &self,
+                fit,
+                measured,
+                classes: &classes,
+                data: &data,
+                threads,
+                processes: world.map_or(1, World::size),
+            };
             if let Some(folder) = report {
                 outcome.write_report(&folder, image_shape)?;
             }
@@ -294,6 +335,18 @@ impl Train {
                 _ => Ok(()),
             }
         })
+    }
+
+    /// Brings data to where a fit may begin.
+    fn prepare(&self, data: Dataset) -> Result<Prepared> {
+        let classes = self.classes(&data)?;
+        data.check_weights(classes.n())?;
+        let labels = classes.encode(data.labels()?)?;
+        let class_weights = match &self.class_weight {
+            Some(weights) => Some(weights.weights(&classes, &labels, data.weights.as_deref())?),
+            None => None,
+        };
+        Ok(Prepared { data, classes, labels, class_weights })
     }
 
     fn classes(&self, data: &Dataset) -> Result<Classes> {

@@ -40,6 +40,8 @@ pub(super) struct Outcome<'a> {
     pub(super) classes: &'a Classes,
     pub(super) data: &'a Dataset,
     pub(super) threads: usize,
+    /// How many processes had their part in it.
+    pub(super) processes: usize,
 }
 
 impl Outcome<'_> {
@@ -94,7 +96,13 @@ impl Outcome<'_> {
             ),
             ("evaluations", progress.evaluations.to_string()),
             ("speed", format!("{gflops:.0} GFLOP/s")),
-            ("threads", self.threads.to_string()),
+            (
+                "threads",
+                match self.processes {
+                    1 => self.threads.to_string(),
+                    n => format!("{} on rank 0 of {n} processes", self.threads),
+                },
+            ),
             ("instruction set", train.compute.isa().to_string()),
         ]);
         if let Some(out) = &train.out {
@@ -149,6 +157,7 @@ impl Outcome<'_> {
             "l2_path": (!fit.path.is_empty()).then(|| path.collect::<Vec<_>>()),
             "metrics_of": name,
             "metrics": metrics.json(|class| json!(self.classes.label(class))),
+            "processes": self.processes,
             "threads": self.threads,
             "isa": train.compute.isa().name(),
         })

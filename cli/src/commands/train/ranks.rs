@@ -1,0 +1,510 @@
+//! A fit on many processes. Rank 0 leads: it runs the command and the solver, as one process alone does. The others
+//! follow: they have the same data open, and compute what rank 0 asks for, of their part of the rows, until it is done.
+//! What goes wrong on one of them is its answer, so that rank 0 ends the run with the message.
+//!
+//! The rows are summed up in chunks that depend on their number alone, and the chunks joined in the order of a
+//! [`PartialTree`]: the bits of the model are the same on any number of ranks.
+
+use super::{
+    Prepared, Solver, Train,
+    fit::{Report, Samples},
+};
+use crate::{
+    apply::Applied,
+    data::{Dataset, Split, sample},
+    interrupt,
+    metrics::Metrics,
+    model_file::Parameters,
+    mpi::World,
+};
+use anyhow::{Result, anyhow, bail};
+use bytemuck::Pod;
+use softmargin::{
+    Batch, Error, Evaluator, Isa, LinearModel, Loss, NonFinite, Partial, PartialTree,
+    train::{Lbfgs, Summary},
+};
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+    iter, mem,
+    ops::Range,
+    path::Path,
+    thread,
+};
+
+/// How the rows are divided.
+#[derive(Clone, Copy)]
+struct Chunks {
+    n_samples: usize,
+    /// Of a chunk; the last one may have fewer.
+    rows: usize,
+}
+
+impl Chunks {
+    /// Some hundreds, so that each of many ranks has nearly as many as the others; but not so small that joining them
+    /// takes as long as summing up their rows, nor larger than that asks for.
+    fn of(n_samples: usize) -> Self {
+        Self { n_samples, rows: n_samples.div_ceil(256).clamp(1024, 8192) }
+    }
+
+    fn count(&self) -> usize {
+        self.n_samples.div_ceil(self.rows)
+    }
+
+    /// Those of a rank, in the order of the ranks.
+    fn of_rank(&self, rank: usize, size: usize) -> Range<usize> {
+        rank * self.count() / size..(rank + 1) * self.count() / size
+    }
+
+    fn rows(&self, chunk: usize) -> Range<usize> {
+        chunk * self.rows..self.n_samples.min((chunk + 1) * self.rows)
+    }
+
+    fn rows_of_rank(&self, rank: usize, size: usize) -> Range<usize> {
+        let chunks = self.of_rank(rank, size);
+        let row = |chunk: usize| self.n_samples.min(chunk * self.rows);
+        row(chunks.start)..row(chunks.end)
+    }
+}
+
+/// What rank 0 asks all to do.
+#[derive(Clone, Copy)]
+enum Task {
+    /// To say what their data is.
+    Describe,
+    /// To compute the sums of their rows for a model.
+    Sum,
+    /// To predict their rows by a model.
+    Predict,
+    /// To go home.
+    Stop,
+}
+
+impl Task {
+    const ALL: [Self; 4] = [Self::Describe, Self::Sum, Self::Predict, Self::Stop];
+}
+
+/// Rank 0, which has the others wait for what to do until it is dropped.
+pub(super) struct Leader<'a>(&'a World);
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        // After a panic they may wait for something else, and the end of `World` ends them.
+        if !thread::panicking() {
+            self.ask(Task::Stop, &[]);
+        }
+    }
+}
+
+impl<'a> Leader<'a> {
+    pub(super) fn of(world: &'a World) -> Self {
+        Self(world)
+    }
+
+    fn ask(&self, task: Task, parameters: &[f32]) {
+        self.0.broadcast(&mut vec![task as u8]);
+        self.0.broadcast(&mut parameters.to_vec());
+    }
+
+    /// Checks that all ranks have the same data, and compute alike.
+    pub(super) fn check(&self, samples: &Samples<'_>, isa: Isa) -> Result<()> {
+        let own = describe(samples, isa);
+        self.ask(Task::Describe, &[]);
+        let answers: Vec<_> =
+            (1..self.0.size()).map(|rank| (rank, receive_answer::<u8>(self.0, rank))).collect();
+        for (rank, answer) in answers {
+            let theirs = String::from_utf8(answer?)?;
+            if theirs != own {
+                bail!(
+                    "rank {rank} has {theirs}, but rank 0 {own}: all take the same data, and --isa where machines differ"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Fits a model to the samples of all ranks.
+    pub(super) fn fit(
+        &self,
+        solver: Lbfgs,
+        evaluator: &mut Evaluator<f32>,
+        model: &mut LinearModel<f32>,
+        sample: Option<Batch<'_, f32>>,
+        samples: &Samples<'_>,
+        report: Report<'_>,
+    ) -> Result<Summary> {
+        let n_samples = samples.data.n_samples;
+        let mut lost = None;
+        let mut sum = |evaluator: &mut Evaluator<f32>, model: &_, partial: &mut _| {
+            self.ask(Task::Sum, LinearModel::parameters(model));
+            let own = sum(self.0, samples, evaluator, model).map_err(Fault::Error);
+            match join(self.0, own) {
+                Some(Ok(tree)) => {
+                    *partial = tree.total(Chunks::of(n_samples).count() as u64)?;
+                    Ok(n_samples as u64)
+                }
+                Some(Err(Fault::Error(error))) => Err(error),
+                Some(Err(Fault::Other(message))) => {
+                    lost = Some(message);
+                    Err(Error::NoSamples)
+                }
+                None => Err(Error::NoSamples),
+            }
+        };
+        let summary = solver.fit_partials(evaluator, model, sample.as_ref(), &mut sum, report);
+        match lost {
+            Some(message) => Err(anyhow!(message)),
+            None => Ok(summary?),
+        }
+    }
+
+    /// How well a model predicts the samples of all ranks.
+    pub(super) fn measure(
+        &self,
+        model: &LinearModel<f32>,
+        isa: Isa,
+        data: &Dataset,
+        labels: &[u32],
+    ) -> Result<Metrics> {
+        self.ask(Task::Predict, model.parameters());
+        let own = predict(self.0, model.clone(), isa, data);
+        // What was asked for is received, whatever became of it here.
+        let others: Vec<_> = (1..self.0.size()).map(|rank| receive_answer(self.0, rank)).collect();
+        let (mut metrics, mut row) = (Metrics::new(model.n_classes()), 0);
+        for classes in iter::once(own).chain(others) {
+            for class in classes? {
+                let weight = data.weights.as_ref().map_or(1.0, |weights| weights[row].into());
+                metrics.add(labels[row], class, weight);
+                row += 1;
+            }
+        }
+        Ok(metrics)
+    }
+}
+
+/// What must be the same on all ranks, as one would say it.
+fn describe(samples: &Samples<'_>, isa: Isa) -> String {
+    let (data, classes) = (&samples.data, samples.classes);
+    let mut hasher = DefaultHasher::new();
+    (samples.labels, classes.labels()).hash(&mut hasher);
+    for weights in [&data.weights, &samples.class_weights] {
+        weights.iter().flatten().for_each(|weight| weight.to_bits().hash(&mut hasher));
+    }
+    format!(
+        "{} samples of {} features, {} classes, labels that hash to {:016x}, and {isa}",
+        data.n_samples,
+        data.n_features,
+        classes.n(),
+        hasher.finish()
+    )
+}
+
+impl Train {
+    /// Prepares for a fit on many processes.
+    ///
+    /// # Errors
+    /// If it is not for many.
+    pub(super) fn divide(&mut self) -> Result<()> {
+        let loss = self.objective.objective(None).loss();
+        match self.solver {
+            Some(Solver::Lbfgs) => {}
+            None if !matches!(loss, Loss::Hinge { .. } | Loss::CrammerSinger { .. }) => {}
+            None => bail!(
+                "under mpirun, the only solver is lbfgs, and --loss {} takes dual unless --solver lbfgs is given; \
+                 squared-hinge has no kinks",
+                loss.name().replace('_', "-")
+            ),
+            Some(_) => bail!("under mpirun, the only solver is lbfgs (--solver)"),
+        }
+        self.solver = Some(Solver::Lbfgs);
+        for (given, what) in [
+            (self.standardize, "--standardize is"),
+            (self.validation.is_some(), "--validation and --l2-path are"),
+            (self.data.files().any(|path| path == Path::new("-")), "standard input is"),
+        ] {
+            if given {
+                bail!("{what} not for processes that mpirun started: run one, without mpirun");
+            }
+        }
+        // Each converts no rows but its own.
+        self.data.max_memory = 0;
+        Ok(())
+    }
+
+    /// Does what rank 0 asks for, until it is done.
+    pub(in crate::commands) fn follow(mut self, world: &World) -> Result<()> {
+        let divided = self.divide();
+        let served = self.compute.install(|_| {
+            serve(world, divided.and_then(|()| self.follower()));
+            Ok(())
+        });
+        if let Err(error) = served {
+            // There are no threads for it: nothing was served.
+            serve(world, Err(error));
+        }
+        Ok(())
+    }
+
+    fn follower(&self) -> Result<Follower> {
+        // The first signal is for rank 0, which ends the run in order.
+        let _ = interrupt::watch()?;
+        let data = match &self.data.data {
+            Some(path) => Dataset::read(path, &self.data.options(Split::Train, None))?,
+            None => sample(Split::Train)?,
+        };
+        let mut prepared = self.prepare(data)?;
+        if let Some(scaling) = self.scaling(&prepared.data)? {
+            prepared.data.scale(&scaling)?;
+        }
+        Ok(Follower { prepared, evaluator: self.evaluator() })
+    }
+}
+
+/// A rank other than 0, ready for what is asked of it.
+struct Follower {
+    prepared: Prepared,
+    evaluator: Evaluator<f32>,
+}
+
+impl Follower {
+    fn model(&self, parameters: Vec<f32>) -> Result<LinearModel<f32>, Error> {
+        let (c, d) = (self.prepared.classes.n(), self.prepared.data.n_features);
+        LinearModel::from_parameters(c, d, parameters)
+    }
+
+    fn describe(&mut self) -> Vec<u8> {
+        let isa = self.evaluator.isa();
+        describe(&self.prepared.samples(None), isa).into_bytes()
+    }
+
+    fn sum(&mut self, world: &World, parameters: Vec<f32>) -> Result<PartialTree<f32>, Error> {
+        let model = self.model(parameters)?;
+        sum(world, &self.prepared.samples(None), &mut self.evaluator, &model)
+    }
+
+    fn predict(&mut self, world: &World, parameters: Vec<f32>) -> Result<Vec<u32>> {
+        let model = self.model(parameters)?;
+        predict(world, model, self.evaluator.isa(), &self.prepared.data)
+    }
+}
+
+fn serve(world: &World, follower: Result<Follower>) {
+    let mut follower = follower.map_err(|error| format!("{error:#}"));
+    loop {
+        let (mut task, mut parameters) = (Vec::<u8>::new(), Vec::new());
+        world.broadcast(&mut task);
+        world.broadcast(&mut parameters);
+        let task = Task::ALL.into_iter().find(|one| task == [*one as u8]).unwrap_or(Task::Stop);
+        let ready = follower.as_mut().map_err(|message| anyhow!(message.clone()));
+        match task {
+            Task::Stop => return,
+            Task::Describe => send_answer(world, ready.map(Follower::describe)),
+            Task::Predict => {
+                send_answer(world, ready.and_then(|ready| ready.predict(world, parameters)));
+            }
+            Task::Sum => {
+                let own = match ready {
+                    Ok(ready) => ready.sum(world, parameters).map_err(Fault::Error),
+                    Err(error) => Err(Fault::Other(error.to_string())),
+                };
+                join(world, own);
+            }
+        }
+    }
+}
+
+/// The sums over the chunks of a rank.
+fn sum(
+    world: &World,
+    samples: &Samples<'_>,
+    evaluator: &mut Evaluator<f32>,
+    model: &LinearModel<f32>,
+) -> Result<PartialTree<f32>, Error> {
+    let chunks = Chunks::of(samples.data.n_samples);
+    let own = chunks.of_rank(world.rank(), world.size());
+    let new = || Partial::new(model.n_classes(), model.n_features());
+    let (mut tree, mut partial) = (PartialTree::new(), new());
+    samples.data.for_each_chunk_of(own.map(|chunk| chunks.rows(chunk)), |rows, x| {
+        // All rows of the chunk, or some of them.
+        let (chunk, end) = (rows.start / chunks.rows, rows.end);
+        if let Some(batch) = samples.batch_of(rows, x)? {
+            evaluator.accumulate(model, &batch, &mut partial)?;
+        }
+        if end == chunks.rows(chunk).end {
+            let chunk = chunk as u64;
+            tree.push(chunk..chunk + 1, mem::replace(&mut partial, new()))?;
+        }
+        Ok(())
+    })?;
+    Ok(tree)
+}
+
+/// The classes that a model predicts of the rows of a rank.
+fn predict(world: &World, model: LinearModel<f32>, isa: Isa, data: &Dataset) -> Result<Vec<u32>> {
+    let rows = Chunks::of(data.n_samples).rows_of_rank(world.rank(), world.size());
+    let mut predicted = Vec::with_capacity(rows.len());
+    let applied = Applied { parameters: &Parameters::F32(model), isa };
+    applied.predict_rows(data, rows, |_, classes| {
+        predicted.extend(classes);
+        Ok(())
+    })?;
+    Ok(predicted)
+}
+
+/// Answers rank 0.
+fn send_answer<T: Pod>(world: &World, answer: Result<Vec<T>>) {
+    let rank = world.rank();
+    let error =
+        answer.as_ref().err().map_or(String::new(), |error| format!("rank {rank}: {error:#}"));
+    world.send(0, error.as_bytes());
+    world.send(0, &answer.unwrap_or_default());
+}
+
+fn receive_answer<T: Pod>(world: &World, rank: usize) -> Result<Vec<T>> {
+    let error = world.receive(rank);
+    let answer = world.receive(rank);
+    if error.is_empty() { Ok(answer) } else { bail!(String::from_utf8_lossy(&error).into_owned()) }
+}
+
+/// Why there are no sums of some rank.
+enum Fault {
+    /// Of the library: perhaps a step that was too long, which the solver mends.
+    Error(Error),
+    Other(String),
+}
+
+/// Joins the sums of all ranks: in pairs of neighbours, then in pairs of those that have the sums of such a pair, and
+/// so on. Returns them on rank 0, or what went wrong in the first rows where something did.
+fn join(
+    world: &World,
+    own: Result<PartialTree<f32>, Fault>,
+) -> Option<Result<PartialTree<f32>, Fault>> {
+    let (rank, size, mut sums, mut step) = (world.rank(), world.size(), own, 1);
+    while step < size {
+        if !rank.is_multiple_of(2 * step) {
+            send_sums(world, rank - step, &sums);
+            return None;
+        }
+        if rank + step < size {
+            let theirs = receive_sums(world, rank + step);
+            sums = sums.and_then(|mut tree| {
+                for (chunks, partial) in theirs?.into_nodes() {
+                    tree.push(chunks, partial).map_err(Fault::Error)?;
+                }
+                Ok(tree)
+            });
+        }
+        step *= 2;
+    }
+    Some(sums)
+}
+
+/// The words of a message that a fault follows, instead of the nodes of a tree.
+const FAULT: u64 = u64::MAX;
+
+/// Sends the chunks and the shape of each node, and then their sums; or what went wrong.
+fn send_sums(world: &World, to: usize, sums: &Result<PartialTree<f32>, Fault>) {
+    match sums {
+        Ok(tree) => {
+            let nodes = tree.nodes().flat_map(|(chunks, partial)| {
+                let (c, d) = (partial.n_classes() as u64, partial.n_features() as u64);
+                [chunks.start, chunks.end, c, d]
+            });
+            world.send(to, &nodes.collect::<Vec<_>>());
+            tree.nodes().for_each(|(_, partial)| world.send(to, partial.sums()));
+        }
+        Err(fault) => {
+            let (words, message) = fault.pack(world.rank());
+            world.send(to, &words);
+            world.send(to, message.as_bytes());
+        }
+    }
+}
+
+fn receive_sums(world: &World, from: usize) -> Result<PartialTree<f32>, Fault> {
+    let words: Vec<u64> = world.receive(from);
+    if let [FAULT, fault @ ..] = &words[..] {
+        let message = world.receive(from);
+        return Err(Fault::unpack(fault, String::from_utf8_lossy(&message).into_owned()));
+    }
+    let mut tree = PartialTree::new();
+    for node in words.as_chunks::<4>().0 {
+        let [start, end, c, d] = *node;
+        let partial = Partial::from_sums(c as usize, d as usize, world.receive(from));
+        partial.and_then(|partial| tree.push(start..end, partial)).map_err(Fault::Error)?;
+    }
+    Ok(tree)
+}
+
+impl Fault {
+    /// As words, or, where only its text matters, as a message.
+    fn pack(&self, rank: usize) -> ([u64; 5], String) {
+        let (row, cause) = match self {
+            Self::Error(Error::NonFinite { row, cause }) => (*row as u64, cause),
+            Self::Error(error) => return ([FAULT, 0, 0, 0, 0], format!("rank {rank}: {error}")),
+            Self::Other(message) => return ([FAULT, 0, 0, 0, 0], message.clone()),
+        };
+        let [kind, feature, value] = match *cause {
+            NonFinite::Feature { feature, value } => [1, feature as u64, value.to_bits()],
+            NonFinite::Loss => [2, 0, 0],
+            NonFinite::Gradient => [3, 0, 0],
+            // Of a model that all have from rank 0, and whose parameters are finite.
+            _ => [4, 0, 0],
+        };
+        ([FAULT, kind, row, feature, value], String::new())
+    }
+
+    fn unpack(words: &[u64], message: String) -> Self {
+        let &[kind, row, feature, value] = words else { return Self::Other(message) };
+        let cause = match kind {
+            0 => return Self::Other(message),
+            1 => NonFinite::Feature { feature: feature as usize, value: f64::from_bits(value) },
+            2 => NonFinite::Loss,
+            3 => NonFinite::Gradient,
+            _ => NonFinite::Score,
+        };
+        Self::Error(Error::NonFinite { row: row as usize, cause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_of_one_rank() {
+        for n in [1, 1023, 1024, 1025, 60_000, 300_001, 5_000_000] {
+            let chunks = Chunks::of(n);
+            for size in [1, 2, 3, 4, 7, 100] {
+                let (mut next, mut most, mut least) = (0, 0, usize::MAX);
+                for rank in 0..size {
+                    let rows = chunks.rows_of_rank(rank, size);
+                    assert_eq!(rows.start, next, "{n} {size}");
+                    next = rows.end;
+                    let own = chunks.of_rank(rank, size);
+                    (most, least) = (most.max(own.len()), least.min(own.len()));
+                    let of_chunks: usize = own.map(|chunk| chunks.rows(chunk).len()).sum();
+                    assert_eq!(of_chunks, rows.len());
+                }
+                assert_eq!(next, n);
+                assert!(most - least <= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn faults_survive_a_message() {
+        let cause = NonFinite::Feature { feature: 3, value: f64::NEG_INFINITY };
+        for cause in [cause, NonFinite::Loss, NonFinite::Gradient, NonFinite::Score] {
+            let error = Error::NonFinite { row: 7, cause };
+            let (words, message) = Fault::Error(error.clone()).pack(2);
+            let unpacked = Fault::unpack(&words[1..], message);
+            assert!(matches!(unpacked, Fault::Error(same) if same == error), "{error}");
+        }
+        let (words, message) = Fault::Error(Error::NoSamples).pack(2);
+        let Fault::Other(message) = Fault::unpack(&words[1..], message) else {
+            panic!("not a message");
+        };
+        assert_eq!(message, "rank 2: there are no samples");
+    }
+}

@@ -1,0 +1,326 @@
+//! Training on many processes, by a real `mpirun`: the same bits on any number of them, one message and exit status 1
+//! for what goes wrong on any, and no hang. Skipped where there is no `mpirun` or the program is built without the
+//! feature `mpi`, unless `SOFTMARGIN_REQUIRE_MPI` is set.
+
+#![cfg(unix)]
+
+mod common;
+
+use assert_cmd::Command;
+use common::{folder, json, npy, text, write};
+use rand_xoshiro::{
+    Xoshiro256PlusPlus,
+    rand_core::{Rng, SeedableRng},
+};
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command as Process, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_softmargin");
+
+const D: usize = 12;
+
+const C: u32 = 5;
+
+/// Twenty chunks of rows.
+const N: usize = 20_000;
+
+/// Whether there is what the tests need.
+fn available() -> bool {
+    let mpirun = Process::new("mpirun").arg("--version").output();
+    let missing = match (cfg!(feature = "mpi"), mpirun) {
+        (true, Ok(output)) if output.status.success() => return true,
+        (false, _) => "the feature mpi",
+        _ => "mpirun",
+    };
+    assert!(std::env::var_os("SOFTMARGIN_REQUIRE_MPI").is_none(), "there is no {missing}");
+    eprintln!("skipped: there is no {missing}");
+    false
+}
+
+/// The arguments of `mpirun` for one program, or for several on some ranks each.
+fn on_ranks(programs: &[(usize, &[&str])]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for (ranks, arguments) in programs {
+        let first = ["--oversubscribe", "--allow-run-as-root"];
+        let start = if all.is_empty() { &first[..] } else { &[":"] };
+        all.extend(start.iter().map(ToString::to_string));
+        all.extend(["-n".to_owned(), ranks.to_string(), PROGRAM.to_owned()]);
+        all.extend(arguments.iter().map(ToString::to_string));
+    }
+    all
+}
+
+fn run(programs: &[(usize, &[&str])]) -> Output {
+    let mut command = Command::new("mpirun");
+    command.args(on_ranks(programs)).env("RAYON_NUM_THREADS", "1");
+    // A hang is a failure.
+    command.timeout(Duration::from_secs(300)).output().expect("mpirun")
+}
+
+/// Runs what must succeed, and returns the object that it prints.
+fn trained(ranks: usize, arguments: &[&str]) -> Value {
+    let output = run(&[(ranks, &[arguments, &["--json"]].concat())]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON object, of one rank")
+}
+
+/// Runs what must fail, with one message that has all of `words`.
+fn fails(programs: &[(usize, &[&str])], words: &[&str]) {
+    let output = run(programs);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(output.stdout.iter().all(u8::is_ascii_whitespace) || !has_table(&output.stdout));
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "not one error line: {stderr}");
+    for word in words {
+        assert!(errors[0].contains(word), "no {word:?} in: {stderr}");
+    }
+}
+
+/// Whether standard output has a result. Open MPI writes there, too, of processes that fail.
+fn has_table(stdout: &[u8]) -> bool {
+    String::from_utf8_lossy(stdout).contains("accuracy")
+}
+
+/// Features with labels that they tell something of, in rows and as `f64` values.
+struct Samples {
+    x: Vec<f64>,
+    labels: Vec<u8>,
+}
+
+impl Samples {
+    fn new(n: usize, d: usize, seed: u64) -> Self {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let mut unit = || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        let mut x: Vec<f64> =
+            (0..n * d).map(|_| f64::from((unit() + unit() - 1.0) as f32)).collect();
+        // A feature that becomes smaller from chunk to chunk: sums of floats of one size are exact in `f64`, in any order.
+        for (row, x) in x.chunks_mut(d).enumerate() {
+            x[d - 1] *= 0.125_f64.powi((row / 1024) as i32);
+        }
+        let label = |row: &[f64]| ((3.0 + row[0] + row[1] * row[2] + unit()) * 17.0) as u32 % C;
+        let labels = x.chunks(d).map(label).map(|label| label as u8).collect();
+        Self { x, labels }
+    }
+
+    fn f32(&self, d: usize) -> Vec<u8> {
+        let bytes: Vec<u8> = self.x.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect();
+        npy("<f4", false, &format!("({}, {d})", self.labels.len()), &bytes)
+    }
+
+    fn f64(&self, d: usize) -> Vec<u8> {
+        let bytes: Vec<u8> = self.x.iter().flat_map(|x| x.to_le_bytes()).collect();
+        npy("<f8", false, &format!("({}, {d})", self.labels.len()), &bytes)
+    }
+
+    fn labels(&self) -> Vec<u8> {
+        npy("|u1", false, &format!("({},)", self.labels.len()), &self.labels)
+    }
+}
+
+/// A folder with `x.npy`, `wide.npy`, `y.npy`, and `sparse.svm`.
+fn data() -> TempDir {
+    let folder = folder();
+    let samples = Samples::new(N, D, 1);
+    write(&folder, "x.npy", samples.f32(D));
+    write(&folder, "wide.npy", samples.f64(D));
+    write(&folder, "y.npy", samples.labels());
+    let mut sparse = String::new();
+    for (row, label) in samples.x.chunks(D).zip(&samples.labels).take(5000) {
+        sparse +=
+            &format!("{label} 1:{} 5:{} 12:{}\n", row[0] as f32, row[2] as f32, row[1] as f32);
+    }
+    write(&folder, "sparse.svm", sparse);
+    folder
+}
+
+fn path(folder: &TempDir, name: &str) -> String {
+    text(&folder.path().join(name))
+}
+
+#[test]
+fn the_same_bits_on_any_number_of_ranks() {
+    if !available() {
+        return;
+    }
+    let folder = data();
+    let [x, wide, y, sparse] =
+        ["x.npy", "wide.npy", "y.npy", "sparse.svm"].map(|name| path(&folder, name));
+    let plain = ["--data", &x, "--labels", &y, "--l2", "1e-3"];
+    // Converted on the way, by each rank its rows; no curvature is learnt of so few samples' kinks.
+    let converted = ["--data", &wide, "--labels", &y, "--loss", "squared-hinge", "--scale", "0.5"];
+    let converted = [&converted[..], &["--class-weight", "balanced", "--l2", "1e-3"]].concat();
+    let sparse = ["--data", &sparse, "--l2", "1e-3"];
+    for (case, arguments) in [&plain[..], &converted, &sparse].into_iter().enumerate() {
+        let mut first: Option<(Vec<u8>, Value)> = None;
+        for ranks in [1, 2, 3, 4, 7] {
+            let out = path(&folder, &format!("model-{case}-{ranks}"));
+            let mut object = trained(ranks, &[&["train", "--out", &out], arguments].concat());
+            assert_eq!(object["processes"], ranks);
+            for other in ["processes", "seconds", "threads"] {
+                object[other] = Value::Null;
+            }
+            let model = fs::read(&out).expect("a model");
+            let (first_model, first_object) = first.get_or_insert((model.clone(), object.clone()));
+            assert_eq!(*first_object, object, "case {case}, {ranks} ranks");
+            assert!(*first_model == model, "case {case}, {ranks} ranks: other bits");
+        }
+        // And it is the model that one process has, to rounding, which shows: it sums in another order.
+        let out = path(&folder, &format!("model-{case}"));
+        let alone = json(&[&["train", "--json", "--out", &out], arguments].concat());
+        let (model, object) = first.expect("some runs");
+        assert!(fs::read(&out).expect("a model") != model, "case {case}: any order has these bits");
+        assert_eq!(object["converged"], true);
+        let objective = |object: &Value| object["objective"].as_f64().expect("a number");
+        let difference = (objective(&alone) - objective(&object)).abs();
+        assert!(difference <= 1e-6 * objective(&alone), "case {case}: {difference:e}");
+        let samples = |object: &Value| -> f64 {
+            let classes = object["metrics"]["classes"].as_array().expect("classes");
+            classes.iter().map(|class| class["samples"].as_f64().expect("a number")).sum()
+        };
+        assert_eq!(samples(&alone), samples(&object), "not each is predicted once");
+    }
+}
+
+/// Row 15000 is of the fourth rank of four.
+#[test]
+fn a_bad_value_of_one_rank_ends_all() {
+    if !available() {
+        return;
+    }
+    let folder = data();
+    let mut samples = Samples::new(N, D, 1);
+    samples.x[15_000 * D + 3] = f64::NAN;
+    samples.x[19_000 * D] = f64::INFINITY;
+    let y = path(&folder, "y.npy");
+    let out = write(&folder, "model", "precious");
+    for (name, bytes) in [("bad.npy", samples.f32(D)), ("bad-wide.npy", samples.f64(D))] {
+        let x = write(&folder, name, bytes);
+        let train = ["train", "--data", &x, "--labels", &y, "--out", &out];
+        for ranks in [1, 2, 4] {
+            fails(&[(ranks, &train)], &[name, "row 15000, feature 3", "NaN is not finite"]);
+        }
+    }
+    assert_eq!(fs::read(&out).expect("a file"), b"precious");
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();
+    assert_eq!(left.len(), 7, "something is left behind");
+}
+
+#[test]
+fn ranks_that_differ() {
+    if !available() {
+        return;
+    }
+    let folder = data();
+    let [x, y, out, missing] = ["x.npy", "y.npy", "model", "missing.npy"].map(|n| path(&folder, n));
+    let others = write(&folder, "others.npy", Samples::new(N, D, 2).labels());
+    let train = ["train", "--data", &x, "--labels", &y, "--out", &out];
+    let missing = ["train", "--data", &missing, "--labels", &y, "--out", &out];
+    fails(&[(2, &train), (1, &missing), (1, &train)], &["rank 2: ", "missing.npy", "No such file"]);
+    fails(&[(1, &missing), (2, &train)], &["missing.npy", "No such file"]);
+    let others = ["train", "--data", &x, "--labels", &others, "--out", &out];
+    fails(&[(3, &train), (1, &others)], &["rank 3 has", "labels that hash to", "rank 0"]);
+    if softmargin::Isa::available().len() > 1 {
+        let portable = [&train[..], &["--isa", "portable"]].concat();
+        fails(&[(1, &train), (1, &portable)], &["rank 1 has", "portable", "--isa"]);
+    }
+    assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn what_is_not_for_many_is_said_before_anything_is_read() {
+    if !available() {
+        return;
+    }
+    let missing = ["--data", "missing.npy", "--labels", "missing.npy"];
+    for (arguments, words) in [
+        (&["--solver", "sgd"][..], &["solver", "lbfgs"][..]),
+        (&["--solver", "newton"], &["solver", "lbfgs"]),
+        (&["--loss", "hinge"], &["--loss hinge", "dual", "--solver lbfgs", "squared-hinge"]),
+        (&["--standardize"], &["--standardize"]),
+        (&["--validation", "0.1"], &["--validation"]),
+    ] {
+        fails(&[(2, &[&["train"], &missing[..], arguments].concat())], words);
+    }
+    fails(&[(2, &["train", "--data", "-", "--labels", "y.npy"])], &["standard input"]);
+    fails(&[(2, &["predict", "--model", "missing"])], &["only train", "2"]);
+}
+
+/// Without an end that would come soon.
+fn long(folder: &TempDir) -> [String; 2] {
+    let samples = Samples::new(60_000, 96, 3);
+    [write(folder, "long.npy", samples.f32(96)), write(folder, "long-y.npy", samples.labels())]
+}
+
+/// Whether a process is there, and is not only waiting to be forgotten.
+fn runs(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains("(zombie)"))
+}
+
+#[test]
+fn a_rank_that_is_killed_ends_all() {
+    if !available() {
+        return;
+    }
+    let folder = folder();
+    let [x, y] = long(&folder);
+    let out = write(&folder, "model", "precious");
+    let train = ["train", "--data", &x, "--labels", &y, "--out", &out, "--max-iter", "100000"];
+    let train = [&train[..], &["--relative-decrease", "0", "--gradient-tolerance", "0"]].concat();
+    for victim in [0, 3] {
+        let mut mpirun = Process::new("mpirun")
+            .args(on_ranks(&[(4, &train)]))
+            .env("RAYON_NUM_THREADS", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("mpirun");
+        let stderr = BufReader::new(mpirun.stderr.take().expect("a pipe"));
+        let mut lines = stderr.lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.starts_with("iteration 0/")), "nothing was begun");
+        let id = mpirun.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let ranks: Vec<String> =
+            children.expect("Linux").split_whitespace().map(str::to_owned).collect();
+        assert_eq!(ranks.len(), 4, "{ranks:?}");
+        let killed = Process::new("kill").args(["-9", &ranks[victim]]).status();
+        assert!(killed.expect("kill").success());
+        let (start, limit) = (Instant::now(), Duration::from_secs(60));
+        lines.for_each(drop);
+        let status = mpirun.wait().expect("ended");
+        assert!(!status.success() && start.elapsed() < limit, "{status}");
+        while ranks.iter().any(|rank| runs(rank)) {
+            assert!(start.elapsed() < limit, "ranks are left");
+            sleep(Duration::from_millis(10));
+        }
+        assert_eq!(fs::read(&out).expect("a file"), b"precious");
+    }
+}
+
+/// Each of the processes would do the whole work, and write the same file.
+#[test]
+#[cfg(not(feature = "mpi"))]
+fn a_program_without_mpi_says_so() {
+    let of_processes = |n: &str| {
+        let mut command = common::softmargin(&["train", "--max-iter", "1"]);
+        command.env("OMPI_COMM_WORLD_SIZE", n).assert()
+    };
+    let assert = of_processes("4").code(1);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("started this program 4 times") && stderr.contains("without MPI"));
+    of_processes("1").success();
+}
+
+#[test]
+fn one_process_without_a_launcher() {
+    assert_eq!(json(&["train", "--max-iter", "1", "--json"])["processes"], 1);
+}
