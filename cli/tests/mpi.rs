@@ -100,12 +100,7 @@ impl Samples {
     fn new(n: usize, d: usize, seed: u64) -> Self {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let mut unit = || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        let mut x: Vec<f64> =
-            (0..n * d).map(|_| f64::from((unit() + unit() - 1.0) as f32)).collect();
-        // A feature that becomes smaller from chunk to chunk: sums of floats of one size are exact in `f64`, in any order.
-        for (row, x) in x.chunks_mut(d).enumerate() {
-            x[d - 1] *= 0.125_f64.powi((row / 1024) as i32);
-        }
+        let x: Vec<f64> = (0..n * d).map(|_| f64::from((unit() + unit() - 1.0) as f32)).collect();
         let label = |row: &[f64]| ((3.0 + row[0] + row[1] * row[2] + unit()) * 17.0) as u32 % C;
         let labels = x.chunks(d).map(label).map(|label| label as u8).collect();
         Self { x, labels }
@@ -154,8 +149,10 @@ fn the_same_bits_on_any_number_of_ranks() {
     let folder = data();
     let [x, wide, y, sparse] =
         ["x.npy", "wide.npy", "y.npy", "sparse.svm"].map(|name| path(&folder, name));
-    let plain = ["--data", &x, "--labels", &y, "--l2", "1e-3"];
-    // Converted on the way, by each rank its rows; no curvature is learnt of so few samples' kinks.
+    // Losses of one size are added up exactly in `f64`, in any order; those that count so little are not.
+    let weights = ["--class-weight", "1=1e-7,3=1e-9"];
+    let plain = [&["--data", &x, "--labels", &y, "--l2", "1e-3"], &weights[..]].concat();
+    // Converted on the way, by each rank its rows.
     let converted = ["--data", &wide, "--labels", &y, "--loss", "squared-hinge", "--scale", "0.5"];
     let converted = [&converted[..], &["--class-weight", "balanced", "--l2", "1e-3"]].concat();
     let sparse = ["--data", &sparse, "--l2", "1e-3"];
@@ -173,14 +170,14 @@ fn the_same_bits_on_any_number_of_ranks() {
             assert_eq!(*first_object, object, "case {case}, {ranks} ranks");
             assert!(*first_model == model, "case {case}, {ranks} ranks: other bits");
         }
-        // And it is the model that one process has, to rounding, which shows: it sums in another order.
-        let out = path(&folder, &format!("model-{case}"));
-        let alone = json(&[&["train", "--json", "--out", &out], arguments].concat());
-        let (model, object) = first.expect("some runs");
-        assert!(fs::read(&out).expect("a model") != model, "case {case}: any order has these bits");
+        // And it is the model that one process has, to rounding.
+        let alone = json(&[&["train", "--json"], arguments].concat());
+        let (_, object) = first.expect("some runs");
         assert_eq!(object["converged"], true);
         let objective = |object: &Value| object["objective"].as_f64().expect("a number");
         let difference = (objective(&alone) - objective(&object)).abs();
+        // Which shows, as it sums in another order: that this can fail.
+        assert!(case > 0 || difference > 0.0, "any order has these bits");
         assert!(difference <= 1e-6 * objective(&alone), "case {case}: {difference:e}");
         let samples = |object: &Value| -> f64 {
             let classes = object["metrics"]["classes"].as_array().expect("classes");
