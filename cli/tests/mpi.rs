@@ -37,7 +37,7 @@ fn available() -> bool {
     let mpirun = Process::new("mpirun").arg("--version").output();
     let missing = match (cfg!(feature = "mpi"), mpirun) {
         (true, Ok(output)) if output.status.success() => return true,
-        (false, _) => "the feature mpi",
+        (false, _) => "feature mpi",
         _ => "mpirun",
     };
     assert!(std::env::var_os("SOFTMARGIN_REQUIRE_MPI").is_none(), "there is no {missing}");
