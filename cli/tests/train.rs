@@ -39,6 +39,7 @@ fn json_has_every_key() {
         "metrics",
         "metrics_of",
         "objective",
+        "processes",
         "samples",
         "seconds",
         "stop_reason",
