@@ -11,7 +11,7 @@ use core::ops::ControlFlow;
 use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use softmargin::{
-    Batch, Error, Evaluator, LinearModel, Loss, Objective,
+    Batch, Error, Evaluator, LinearModel, Objective,
     train::{DualAscent, Lbfgs, Progress, Schedule, Sgd, StopReason, Summary},
 };
 
@@ -45,8 +45,7 @@ enum Solver {
 impl Solver {
     /// The one that gets to the optimum: past kinks, only dual ascent does. It takes λ > 0.
     fn to_optimum(objective: &Objective, max_iter: usize, tol: f64, ftol: f64) -> Self {
-        let kinks = matches!(objective.loss(), Loss::Hinge { .. } | Loss::CrammerSinger { .. });
-        match kinks && objective.l2() > 0.0 {
+        match !objective.is_smooth() && objective.l2() > 0.0 {
             true => Self::Dual(DualAscent { tolerance: tol, max_epochs: max_iter, seed: 0 }),
             false => Self::Lbfgs(Lbfgs {
                 max_iterations: max_iter,

@@ -144,8 +144,14 @@ impl Objective {
         with_smooth_loss!(self, loss => loss.second_derivatives(scores, label), else scores.fill(0.0))
     }
 
-    /// Whether the loss has no kinks.
-    pub(crate) fn is_smooth(self) -> bool {
+    /// Whether the loss has no kinks: then it has Hessian products, and solvers that need no more than gradients get to
+    /// its optimum.
+    ///
+    /// ```
+    /// use softmargin::Objective;
+    /// assert!(Objective::squared_hinge(1.0).is_smooth() && !Objective::hinge(1.0).is_smooth());
+    /// ```
+    pub fn is_smooth(self) -> bool {
         with_smooth_loss!(self, _loss => true, else false)
     }
 }

@@ -192,12 +192,10 @@ fn of_margins<T: Scalar>(
         for (bias, change) in point.bias_mut().iter_mut().zip(step.change) {
             *bias = T::from_f64(bias.to_f64() + change);
         }
-        match evaluator.loss_and_gradient(&point, batch, &mut gradient) {
-            Ok(lower) if lower <= at => at = lower,
-            _ => {
-                point.clone_from(model);
-                evaluator.loss_and_gradient(&point, batch, &mut gradient)?;
-            }
+        let mut moved = LinearModel::zeros(shape[0], shape[1]);
+        match evaluator.loss_and_gradient(&point, batch, &mut moved) {
+            Ok(lower) if lower <= at => (at, gradient) = (lower, moved),
+            _ => point.clone_from(model),
         }
     }
     let (weights, bias) = (wide(point.weights()), wide(point.bias()));

@@ -89,13 +89,17 @@ impl Shifted {
         }
     }
 
+    /// What the shift adds to the bias of a class of some weights.
+    pub(super) fn of_bias<T: Scalar>(&self, weights: &[T]) -> f64 {
+        weights.iter().zip(&self.by).map(|(weight, by)| weight.to_f64() * by).sum()
+    }
+
     /// Writes the bias that a model has of features as they are seen, plus `sign` times what the shift adds to it.
     fn move_bias<T: Scalar>(&self, from: &LinearModel<T>, sign: f64, to: &mut LinearModel<T>) {
         to.parameters_mut().copy_from_slice(from.parameters());
         let of_class = from.weights().chunks_exact(self.by.len()).zip(from.bias());
         for (moved, (weights, bias)) in to.bias_mut().iter_mut().zip(of_class) {
-            let terms = weights.iter().zip(&self.by).map(|(weight, by)| weight.to_f64() * by);
-            *moved = T::from_f64(bias.to_f64() + sign * terms.sum::<f64>());
+            *moved = T::from_f64(bias.to_f64() + sign * self.of_bias(weights));
         }
     }
 }

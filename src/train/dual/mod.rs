@@ -339,8 +339,7 @@ impl<T: Element> Point<T> {
             center.as_mut_slice().iter_mut().zip(of_model).zip(&problem.margins.shares)
         {
             if *share > 0.0 {
-                let terms = weights.iter().zip(&shifted.by).map(|(w, by)| w.to_f64() * by);
-                *center = T::from_f64(bias.to_f64() + terms.sum::<f64>());
+                *center = T::from_f64(bias.to_f64() + shifted.of_bias(weights));
             }
         }
         Self { alpha: vec![T::default(); n * c], weights, stride, sparse, center }
@@ -382,15 +381,15 @@ impl<T: Element> Point<T> {
         let longest = problem.squares.iter().fold(0.0, |max: f64, x| max.max(x.to_f64())).sqrt();
         let mut least = f64::INFINITY;
         for class in 0..c {
-            let (mut of_shift, mut squares) = (0.0, 0.0);
+            let mut squares = 0.0;
             for feature in 0..d {
                 let weight = *self.weight_mut(class, feature);
                 model.weights_mut()[class * d + feature] = weight;
-                of_shift += weight.to_f64() * shifted.by[feature];
                 squares += weight.to_f64().powi(2);
             }
             if problem.margins.shares[class] > 0.0 {
                 let bias = self.bias(problem, class);
+                let of_shift = shifted.of_bias(&model.weights()[class * d..][..d]);
                 model.bias_mut()[class] = T::from_f64(bias - of_shift);
                 least = least.min(bias - longest * squares.sqrt());
             }

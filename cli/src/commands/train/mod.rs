@@ -416,7 +416,7 @@ impl Train {
     /// The best for the loss.
     fn default_solver(&self, data: &Dataset) -> Solver {
         let objective = self.objective.objective(None);
-        let kinked = matches!(objective.loss(), Loss::Hinge { .. } | Loss::CrammerSinger { .. });
+        let kinked = !objective.is_smooth();
         match kinked && objective.l2() > 0.0 && self.l2_path.is_empty() && data.view().is_some() {
             true => Solver::Dual,
             false => Solver::Lbfgs,

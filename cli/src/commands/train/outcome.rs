@@ -45,6 +45,12 @@ pub(super) struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
+    /// How far from the optimum the loss is, if that is known.
+    fn gap(&self) -> String {
+        let gap = self.fit.summary.gap.map(|gap| format!(", at most {gap:.1e} above the optimum"));
+        gap.unwrap_or_default()
+    }
+
     fn unit(&self) -> &'static str {
         match self.train.solver() {
             Solver::Lbfgs | Solver::Newton => "iterations",
@@ -65,11 +71,7 @@ impl Outcome<'_> {
                 "data",
                 format!("{n} samples, {d} features{}, {c} classes", sparse.unwrap_or_default()),
             ),
-            ("loss", {
-                let gap =
-                    fit.summary.gap.map(|gap| format!(", at most {gap:.1e} above the optimum"));
-                format!("{:.6}{}", progress.objective, gap.unwrap_or_default())
-            }),
+            ("loss", format!("{:.6}{}", progress.objective, self.gap())),
             ("train accuracy", units::percent(measured.train.accuracy())),
         ];
         if let Some(metrics) = &measured.validation {
@@ -180,8 +182,7 @@ impl Outcome<'_> {
             }
             (StopReason::MaxIterations, Solver::Sgd) => format!("all {iteration} epochs are done"),
             (_, Solver::Dual) => {
-                let gap = fit.summary.gap.map(|gap| format!(", at most {gap:.1e} above the optimum"));
-                let gap = gap.unwrap_or_default();
+                let gap = self.gap();
                 return Some(match reason {
                     StopReason::Stalled => format!(
                         "not converged: the loss, after {iteration} epochs{gap}, hardly comes nearer to it; \
@@ -194,8 +195,9 @@ impl Outcome<'_> {
                 });
             }
             (StopReason::Kink, _) => {
-                "the loss has a kink where L-BFGS goes no further, which may be far from the optimum; --solver dual, with --l2 above 0, goes to the optimum, and --standardize or \
-                 --solver sgd may come nearer; --loss squared-hinge has no kinks"
+                "the loss has a kink where L-BFGS goes no further, which may be far from the optimum; --solver dual, with \
+                 --l2 above 0, goes to the optimum, and --standardize or --solver sgd may come nearer; --loss \
+                 squared-hinge has no kinks"
                     .to_owned()
             }
             _ => format!("stopped by {reason}"),

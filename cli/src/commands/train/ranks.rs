@@ -20,7 +20,7 @@ use crate::{
 use anyhow::{Result, anyhow, bail};
 use bytemuck::Pod;
 use softmargin::{
-    Batch, Error, Evaluator, Isa, LinearModel, Loss, NonFinite, Partial, PartialTree,
+    Batch, Error, Evaluator, Isa, LinearModel, NonFinite, Partial, PartialTree,
     train::{Lbfgs, Summary},
 };
 use std::{
@@ -205,14 +205,14 @@ impl Train {
     /// # Errors
     /// If it is not for many.
     pub(super) fn divide(&mut self) -> Result<()> {
-        let loss = self.objective.objective(None).loss();
+        let objective = self.objective.objective(None);
         match self.solver {
             Some(Solver::Lbfgs) => {}
-            None if !matches!(loss, Loss::Hinge { .. } | Loss::CrammerSinger { .. }) => {}
+            None if objective.is_smooth() => {}
             None => bail!(
                 "under mpirun, the only solver is lbfgs, and --loss {} takes dual unless --solver lbfgs is given; \
                  squared-hinge has no kinks",
-                loss.name().replace('_', "-")
+                objective.loss().name().replace('_', "-")
             ),
             Some(_) => bail!("under mpirun, the only solver is lbfgs (--solver)"),
         }
