@@ -5,6 +5,10 @@
 //! algorithm", 1992, bounds all by one such matrix). They are estimated from some of the samples and factored,
 //! L Lᵀ for each class. What is left for L-BFGS to learn is as little as these blocks are true: it needs tens of
 //! iterations then where it would need hundreds.
+//!
+//! A model of zeros is as unsure of one class as of any other, so that its blocks differ by a factor at most. Where the
+//! blocks are too large, or where too few samples are left to learn each of them from, one factor serves all classes:
+//! the second moments of the features, times the same h.
 
 use super::{cholesky::Cholesky, max_norm};
 use crate::{
@@ -17,8 +21,17 @@ use core::ops::Range;
 /// What the factors may take up together.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Samples for each feature that a first model is fitted to, and again that the curvature is estimated from.
+/// Samples for each feature that the curvature is estimated from. Where each class has a block of its own, and more than
+/// ten classes share the samples, half as many for each feature and class; and as many to fit a first model to.
 const SAMPLES_PER_FEATURE: usize = 5;
+
+/// The share of the samples that a first model is fitted to, at most: it takes tens of evaluations of them.
+const ROUGH_SHARE: u64 = 10;
+
+/// h of the factor that serves all classes, relative to the mean at the model. A fit becomes surer, and of most samples
+/// long before its end: the few that stay in doubt, of each class others, are for the secants to learn. Three times as much
+/// or half as much costs a few iterations.
+const COMMON: f64 = 0.2;
 
 /// And no fewer than these, which cost next to nothing.
 const MIN_SAMPLES: usize = 2000;
@@ -29,7 +42,7 @@ const RIDGE: f32 = 1e-5;
 /// Samples whose weight is a smaller share of the mean are left out.
 const NEGLIGIBLE: f64 = 0.05;
 
-/// One factor a class.
+/// A factor for each class, or one for all of them.
 pub(super) struct Curvature {
     isa: Isa,
     /// The root mean square of each feature and, behind them, of the 1 that goes with the bias.
@@ -37,6 +50,13 @@ pub(super) struct Curvature {
     factors: Vec<Cholesky>,
     /// Room for what is solved, class by class.
     by_class: Vec<f32>,
+}
+
+/// Whether classes have factors of their own.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Factors {
+    EachClass,
+    Common,
 }
 
 /// Some samples of a batch, side by side.
@@ -48,30 +68,43 @@ pub(super) struct Sample<T> {
 }
 
 impl<T: Scalar> Sample<T> {
-    /// Samples to learn the curvature from, spread evenly over the batch, and before them others to fit a first
-    /// model to: a model is surer of the samples it was fitted to than of all the rest, and curvature is where it
-    /// is not sure. If the batch has not enough for both, all of it is to tell the curvature.
+    /// Samples to fit a first model to, and others to learn the curvature of each class from, spread evenly over the
+    /// batch: a model is surer of the samples it was fitted to than of all the rest, and curvature is where it is not
+    /// sure.
     ///
-    /// None if there are too few samples for that, too, or if the factors would be too large.
-    pub(super) fn pair(n_classes: usize, batch: &Batch<'_, T>) -> Option<(Option<Self>, Self)> {
+    /// None if there are too few samples for both, of the batch or of the `n_samples` of an evaluation, or if the
+    /// factors would be too large.
+    pub(super) fn pair(
+        n_classes: usize,
+        batch: &Batch<'_, T>,
+        n_samples: u64,
+    ) -> Option<(Self, Self)> {
+        let size = Self::size(n_classes, batch, Factors::EachClass)?;
+        if batch.n_samples() < 2 * size || n_samples < ROUGH_SHARE * size as u64 {
+            return None;
+        }
+        let every_second = |first: usize| {
+            let samples = (first..2 * size).step_by(2);
+            Self::gather(batch, samples.map(|i| place(i, 2 * size, batch.n_samples())))
+        };
+        Some((every_second(0), every_second(1)))
+    }
+
+    /// How many samples the curvature is learnt from.
+    fn size(n_classes: usize, batch: &Batch<'_, T>, factors: Factors) -> Option<usize> {
         let (n, m) = (batch.n_samples(), batch.n_features() + 1);
-        let bytes = m.checked_mul(m)?.checked_mul(n_classes)? / 2;
+        let (n_factors, per_feature) = match factors {
+            Factors::EachClass => (n_classes, SAMPLES_PER_FEATURE.max(n_classes / 2)),
+            Factors::Common => (1, SAMPLES_PER_FEATURE),
+        };
+        let bytes = m.checked_mul(m)?.checked_mul(n_factors)? / 2;
         if bytes > MAX_BYTES || n < m {
             return None;
         }
-        let size = (m * SAMPLES_PER_FEATURE).max(MIN_SAMPLES);
+        let size = m.checked_mul(per_feature)?.max(MIN_SAMPLES);
         // The samples of a sparse batch are to take up no more with their zeros filled in, either.
-        if batch.features().is_sparse() && size.min(n).checked_mul(m)? > MAX_BYTES / size_of::<T>()
-        {
-            return None;
-        }
-        if n < 2 * size {
-            return Some((None, Self::gather(batch, 0..n)));
-        }
-        let every_second = |first: usize| {
-            Self::gather(batch, (first..2 * size).step_by(2).map(|i| place(i, 2 * size, n)))
-        };
-        Some((Some(every_second(0)), every_second(1)))
+        let dense = size.min(n).checked_mul(m)?;
+        (!batch.features().is_sparse() || dense <= MAX_BYTES / size_of::<T>()).then_some(size)
     }
 
     /// At most so many samples, spread evenly.
@@ -126,28 +159,50 @@ pub(super) fn place(i: usize, size: usize, n: usize) -> usize {
 }
 
 impl Curvature {
+    /// The curvature at `model`, as some samples of a batch tell it; none where there are too few of them, or where the
+    /// factors would be too large.
+    pub(super) fn of<T: Scalar>(
+        isa: Isa,
+        objective: &Objective,
+        model: &LinearModel<T>,
+        batch: &Batch<'_, T>,
+        factors: Factors,
+    ) -> Option<Self> {
+        let size = Sample::size(model.n_classes(), batch, factors)?;
+        Self::estimate(isa, objective, model, Sample::spread(batch, size), factors)
+    }
+
     /// The curvature at `model`, as a sample tells it; none where no sample has any.
     ///
-    /// Takes O(n D² C) for n samples, and O(D³ C).
+    /// Takes O(n D²) for n samples, and O(D³), for each factor.
     pub(super) fn estimate<T: Scalar>(
         isa: Isa,
         objective: &Objective,
         model: &LinearModel<T>,
         sample: Sample<T>,
-    ) -> Result<Option<Self>, Error> {
+        factors: Factors,
+    ) -> Option<Self> {
         let (n, d, c) = (sample.labels.len(), sample.n_features, model.n_classes());
         let (m, x) = (d + 1, &sample.features);
         let l2 = objective.l2();
-        let scores = model.scores(MatrixView::new(x, n, d)?)?;
+        let scores = model.scores(MatrixView::new(x, n, d).ok()?).ok()?;
         let mut second: Vec<f64> = scores.iter().map(|score| score.to_f64()).collect();
         for_each_chunk(&mut second, c, |i, scores| {
             objective.second_derivatives(scores, sample.labels[i] as usize);
         });
         let typical = second.iter().sum::<f64>() / second.len() as f64;
         if typical == 0.0 {
-            return Ok(None);
+            return None;
         }
-        let total = sample.batch()?.total_weight();
+        let width = match factors {
+            Factors::EachClass => c,
+            Factors::Common => {
+                let mean = |h: &[f64]| COMMON * h.iter().sum::<f64>() / c as f64;
+                second = second.chunks_exact(c).map(mean).collect();
+                1
+            }
+        };
+        let total = sample.batch().ok()?.total_weight();
         let weight = |i: usize| sample.weights.as_ref().map_or(1.0, |w| w[i].to_f64()) / total;
         let sample_weights: Vec<f64> = (0..n).map(weight).collect();
 
@@ -174,12 +229,12 @@ impl Curvature {
             _ => 0.0,
         };
 
-        let mut factors: Vec<Option<Cholesky>> = (0..c).map(|_| None).collect();
+        let mut factors: Vec<Option<Cholesky>> = (0..width).map(|_| None).collect();
         for_each_chunk(&mut factors, 1, |class, factor| {
             // A class that has no curvature of its own is to be no direction without any.
-            let none = (0..n).all(|i| second[i * c + class] == 0.0);
+            let none = (0..n).all(|i| second[i * width + class] == 0.0);
             let weight =
-                |i: usize| sample_weights[i] * if none { typical } else { second[i * c + class] };
+                |i: usize| sample_weights[i] * if none { typical } else { second[i * width + class] };
             // Most samples are surely of another class; all of these together hardly count.
             let least = NEGLIGIBLE * (0..n).map(weight).sum::<f64>() / n as f64;
             let mut weighted = Vec::with_capacity(n * m);
@@ -187,26 +242,27 @@ impl Curvature {
                 let root = weight(i).sqrt() as f32;
                 weighted.extend(x.iter().map(|x| root * x));
             }
-            let panels = (0..Cholesky::n_panels(m)).map(|p| {
-                let mut panel = second_moments(&weighted, m, Cholesky::columns(m, p));
+            let mut panels = vec![Vec::new(); Cholesky::n_panels(m)];
+            for_each_chunk(&mut panels, 1, |p, panel| {
+                panel[0] = second_moments(&weighted, m, Cholesky::columns(m, p));
                 for (j, l) in Cholesky::columns(m, p).enumerate() {
-                    let diagonal = &mut panel[j * Cholesky::WIDTH + j];
+                    let diagonal = &mut panel[0][j * Cholesky::WIDTH + j];
                     *diagonal += *diagonal * RIDGE + ridge(l);
                 }
-                panel
             });
-            factor[0] = Some(Cholesky::factor(m, panels.collect()));
+            factor[0] = Some(Cholesky::factor(m, panels));
         });
         let factors = factors.into_iter().flatten().collect();
         let by_class = vec![0.0; c * Cholesky::padded(m)];
-        Ok(Some(Self { isa, scales, factors, by_class }))
+        Some(Self { isa, scales, factors, by_class })
     }
 
     /// Writes what the inverse of the curvature makes of a gradient by W and b, both in their order.
     pub(super) fn solve<T: Scalar>(&mut self, gradient: &[T], solution: &mut [f64]) {
         let Self { isa, scales, factors, by_class } = self;
         let (d, padded) = (scales.len() - 1, Cholesky::padded(scales.len()));
-        let (weights, bias) = gradient.split_at(factors.len() * d);
+        let c = by_class.len() / padded;
+        let (weights, bias) = gradient.split_at(c * d);
         // So that nothing is too large or too small for `f32`.
         let size = max_norm(gradient).max(f64::MIN_POSITIVE);
         for_each_chunk(by_class, padded, |class, x| {
@@ -215,9 +271,9 @@ impl Curvature {
                 *x = (entry.to_f64() / (size * scale)) as f32;
             }
             x[d + 1..].fill(0.0);
-            factors[class].solve(*isa, x);
+            factors[class % factors.len()].solve(*isa, x);
         });
-        let (weights, bias) = solution.split_at_mut(factors.len() * d);
+        let (weights, bias) = solution.split_at_mut(c * d);
         for ((x, weights), bias) in
             by_class.chunks_exact(padded).zip(weights.chunks_exact_mut(d)).zip(bias)
         {

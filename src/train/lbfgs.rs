@@ -4,7 +4,7 @@
 use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     cost::{Cost, Data, Evaluate, Point},
-    curvature::{Curvature, Sample},
+    curvature::{Curvature, Factors, Sample},
     gap, line_search, max_norm,
     secants::Secants,
     shifted,
@@ -27,9 +27,10 @@ pub struct Lbfgs {
     /// element type ends the fit. Of a loss with kinks a small decrease shows nothing, and the fit ends as
     /// [`StopReason::Kink`].
     pub relative_decrease: f64,
-    /// Learn the curvature of a smooth loss from a sample first, which saves most of the iterations. Takes
-    /// C (D + 1)² / 2 bytes of memory, and is left out where those are more than 64 MiB, where there are fewer
-    /// samples than features, and for losses with kinks, which have none.
+    /// Learn the curvature of a smooth loss from a sample first, which saves most of the iterations: that of each
+    /// class, which takes C (D + 1)² / 2 bytes of memory; or, where those are more than 64 MiB, or where the samples are
+    /// few for so many classes, one for all classes, of (D + 1)² / 2 bytes. Left out where those are more than 64 MiB,
+    /// too, where there are fewer samples than features, and for losses with kinks, which have none.
     pub curvature: bool,
 }
 
@@ -48,6 +49,9 @@ impl Default for Lbfgs {
 
 /// Iterations of a first fit, without the curvature. Over a few samples, they cost as much as a few over all.
 const ROUGH_ITERATIONS: usize = 50;
+
+/// Iterations from zero with one factor for all classes, before the curvature is learnt anew.
+const COMMON_ITERATIONS: usize = 50;
 
 /// A step to where the objective is not finite is made a thousandth as long, so many times at most.
 const SHORTENINGS: usize = 12;
@@ -241,31 +245,64 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
         sample: Option<&Batch<'_, T>>,
         on_iteration: OnIteration<'_, T>,
     ) -> Result<StopReason, Error> {
-        let mut stop_reason = self.report(on_iteration);
-        let mut curvature = None;
-        let smooth = self.cost.evaluator.objective().is_smooth();
-        if let (None, true, true, Some(sample)) =
-            (stop_reason, self.solver.curvature, smooth, sample)
-            && let Some((to_fit, to_measure)) = Sample::pair(self.best.model.n_classes(), sample)
-        {
-            if self.best.model.parameters().iter().all(|parameter| *parameter == T::default()) {
-                stop_reason = self.fit_roughly(sample.n_samples(), to_fit, on_iteration)?;
-            }
-            if stop_reason.is_none() && to_measure.batch().is_ok() {
-                let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
-                let estimate = Curvature::estimate(isa, &objective, &self.best.model, to_measure);
-                curvature = estimate.ok().flatten();
-            }
-        }
-        let stop_reason = stop_reason
-            .or_else(|| self.iterate(curvature, usize::MAX, on_iteration))
-            .unwrap_or(StopReason::MaxIterations);
-        Ok(match stop_reason {
+        let learns = self.solver.curvature && self.cost.evaluator.objective().is_smooth();
+        let stop_reason = match (self.report(on_iteration), sample.filter(|_| learns)) {
+            (None, Some(batch)) => self.iterate_with_curvature(batch, on_iteration)?,
+            (None, None) => self.iterate(None, usize::MAX, on_iteration),
+            (stop_reason, _) => stop_reason,
+        };
+        Ok(match stop_reason.unwrap_or(StopReason::MaxIterations) {
             StopReason::LineSearch | StopReason::Kink if self.iteration == 0 => {
                 StopReason::NoProgress
             }
             stop_reason => stop_reason,
         })
+    }
+
+    /// A model of zeros says nothing of where the curvature is going to matter. It is first fitted to some samples: that
+    /// is the first iteration, if it makes things better. Where these would be too large a share of all, some iterations
+    /// are done with a factor that serves all classes, and often no others are needed.
+    fn iterate_with_curvature(
+        &mut self,
+        batch: &Batch<'_, T>,
+        on_iteration: OnIteration<'_, T>,
+    ) -> Result<Option<StopReason>, Error> {
+        let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
+        let mut to_measure = None;
+        if max_norm(self.best.model.parameters()) == 0.0 {
+            if let Some((to_fit, others)) =
+                Sample::pair(self.best.model.n_classes(), batch, self.cost.samples)
+            {
+                let (solver, n) = (self.solver, batch.n_samples());
+                let fitted = fit_roughly(solver, &mut self.cost, &self.best, &to_fit, n)?;
+                if let Some(mut point) = fitted {
+                    self.accept(&mut point);
+                    if let Some(stop_reason) = self.report(on_iteration) {
+                        return Ok(Some(stop_reason));
+                    }
+                }
+                to_measure = Some(others);
+            } else {
+                let model = &self.best.model;
+                let common = Curvature::of(isa, &objective, model, batch, Factors::Common);
+                let until = if common.is_some() { COMMON_ITERATIONS } else { usize::MAX };
+                match self.iterate(common, until, on_iteration) {
+                    // What does not fall any further may, with the curvature at this point.
+                    None | Some(StopReason::LineSearch) if until < usize::MAX => {}
+                    stop_reason => return Ok(stop_reason),
+                }
+            }
+        }
+        let model = &self.best.model;
+        let of_classes = match to_measure {
+            Some(sample) => {
+                Curvature::estimate(isa, &objective, model, sample, Factors::EachClass)
+            }
+            None => Curvature::of(isa, &objective, model, batch, Factors::EachClass),
+        };
+        let curvature = of_classes
+            .or_else(|| Curvature::of(isa, &objective, model, batch, Factors::Common));
+        Ok(self.iterate(curvature, usize::MAX, on_iteration))
     }
 
     /// What there is to say of an objective that falls no further, or hardly.
@@ -310,32 +347,6 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
         core::mem::swap(&mut self.best, point);
     }
 
-    /// A model of zeros says nothing of where the curvature is going to matter, and is first fitted to some
-    /// samples: that is the first iteration, if it makes things better. Where there are no samples for it, some
-    /// iterations are done without the curvature.
-    fn fit_roughly(
-        &mut self,
-        n_samples: usize,
-        sample: Option<Sample<T>>,
-        on_iteration: OnIteration<'_, T>,
-    ) -> Result<Option<StopReason>, Error> {
-        let Some(sample) = sample else {
-            let stop_reason = self.iterate(None, ROUGH_ITERATIONS, on_iteration);
-            // What does not fall any further may, with the curvature.
-            let final_one = |reason: &_| {
-                !matches!(reason, StopReason::RelativeDecrease | StopReason::LineSearch)
-            };
-            return Ok(stop_reason.filter(final_one));
-        };
-        match fit_roughly(self.solver, &mut self.cost, &self.best, &sample, n_samples)? {
-            Some(mut point) => {
-                self.accept(&mut point);
-                Ok(self.report(on_iteration))
-            }
-            None => Ok(None),
-        }
-    }
-
     /// Iterates until there is a reason to stop, or until so many iterations are done.
     fn iterate(
         &mut self,
@@ -352,11 +363,14 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             secants.descend(&self.best, &mut direction);
             self.best.set_slope(&direction);
             // The first direction is only that, the later ones are steps. It is followed for a length of 1, or
-            // until the slope promises an objective of zero, the least there can be.
+            // until the slope promises an objective of zero, the least there can be. With curvature it is Newton's, and
+            // damped as his steps are where curvature changes (Nesterov, "Lectures on convex optimization", section
+            // 5.2.1): the shorter, the more the objective is to fall.
             let (objective, slope) = (self.best.objective, self.best.slope.abs());
             let mut first = match (&curvature, secants.is_empty()) {
                 (None, true) => (objective / slope).min(1.0 / slope.sqrt()),
-                _ => 1.0,
+                (Some(_), true) => 1.0 / (1.0 + slope.sqrt()),
+                (_, false) => 1.0,
             };
             let flat = self.is_flat();
             let tries = if flat { FLAT_TRIES } else { TRIES };

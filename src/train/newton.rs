@@ -4,7 +4,7 @@
 use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     cost::{Cost, Data, Point},
-    curvature::{Curvature, Sample},
+    curvature::{Curvature, Factors, Sample},
     dot, gap,
     lbfgs::{self, Lbfgs},
     max_norm, shifted,
@@ -148,31 +148,31 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
     fn run(&mut self, on_iteration: OnIteration<'_, T>) -> Result<StopReason, Error> {
         let mut stop_reason = self.report(on_iteration);
         let mut curvature = None;
-        if stop_reason.is_none()
-            && self.solver.curvature
-            && let Some((to_fit, to_measure)) =
-                Sample::pair(self.best.model.n_classes(), self.batch)
-        {
-            let zero = |parameter: &T| *parameter == T::default();
-            if let Some(sample) = to_fit
-                && self.best.model.parameters().iter().all(zero)
-                && let Some(point) = lbfgs::fit_roughly(
-                    &Lbfgs::default(),
-                    &mut self.cost,
-                    &self.best,
-                    &sample,
-                    self.batch.n_samples(),
-                )?
-            {
-                self.best = point;
-                self.iteration += 1;
-                stop_reason = self.report(on_iteration);
-            }
+        if stop_reason.is_none() && self.solver.curvature {
             let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
-            if stop_reason.is_none() && to_measure.batch().is_ok() {
-                let model = &self.best.model;
-                curvature = Curvature::estimate(isa, &objective, model, to_measure).ok().flatten();
+            let (c, n) = (self.best.model.n_classes(), self.batch.n_samples());
+            let from_zero = max_norm(self.best.model.parameters()) == 0.0;
+            let pair = from_zero.then(|| Sample::pair(c, self.batch, n as u64)).flatten();
+            let mut to_measure = None;
+            if let Some((to_fit, others)) = pair {
+                let solver = Lbfgs::default();
+                let fitted = lbfgs::fit_roughly(&solver, &mut self.cost, &self.best, &to_fit, n)?;
+                if let Some(point) = fitted {
+                    self.best = point;
+                    self.iteration += 1;
+                    stop_reason = self.report(on_iteration);
+                }
+                to_measure = Some(others);
             }
+            let model = &self.best.model;
+            let of = |factors| Curvature::of(isa, &objective, model, self.batch, factors);
+            curvature = match to_measure {
+                _ if stop_reason.is_some() => None,
+                Some(sample) => {
+                    Curvature::estimate(isa, &objective, model, sample, Factors::EachClass)
+                }
+                None => of(Factors::EachClass).or_else(|| of(Factors::Common)),
+            };
         }
         let stop_reason = match stop_reason {
             Some(reason) => reason,

@@ -99,7 +99,9 @@ fn it_is_a_bound_after_any_number_of_iterations_and_useful_after_the_last() -> R
                             _ => (1e-2, 1.0),
                         };
                         assert!(bound < most, "{what} is far below {bound:e}");
-                        assert!(l2 < small || bound < 100.0 * gap, "{what} is far below {bound:e}");
+                        // A fit may come nearer than anyone asks a bound to tell.
+                        let useful = bound < (100.0 * gap).max(1e-6);
+                        assert!(l2 < small || useful, "{what} is far below {bound:e}");
                     }
                 }
             }
