@@ -8,11 +8,13 @@
 //!
 //! A model of zeros is as unsure of one class as of any other, so that its blocks differ by a factor at most. Where the
 //! blocks are too large, or where too few samples are left to learn each of them from, one factor serves all classes:
-//! the second moments of the features, times the same h.
+//! the second moments of the features, times the same h. Where that one is too large, too, as those of words
+//! are, its diagonal is left: rare features take longer steps.
 
 use super::{cholesky::Cholesky, max_norm};
 use crate::{
     Batch, Error, Isa, LinearModel, MatrixView, Objective, Scalar,
+    features::Storage,
     kernel::{Strided, multiply},
     parallel::for_each_chunk,
 };
@@ -42,11 +44,13 @@ const RIDGE: f32 = 1e-5;
 /// Samples whose weight is a smaller share of the mean are left out.
 const NEGLIGIBLE: f64 = 0.05;
 
-/// A factor for each class, or one for all of them.
+/// A factor for each class, or one for all of them, or the diagonal alone.
 pub(super) struct Curvature {
     isa: Isa,
-    /// The root mean square of each feature and, behind them, of the 1 that goes with the bias.
+    /// The root mean square of each feature and, behind them, of the 1 that goes with the bias; of the diagonal, its
+    /// roots.
     scales: Vec<f64>,
+    /// Of features divided by the scales.
     factors: Vec<Cholesky>,
     /// Room for what is solved, class by class.
     by_class: Vec<f32>,
@@ -172,6 +176,63 @@ impl Curvature {
         Self::estimate(isa, objective, model, Sample::spread(batch, size), factors)
     }
 
+    /// One factor for all classes or, of sparse features where it is too large, its diagonal.
+    pub(super) fn common<T: Scalar>(
+        isa: Isa,
+        objective: &Objective,
+        model: &LinearModel<T>,
+        batch: &Batch<'_, T>,
+    ) -> Option<Self> {
+        Self::of(isa, objective, model, batch, Factors::Common)
+            .or_else(|| Self::diagonal(isa, objective, model.n_classes(), batch))
+    }
+
+    /// The diagonal of the curvature at a model of zeros, which is the same for all classes, for sparse features; none
+    /// where no sample has any.
+    ///
+    /// Takes O(entries).
+    fn diagonal<T: Scalar>(
+        isa: Isa,
+        objective: &Objective,
+        n_classes: usize,
+        batch: &Batch<'_, T>,
+    ) -> Option<Self> {
+        let Storage::Sparse(x) = batch.features().storage() else { return None };
+        let (n, d) = (batch.n_samples(), batch.n_features());
+        let scaling = batch.features().scaling();
+        let mut squares = vec![0.0; d + 1];
+        let (mut total, mut entries) = (0.0, 0.0);
+        for row in (0..n).map(|i| batch.row_index(i)) {
+            let weight = batch.weight(row).to_f64();
+            total += weight;
+            let (indices, values) = x.row(row)?;
+            entries += weight * indices.len() as f64;
+            for (l, value) in indices.iter().map(|l| *l as usize).zip(values) {
+                let value = value.to_f64() * scaling.map_or(1.0, |scaling| scaling.scale(l));
+                squares[l] += weight * value * value;
+            }
+        }
+        let mut second = vec![0.0; n_classes];
+        objective.second_derivatives(&mut second, 0);
+        let h = COMMON * second.iter().sum::<f64>() / n_classes as f64;
+        // As if each feature had been seen once more: of rare ones, the samples tell too little.
+        let more = squares.iter().sum::<f64>() / entries * total / n as f64;
+        squares[d] = total - more;
+        let mut scales = squares;
+        for (l, scale) in scales.iter_mut().enumerate() {
+            let l2 = if l < d { 2.0 * objective.l2() } else { 0.0 };
+            *scale = (h * (*scale + more) / total + l2).sqrt();
+        }
+        let usable = scales.iter().all(|scale| scale.is_finite() && *scale > 0.0);
+        let by_class = vec![0.0; n_classes * Cholesky::padded(d + 1)];
+        usable.then_some(Self { isa, scales, factors: Vec::new(), by_class })
+    }
+
+    /// Whether it is more than a diagonal.
+    pub(super) fn has_factors(&self) -> bool {
+        !self.factors.is_empty()
+    }
+
     /// The curvature at `model`, as a sample tells it; none where no sample has any.
     ///
     /// Takes O(n D²) for n samples, and O(D³), for each factor.
@@ -233,8 +294,9 @@ impl Curvature {
         for_each_chunk(&mut factors, 1, |class, factor| {
             // A class that has no curvature of its own is to be no direction without any.
             let none = (0..n).all(|i| second[i * width + class] == 0.0);
-            let weight =
-                |i: usize| sample_weights[i] * if none { typical } else { second[i * width + class] };
+            let weight = |i: usize| {
+                sample_weights[i] * if none { typical } else { second[i * width + class] }
+            };
             // Most samples are surely of another class; all of these together hardly count.
             let least = NEGLIGIBLE * (0..n).map(weight).sum::<f64>() / n as f64;
             let mut weighted = Vec::with_capacity(n * m);
@@ -271,7 +333,9 @@ impl Curvature {
                 *x = (entry.to_f64() / (size * scale)) as f32;
             }
             x[d + 1..].fill(0.0);
-            factors[class % factors.len()].solve(*isa, x);
+            if let Some(factor) = factors.get(class % factors.len().max(1)) {
+                factor.solve(*isa, x);
+            }
         });
         let (weights, bias) = solution.split_at_mut(c * d);
         for ((x, weights), bias) in
@@ -280,7 +344,7 @@ impl Curvature {
             for ((weight, x), scale) in weights.iter_mut().zip(x).zip(scales.iter()) {
                 *weight = f64::from(*x) * (size / scale);
             }
-            *bias = f64::from(x[d]) * size;
+            *bias = f64::from(x[d]) * (size / scales[d]);
         }
     }
 }

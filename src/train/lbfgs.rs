@@ -30,7 +30,8 @@ pub struct Lbfgs {
     /// Learn the curvature of a smooth loss from a sample first, which saves most of the iterations: that of each
     /// class, which takes C (D + 1)² / 2 bytes of memory; or, where those are more than 64 MiB, or where the samples are
     /// few for so many classes, one for all classes, of (D + 1)² / 2 bytes. Left out where those are more than 64 MiB,
-    /// too, where there are fewer samples than features, and for losses with kinks, which have none.
+    /// too, and where there are fewer samples than features; of sparse features there is a diagonal then. Losses with
+    /// kinks have none.
     pub curvature: bool,
 }
 
@@ -284,24 +285,22 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                 to_measure = Some(others);
             } else {
                 let model = &self.best.model;
-                let common = Curvature::of(isa, &objective, model, batch, Factors::Common);
-                let until = if common.is_some() { COMMON_ITERATIONS } else { usize::MAX };
+                let common = Curvature::common(isa, &objective, model, batch);
+                let factored = common.as_ref().is_some_and(Curvature::has_factors);
+                let until = if factored { COMMON_ITERATIONS } else { usize::MAX };
                 match self.iterate(common, until, on_iteration) {
                     // What does not fall any further may, with the curvature at this point.
-                    None | Some(StopReason::LineSearch) if until < usize::MAX => {}
+                    None | Some(StopReason::LineSearch) if factored => {}
                     stop_reason => return Ok(stop_reason),
                 }
             }
         }
         let model = &self.best.model;
         let of_classes = match to_measure {
-            Some(sample) => {
-                Curvature::estimate(isa, &objective, model, sample, Factors::EachClass)
-            }
+            Some(sample) => Curvature::estimate(isa, &objective, model, sample, Factors::EachClass),
             None => Curvature::of(isa, &objective, model, batch, Factors::EachClass),
         };
-        let curvature = of_classes
-            .or_else(|| Curvature::of(isa, &objective, model, batch, Factors::Common));
+        let curvature = of_classes.or_else(|| Curvature::common(isa, &objective, model, batch));
         Ok(self.iterate(curvature, usize::MAX, on_iteration))
     }
 

@@ -165,13 +165,14 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                 to_measure = Some(others);
             }
             let model = &self.best.model;
-            let of = |factors| Curvature::of(isa, &objective, model, self.batch, factors);
+            let batch = self.batch;
             curvature = match to_measure {
                 _ if stop_reason.is_some() => None,
                 Some(sample) => {
                     Curvature::estimate(isa, &objective, model, sample, Factors::EachClass)
                 }
-                None => of(Factors::EachClass).or_else(|| of(Factors::Common)),
+                None => Curvature::of(isa, &objective, model, batch, Factors::EachClass)
+                    .or_else(|| Curvature::common(isa, &objective, model, batch)),
             };
         }
         let stop_reason = match stop_reason {

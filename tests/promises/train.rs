@@ -131,6 +131,87 @@ fn curvature_saves_iterations() {
     }
 }
 
+/// Too few samples for a factor of each class; features that are correlated, and vary the less the later they come.
+#[test]
+fn one_factor_serves_many_classes() {
+    const N: usize = 600;
+    const D: usize = 30;
+    const C: usize = 40;
+    let mut random = Random::new(3);
+    let (mut x, mut labels) = (Vec::new(), Vec::new());
+    for i in 0..N {
+        let label = i % C;
+        let mut sum = 0.0;
+        for l in 0..D {
+            sum = 0.7 * sum + random.normal() as f32;
+            let of_class = if l % 10 == label % 10 { 1.0 } else { 0.0 };
+            x.push((sum + of_class) * 0.8_f32.powi(l as i32));
+        }
+        labels.push(label as u32);
+    }
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    for objective in [Objective::cross_entropy(), Objective::squared_hinge(1.0)] {
+        let (few, many) = iterations_with_and_without(objective.with_l2(1e-5), &batch, C);
+        assert!(many > 3 * few, "{objective:?}: {few} iterations with, {many} without");
+    }
+}
+
+/// Sparse rows with features that are common and others that are rare, as words are.
+#[test]
+fn a_diagonal_serves_many_sparse_features() {
+    const N: usize = 9000;
+    const D: usize = 3000;
+    const C: usize = 3;
+    let mut random = Random::new(4);
+    let (mut indptr, mut indices, mut labels) = (vec![0], vec![], vec![]);
+    for _ in 0..N {
+        let words: Vec<u32> = (0..8)
+            // The word of rank r is about 1 / r as frequent as the first one.
+            .map(|_| (D as f64).powf(random.unit()) as u32 - 1)
+            .collect();
+        // The rarest word tells the class, more often than not.
+        let rarest = words.iter().max().unwrap();
+        let told = random.unit() < 0.7;
+        labels.push(if told { rarest % C as u32 } else { random.below(C) as u32 });
+        indices.extend(words);
+        indptr.push(indices.len());
+    }
+    let values = vec![1.0_f32; indices.len()];
+    let x = CsrView::new(N, D, &indptr, &indices, &values).unwrap();
+    let batch = Batch::new(x, &labels).unwrap();
+    for objective in [Objective::cross_entropy(), Objective::squared_hinge(1.0)] {
+        let (few, many) = iterations_with_and_without(objective.with_l2(1e-5), &batch, C);
+        assert!(many > 3 * few, "{objective:?}: {few} iterations with, {many} without");
+    }
+}
+
+/// Iterations to the same objective.
+fn iterations_with_and_without(
+    objective: Objective,
+    batch: &Batch<'_, f32>,
+    n_classes: usize,
+) -> (usize, usize) {
+    let run = |curvature, least: f64| {
+        let solver = Lbfgs {
+            curvature,
+            gradient_tolerance: 0.0,
+            relative_decrease: 0.0,
+            max_iterations: 1000,
+            ..Lbfgs::default()
+        };
+        let mut model = LinearModel::zeros(n_classes, batch.n_features());
+        let enough = |progress: &Progress, _: &LinearModel<f32>| match progress.objective <= least {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let mut evaluator = Evaluator::new(objective);
+        solver.fit(&mut evaluator, &mut model, batch, enough).unwrap().progress
+    };
+    let best = run(true, 0.0).objective;
+    let [few, many] = [true, false].map(|curvature| run(curvature, 1.001 * best).iteration);
+    (few, many)
+}
+
 /// Features so small that a step as long as the gradient leads nowhere, and so large that it leads away.
 #[test]
 fn lbfgs_gets_going_in_any_unit() {
