@@ -27,6 +27,21 @@ const MAX_BYTES: usize = 64 << 20;
 /// ten classes share the samples, half as many for each feature and class; and as many to fit a first model to.
 const SAMPLES_PER_FEATURE: usize = 5;
 
+/// And no fewer than these, which cost next to nothing.
+const MIN_SAMPLES: usize = 2000;
+
+/// With fewer samples for each feature, if there are others, curvature is not to be learnt.
+const FEWEST_PER_FEATURE: usize = 2;
+
+/// `f32` numbers that a sample and its scores may take up.
+const MAX_SAMPLED: usize = 32 << 20;
+
+/// What the factors may cost, in evaluations of the batch: plain L-BFGS takes hundreds.
+const MAX_EVALUATIONS: usize = 25;
+
+/// One out of so many samples matters to the curvature of one class; the others are surely of other ones.
+const SAMPLES_PER_UNSURE: usize = 4;
+
 /// The share of the samples that a first model is fitted to, at most: it takes tens of evaluations of them.
 const ROUGH_SHARE: u64 = 10;
 
@@ -34,9 +49,6 @@ const ROUGH_SHARE: u64 = 10;
 /// long before its end: the few that stay in doubt, of each class others, are for the secants to learn. Three times as much
 /// or half as much costs a few iterations.
 const COMMON: f64 = 0.2;
-
-/// And no fewer than these, which cost next to nothing.
-const MIN_SAMPLES: usize = 2000;
 
 /// Added to the diagonal, relative to it: what `f32` can tell from nothing.
 const RIDGE: f32 = 1e-5;
@@ -84,7 +96,8 @@ impl<T: Scalar> Sample<T> {
         n_samples: u64,
     ) -> Option<(Self, Self)> {
         let size = Self::size(n_classes, batch, Factors::EachClass)?;
-        if batch.n_samples() < 2 * size || n_samples < ROUGH_SHARE * size as u64 {
+        let all_are_few = batch.n_samples() < 2 * size;
+        if all_are_few || n_samples < ROUGH_SHARE * size as u64 {
             return None;
         }
         let every_second = |first: usize| {
@@ -94,21 +107,29 @@ impl<T: Scalar> Sample<T> {
         Some((every_second(0), every_second(1)))
     }
 
-    /// How many samples the curvature is learnt from.
+    /// How many samples the curvature is learnt from; none if there are too few, or if the factors would be too large
+    /// or too dear.
     fn size(n_classes: usize, batch: &Batch<'_, T>, factors: Factors) -> Option<usize> {
         let (n, m) = (batch.n_samples(), batch.n_features() + 1);
-        let (n_factors, per_feature) = match factors {
-            Factors::EachClass => (n_classes, SAMPLES_PER_FEATURE.max(n_classes / 2)),
-            Factors::Common => (1, SAMPLES_PER_FEATURE),
+        let (n_factors, per_feature, width) = match factors {
+            Factors::EachClass => {
+                (n_classes, SAMPLES_PER_FEATURE.max(n_classes / 2), 2 * n_classes)
+            }
+            Factors::Common => (1, SAMPLES_PER_FEATURE, 1),
         };
         let bytes = m.checked_mul(m)?.checked_mul(n_factors)? / 2;
         if bytes > MAX_BYTES || n < m {
             return None;
         }
-        let size = m.checked_mul(per_feature)?.max(MIN_SAMPLES);
-        // The samples of a sparse batch are to take up no more with their zeros filled in, either.
-        let dense = size.min(n).checked_mul(m)?;
-        (!batch.features().is_sparse() || dense <= MAX_BYTES / size_of::<T>()).then_some(size)
+        // An evaluation multiplies 2 N D C times; the second moments of so many samples, D² times for each.
+        let evaluations = (2 * MAX_EVALUATIONS).saturating_mul(n) / m;
+        let affordable = match factors {
+            Factors::EachClass => evaluations.saturating_mul(SAMPLES_PER_UNSURE),
+            Factors::Common => evaluations.saturating_mul(n_classes),
+        };
+        let most = affordable.min(MAX_SAMPLED / m.max(width)).min(n);
+        let size = m.saturating_mul(per_feature).max(MIN_SAMPLES).min(most);
+        (size >= n.min(FEWEST_PER_FEATURE * m)).then_some(size)
     }
 
     /// At most so many samples, spread evenly.
