@@ -1,12 +1,13 @@
 //! Models go to scikit-learn and PyTorch and come from them, and predict the same there; fits at equivalent C and λ
-//! agree. `SOFTMARGIN_PYTHON` names a Python that has `python/requirements.txt`, and PyTorch if that is to be tested,
-//! too; without it the test is skipped.
+//! agree, of real text, too. `SOFTMARGIN_PYTHON` names a Python that has `python/requirements.txt`, and PyTorch if that is
+//! to be tested, too; without it the tests are skipped. So is the one of text where there is no WordNet, unless
+//! `SOFTMARGIN_REQUIRE_WORDNET` is set.
 
 mod common;
 
 use common::{folder, json, output, text};
 use serde_json::Value;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 fn python(script: &str, arguments: &[&str]) -> Option<String> {
     let Ok(python) = std::env::var("SOFTMARGIN_PYTHON") else {
@@ -95,6 +96,45 @@ fn scikit_learn_fits_the_same_model_at_the_equivalent_c() {
             }
         }
     }
+}
+
+/// A part of the glosses of WordNet: 5883 rows of 5724 words, of which a row has ten, and 45 classes.
+#[test]
+fn text_is_fitted_to_the_optimum_of_scikit_learn() {
+    if !Path::new("/usr/share/wordnet/data.noun").exists() {
+        let required = std::env::var_os("SOFTMARGIN_REQUIRE_WORDNET").is_some();
+        assert!(!required, "there is no WordNet: apt-get install wordnet-base");
+        eprintln!("skipped: there is no WordNet (Debian's package wordnet-base)");
+        return;
+    }
+    let folder = folder();
+    let path = |name: &str| text(&folder.path().join(name));
+    let Some(theirs) = python("fit_text.py", &[&text(folder.path())]) else { return };
+    let theirs: Value = serde_json::from_str(&theirs).expect("JSON");
+    let number = |fit: &Value, name: &str| fit[name].as_f64().expect("a number");
+    let (l2, test) = (theirs["l2"].to_string(), path("test.svm"));
+    let train = |data: &[&str], solver| {
+        let options = ["--l2", &l2, "--solver", solver, "--test", &test];
+        json(&[&["train", "--json"], data, &options[..]].concat())
+    };
+    let (svmlight, npz, labels) = (path("train.svm"), path("train.npz"), path("labels.npy"));
+    for solver in ["lbfgs", "newton"] {
+        let ours = train(&["--data", &svmlight], solver);
+        assert_eq!(
+            [&ours["samples"], &ours["features"]],
+            [&theirs["shape"][0], &theirs["shape"][1]]
+        );
+        assert_eq!(ours["classes"], theirs["classes"]);
+        assert_eq!(ours["converged"], true);
+        let apart = number(&ours, "objective") / number(&theirs, "objective") - 1.0;
+        assert!(apart.abs() < 1e-4, "{solver}: {apart}");
+        let apart = number(&ours, "test_accuracy") - number(&theirs, "accuracy");
+        assert!(number(&ours, "test_accuracy") > 0.5 && apart.abs() < 0.01, "{solver}: {apart}");
+    }
+    // The same rows as SciPy saves them, and so the same bits.
+    let of_scipy = train(&["--data", &npz, "--labels", &labels], "lbfgs");
+    let of_svmlight = train(&["--data", &svmlight], "lbfgs");
+    assert_eq!(of_scipy["objective"], of_svmlight["objective"]);
 }
 
 /// The numbers of an NPY file of `f32`, which follow its header.
