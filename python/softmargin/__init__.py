@@ -1,22 +1,35 @@
 """Linear classifiers at the speed of the CPU: softmax regression and multiclass support vector machines.
 
 `SoftmaxClassifier` and `HingeClassifier` are estimators in scikit-learn's conventions, and `load` reads those that
-were saved. `loss_and_gradient`, `hessian_product` and `Evaluator` are for those who bring their own optimiser, and
-`Partial` adds up data that comes in chunks.
+were saved. `loss_and_gradient`, `hessian_product` and `Evaluator` are for those who bring their own optimiser.
+`Partial` and `PartialTree` add up data that comes in chunks or lies on many machines, and `lbfgs` fits a model to it;
+`softmargin.dask` does both on a cluster.
 """
 
 import os
 
 from softmargin import _core
-from softmargin._core import Evaluator, Partial, __version__, hessian_product, loss_and_gradient
+from softmargin._core import (
+    Evaluator,
+    NonFiniteError,
+    Partial,
+    PartialTree,
+    __version__,
+    hessian_product,
+    lbfgs,
+    loss_and_gradient,
+)
 
 __all__ = [
     "Evaluator",
     "HingeClassifier",
+    "NonFiniteError",
     "Partial",
+    "PartialTree",
     "SoftmaxClassifier",
     "__version__",
     "hessian_product",
+    "lbfgs",
     "load",
     "loss_and_gradient",
 ]

@@ -1,8 +1,11 @@
 from softmargin._core import (
     Evaluator as Evaluator,
+    NonFiniteError as NonFiniteError,
     Partial as Partial,
+    PartialTree as PartialTree,
     __version__ as __version__,
     hessian_product as hessian_product,
+    lbfgs as lbfgs,
     loss_and_gradient as loss_and_gradient,
 )
 from softmargin._estimators import (
@@ -14,10 +17,13 @@ from softmargin._estimators import (
 __all__ = [
     "Evaluator",
     "HingeClassifier",
+    "NonFiniteError",
     "Partial",
+    "PartialTree",
     "SoftmaxClassifier",
     "__version__",
     "hessian_product",
+    "lbfgs",
     "load",
     "loss_and_gradient",
 ]

@@ -1,5 +1,5 @@
 from os import PathLike
-from typing import Any, Callable, Literal, Optional, Tuple, Type, final
+from typing import Any, Callable, Iterable, List, Literal, Optional, Tuple, Type, Union, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,6 +8,7 @@ _Loss = Literal["cross_entropy", "hinge", "squared_hinge", "crammer_singer"]
 _Slopes = Tuple[float, NDArray[Any], NDArray[Any]]
 
 __all__ = [
+    "NonFiniteError",
     "Evaluator",
     "hessian_product",
     "loss_and_gradient",
@@ -16,15 +17,19 @@ __all__ = [
     "Fit",
     "fit",
     "step",
+    "lbfgs",
     "Partial",
     "predict",
     "predict_proba",
     "scores",
     "_forked",
+    "PartialTree",
     "__version__",
 ]
 
 __version__: str
+
+class NonFiniteError(ValueError): ...
 
 @final
 class Evaluator:
@@ -94,6 +99,19 @@ class Partial:
     def __radd__(self, value: Partial, /) -> Partial: ...
     def __iadd__(self, value: Partial, /) -> Partial: ...
     def __reduce__(self) -> Tuple[Type[Partial], Tuple[int, int, NDArray[np.float64]]]: ...
+    def __sizeof__(self) -> int: ...
+
+@final
+class PartialTree:
+    def __new__(cls, nodes: Optional[Iterable[Tuple[Union[int, range], Partial]]] = None) -> PartialTree: ...
+    def push(self, chunks: Union[int, range], partial: Partial) -> None: ...
+    def nodes(self) -> List[Tuple[range, Partial]]: ...
+    def total(self, n_chunks: int) -> Partial: ...
+    def __add__(self, value: PartialTree, /) -> PartialTree: ...
+    def __radd__(self, value: PartialTree, /) -> PartialTree: ...
+    def __iadd__(self, value: PartialTree, /) -> PartialTree: ...
+    def __reduce__(self) -> Tuple[Type[PartialTree], Tuple[List[Tuple[range, Partial]]]]: ...
+    def __sizeof__(self) -> int: ...
 
 def loss_and_gradient(
     X: ArrayLike,
@@ -123,8 +141,21 @@ def hessian_product(
     sample_weight: Optional[ArrayLike] = None,
     out: Optional[Tuple[NDArray[Any], NDArray[Any]]] = None,
 ) -> Tuple[NDArray[Any], NDArray[Any]]: ...
-
-# The rest is what the estimators are made of.
+def lbfgs(
+    fun: Callable[[NDArray[Any], NDArray[Any]], Partial],
+    W: ArrayLike,
+    b: ArrayLike,
+    *,
+    loss: _Loss = "cross_entropy",
+    l2: float = 0.0,
+    margin: float = 1.0,
+    label_smoothing: float = 0.0,
+    sample: Optional[Union[Tuple[Any, ArrayLike], Tuple[Any, ArrayLike, Optional[ArrayLike]]]] = None,
+    max_iter: int = 1000,
+    tol: float = 1e-5,
+    ftol: float = 1e-9,
+    callback: Optional[Callable[[int, float, float], object]] = None,
+) -> Fit: ...
 
 @final
 class Fit:
@@ -139,6 +170,8 @@ class Fit:
     converged: bool
     failed: bool
     interrupt: Optional[BaseException]
+
+# The rest is what the estimators are made of.
 
 def fit(
     X: ArrayLike,

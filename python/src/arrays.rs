@@ -167,9 +167,14 @@ fn positions<N: TryFrom<i64>>(array: &Bound<'_, PyUntypedArray>, name: &str) -> 
         };
         numbers.iter().enumerate().map(number).collect()
     }
-    match (array.cast::<PyArray1<i32>>(), array.cast::<PyArray1<i64>>()) {
-        (Ok(array), _) if array.is_aligned() => copy(array, name),
-        (_, Ok(array)) if array.is_aligned() => copy(array, name),
+    // What another process sent may lie anywhere in a buffer.
+    let aligned = match array.is_aligned() {
+        true => array.clone(),
+        false => array.call_method0("copy")?.cast_into::<PyUntypedArray>()?,
+    };
+    match (aligned.cast::<PyArray1<i32>>(), aligned.cast::<PyArray1<i64>>()) {
+        (Ok(array), _) => copy(array, name),
+        (_, Ok(array)) => copy(array, name),
         _ => Err(PyValueError::new_err(format!("{name} has dtype {}", array.dtype()))),
     }
 }

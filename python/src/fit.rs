@@ -35,6 +35,31 @@ pub(crate) struct Fit {
     interrupt: Option<Py<PyAny>>,
 }
 
+impl Fit {
+    pub(crate) fn new<T: Number>(
+        py: Python<'_>,
+        model: &LinearModel<T>,
+        summary: Summary,
+        interrupt: Option<PyErr>,
+    ) -> Self {
+        let Summary { progress, stop_reason, gap } = summary;
+        let (weights, bias) = to_arrays(py, model);
+        Self {
+            weights: weights.unbind(),
+            bias: bias.unbind(),
+            objective: progress.objective,
+            gradient_norm: progress.gradient_norm,
+            gap: gap.unwrap_or(f64::NAN),
+            iterations: progress.iteration,
+            evaluations: progress.evaluations,
+            stop_reason: stop_reason.name(),
+            converged: stop_reason.converged(),
+            failed: stop_reason == StopReason::Diverged,
+            interrupt: interrupt.map(|error| error.into_value(py).into_any()),
+        }
+    }
+}
+
 /// What minimises.
 enum Solver {
     Lbfgs(Lbfgs),
@@ -105,7 +130,7 @@ impl Job<'_, '_> {
                 on_iteration.call1(py, (iteration, objective, gradient_norm)).map(drop)
             })
         };
-        let Summary { progress, stop_reason, gap } = detached(py, || {
+        let summary = detached(py, || {
             let batch = batch(x, &labels, weights)?;
             let mut evaluator = Evaluator::new(self.objective);
             self.solver.fit(&mut evaluator, &mut model, &batch, |progress, _| {
@@ -119,20 +144,7 @@ impl Job<'_, '_> {
             })
         })
         .map_err(exception)?;
-        let (weights, bias) = to_arrays(py, &model);
-        Ok(Fit {
-            weights: weights.unbind(),
-            bias: bias.unbind(),
-            objective: progress.objective,
-            gradient_norm: progress.gradient_norm,
-            gap: gap.unwrap_or(f64::NAN),
-            iterations: progress.iteration,
-            evaluations: progress.evaluations,
-            stop_reason: stop_reason.name(),
-            converged: stop_reason.converged(),
-            failed: stop_reason == StopReason::Diverged,
-            interrupt: interrupt.map(|error| error.into_value(py).into_any()),
-        })
+        Ok(Fit::new(py, &model, summary, interrupt))
     }
 }
 

@@ -5,20 +5,33 @@ mod arrays;
 mod evaluator;
 mod files;
 mod fit;
+mod lbfgs;
 mod partial;
 mod predict;
 mod threads;
+mod tree;
 
 use pyo3::{
+    create_exception,
     exceptions::{PyOSError, PyValueError},
     prelude::*,
 };
 use softmargin::{Error, Objective};
 
+create_exception!(
+    softmargin,
+    NonFiniteError,
+    PyValueError,
+    "A feature, a score, a loss or a gradient is NaN or infinite. The message names the row."
+);
+
 /// The exception for an error of the crate: its message says what is wrong, and where.
 fn exception(error: Error) -> PyErr {
     match error {
         Error::File { .. } => PyOSError::new_err(error.to_string()),
+        Error::NonFinite { .. } | Error::Overflow { .. } => {
+            NonFiniteError::new_err(error.to_string())
+        }
         _ => PyValueError::new_err(error.to_string()),
     }
 }
@@ -43,12 +56,15 @@ fn objective(loss: &str, l2: f64, margin: f64, label_smoothing: f64) -> PyResult
 mod _core {
     #[pymodule_export]
     use super::{
+        NonFiniteError,
         evaluator::{Evaluator, hessian_product, loss_and_gradient},
         files::{load, save},
         fit::{Fit, fit, step},
+        lbfgs::lbfgs,
         partial::Partial,
         predict::{predict, predict_proba, scores},
         threads::forked,
+        tree::PartialTree,
     };
 
     #[pymodule_export]

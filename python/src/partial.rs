@@ -4,7 +4,7 @@ use crate::{
     arrays::{Number, vector},
     exception,
 };
-use numpy::{PyArray1, PyArrayMethods};
+use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::{
     exceptions::PyValueError,
     intern,
@@ -17,7 +17,7 @@ use pyo3::{
 ///
 /// `sums` is one array of float64, the memory of the partial itself: C × D of dW, C of db, the loss, and the weight of
 /// all samples. These add up element by element, so that processes may all-reduce them in place; a partial can also be
-/// pickled. Chunks that are added in the same order give the same bits.
+/// pickled. Chunks that are added in the same order give the same bits, and a `PartialTree` always adds in the same order.
 ///
 /// Examples
 /// --------
@@ -45,6 +45,12 @@ impl Partial {
     /// One of the same shape, without samples.
     pub(crate) fn like<T: Number>(&self) -> softmargin::Partial<T> {
         softmargin::Partial::new(self.n_classes, self.n_features)
+    }
+
+    /// A copy of one of the crate.
+    pub(crate) fn of<T: Number>(py: Python<'_>, partial: &softmargin::Partial<T>) -> Self {
+        let (n_classes, n_features) = (partial.n_classes(), partial.n_features());
+        Self { n_classes, n_features, sums: PyArray1::from_slice(py, partial.sums()).unbind() }
     }
 
     /// A copy for the crate.
@@ -137,6 +143,11 @@ impl Partial {
         let partial = slf.get();
         let arguments = (partial.n_classes, partial.n_features, partial.sums(slf.py())?);
         Ok((slf.get_type(), arguments.into_pyobject(slf.py())?))
+    }
+
+    /// In bytes: Dask weighs what it keeps by this.
+    fn __sizeof__(&self, py: Python<'_>) -> usize {
+        size_of::<f64>() * self.sums.bind(py).len()
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -368,6 +368,10 @@ def test_sparse_rows(loss, dtype):
         assert dW.dtype == dtype
 
 
+def unaligned(array):
+    return np.frombuffer(b"-" + array.tobytes(), np.uint8)[1:].view(array.dtype)
+
+
 def test_sparse_rows_of_all_kinds():
     X, y, W, b = problem(n=3, d=4, c=2)
     # Not sorted, an entry in two parts, an empty row; long indices, and half precision.
@@ -380,6 +384,12 @@ def test_sparse_rows_of_all_kinds():
         X.data, X.indices, X.indptr = parts
         for a, e in zip(loss_and_gradient(X, y, W, b), right):
             np.testing.assert_allclose(a, e, rtol=1e-13)
+    # As another process may send them: in the middle of a buffer.
+    X.data, X.indices, X.indptr = map(unaligned, parts)
+    assert not X.indptr.flags.aligned
+    for a, e in zip(loss_and_gradient(X, y, W, b), right):
+        np.testing.assert_allclose(a, e, rtol=1e-13)
+    X.data, X.indices, X.indptr = parts
     X.indices = np.array([3, 0, 4, 1])
     with pytest.raises(ValueError, match=r"row 0: indices\[2\] is 4, but there are 4 features"):
         loss_and_gradient(X, y, W, b)
