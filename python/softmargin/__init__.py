@@ -1,7 +1,7 @@
 """Linear classifiers at the speed of the CPU: softmax regression and multiclass support vector machines.
 
-`SoftmaxClassifier` and `HingeClassifier` are estimators in scikit-learn's conventions, and `load` reads those that
-were saved. `loss_and_gradient`, `hessian_product` and `Evaluator` are for those who bring their own optimiser, and
+`SoftmaxClassifier` and `HingeClassifier` are estimators in scikit-learn's conventions, `SoftmaxClassifierCV` and
+`HingeClassifierCV` choose λ by cross-validation, and `load` reads those that were saved. `loss_and_gradient`, `hessian_product` and `Evaluator` are for those who bring their own optimiser, and
 `Partial` adds up data that comes in chunks.
 """
 
@@ -13,8 +13,10 @@ from softmargin._core import Evaluator, Partial, __version__, hessian_product, l
 __all__ = [
     "Evaluator",
     "HingeClassifier",
+    "HingeClassifierCV",
     "Partial",
     "SoftmaxClassifier",
+    "SoftmaxClassifierCV",
     "__version__",
     "hessian_product",
     "load",
@@ -32,6 +34,10 @@ def __getattr__(name):
         from softmargin import _estimators
 
         return getattr(_estimators, name)
+    if name in ("HingeClassifierCV", "SoftmaxClassifierCV"):
+        from softmargin import _cross_validation
+
+        return getattr(_cross_validation, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -5,6 +5,10 @@ from softmargin._core import (
     hessian_product as hessian_product,
     loss_and_gradient as loss_and_gradient,
 )
+from softmargin._cross_validation import (
+    HingeClassifierCV as HingeClassifierCV,
+    SoftmaxClassifierCV as SoftmaxClassifierCV,
+)
 from softmargin._estimators import (
     HingeClassifier as HingeClassifier,
     SoftmaxClassifier as SoftmaxClassifier,
@@ -14,8 +18,10 @@ from softmargin._estimators import (
 __all__ = [
     "Evaluator",
     "HingeClassifier",
+    "HingeClassifierCV",
     "Partial",
     "SoftmaxClassifier",
+    "SoftmaxClassifierCV",
     "__version__",
     "hessian_product",
     "load",

@@ -2,6 +2,7 @@
 //! conventions, labels that are names) is in `softmargin/`.
 
 mod arrays;
+mod cross_validation;
 mod evaluator;
 mod files;
 mod fit;
@@ -43,6 +44,7 @@ fn objective(loss: &str, l2: f64, margin: f64, label_smoothing: f64) -> PyResult
 mod _core {
     #[pymodule_export]
     use super::{
+        cross_validation::{CrossValidation, cross_validate},
         evaluator::{Evaluator, hessian_product, loss_and_gradient},
         files::{load, save},
         fit::{Fit, fit, step},

@@ -23,6 +23,7 @@ EXAMPLES = {name: thing.__doc__ for name, thing in documented() if ">>>" in (get
 
 def test_the_main_names_have_examples():
     expected = {"Evaluator", "HingeClassifier", "Partial", "SoftmaxClassifier", "hessian_product", "loss_and_gradient"}
+    expected |= {"HingeClassifierCV", "SoftmaxClassifierCV"}
     assert expected <= set(EXAMPLES)
 
 
