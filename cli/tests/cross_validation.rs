@@ -80,10 +80,10 @@ fn a_table_progress_and_warnings() {
     assert_eq!(stderr.lines().filter(|line| line.contains("/50  fold ")).count(), 10, "{stderr}");
     assert!(!stderr.contains("warning"), "{stderr}");
     // The choice at an end of what was tried.
-    let path = ["train", "--data", &data, "--cv", "5", "--l2-path", "0.1,0.001"];
+    let path = ["train", "--data", &data, "--cv", "5", "--l2-path", "10,1"];
     let train = softmargin(&path).assert().success();
     let stderr = String::from_utf8_lossy(&train.get_output().stderr).into_owned();
-    assert!(stderr.contains("warning: the best λ, 0.1, is the largest"), "{stderr}");
+    assert!(stderr.contains("warning: the best λ, 1, is the smallest"), "{stderr}");
     // A fit with no time to converge.
     let path = ["train", "--data", &data, "--cv", "5", "--max-iter", "1"];
     let train = softmargin(&path).assert().success();

@@ -125,7 +125,7 @@ pub(super) struct Train {
     #[arg(long, value_name = "FOLDS", value_parser = folds, group = "held out", conflicts_with = "l2")]
     cv: Option<usize>,
     /// Iterations or epochs without a lower loss of the held-out samples, after which to stop
-    #[arg(long, default_value_t = 10, requires = "validation", value_parser = positive)]
+    #[arg(long, default_value_t = 10, requires = "validation", conflicts_with = "cv", value_parser = positive)]
     patience: usize,
     /// Try these λ instead of --l2, from the largest on, and keep the model that predicts most of the held-out
     /// samples, or the λ that --cv finds best
