@@ -319,6 +319,19 @@ pub enum Error {
         /// ε as given.
         value: f64,
     },
+    /// There is no λ to choose from.
+    #[error("there is no L2 coefficient λ to choose from")]
+    NoL2,
+    /// Samples cannot be divided into so many folds.
+    #[error(
+        "{folds} folds of {samples} samples that count; there must be at least 2, and no more than samples"
+    )]
+    Folds {
+        /// Folds asked for.
+        folds: usize,
+        /// Samples whose weight is not zero.
+        samples: usize,
+    },
     /// The loss has kinks, and so no second derivatives.
     #[error(
         "the {loss} loss has kinks, and no second derivatives; squared_hinge and cross_entropy have"

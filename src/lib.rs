@@ -59,7 +59,7 @@
 //!
 //! - `rayon` (default): evaluations are split over the current rayon pool. The bits of the result do
 //!   not depend on its number of threads. Without the feature, all runs on the caller's thread.
-//! - `train`: solvers, L-BFGS, Newton's method and minibatch SGD; early stopping, a path of λ.
+//! - `train`: solvers, L-BFGS, Newton's method and minibatch SGD; early stopping, a path of λ, cross-validation.
 //! - `safetensors`: models as files, which PyTorch's `nn.Linear` loads as they are: [`LinearModel::save`] and
 //!   [`LinearModel::load`].
 //! - `ndarray`, `faer`: [`MatrixView`]s of their matrices, and models as such.

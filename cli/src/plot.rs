@@ -7,7 +7,7 @@ use crate::{
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use softmargin::train::Progress;
+use softmargin::train::{CrossValidated, CrossValidation, Estimate, Progress};
 
 /// What drawing may fail with.
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -232,6 +232,90 @@ fn draw_curves(history: &[(f64, Progress)], unit: &str, svg: &mut String) -> Dra
             .y_labels(6)
             .draw()?;
         chart.draw_series(LineSeries::new(points, color.stroke_width(2)))?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// Loss and accuracy by λ, with their standard errors. The λ axis is logarithmic: λ = 0 is left out.
+pub(crate) fn cross_validation(cv: &CrossValidation) -> Result<String> {
+    let mut svg = String::new();
+    draw_cross_validation(cv, &mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
+    Ok(svg)
+}
+
+fn draw_cross_validation(cv: &CrossValidation, svg: &mut String) -> Drawn {
+    let root = SVGBackend::with_string(svg, (860, 360)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (left, right) = root.split_horizontally(430);
+    let path: Vec<&CrossValidated> = cv.path.iter().filter(|point| point.l2 > 0.0).collect();
+    let best = cv.best();
+    let bounds = |values: &[f64]| {
+        let low = values.iter().fold(f64::INFINITY, |low, value| low.min(*value)).min(1e300);
+        (low, values.iter().fold(low, |high, value| high.max(*value)))
+    };
+    let (first, last) = bounds(&path.iter().map(|point| point.l2.log10()).collect::<Vec<_>>());
+    let percent = |estimate: Estimate| Estimate {
+        mean: 100.0 * estimate.mean,
+        standard_error: 100.0 * estimate.standard_error,
+    };
+    let loss = |point: &CrossValidated| point.loss;
+    let accuracy = |point: &CrossValidated| percent(point.accuracy);
+    let of_loss: &dyn Fn(&CrossValidated) -> Estimate = &loss;
+    for (area, title, color, of) in
+        [(left, "loss", BLUE, of_loss), (right, "accuracy in %", ORANGE, &accuracy)]
+    {
+        let ends = path.iter().flat_map(|point| {
+            let Estimate { mean, standard_error } = of(point);
+            [mean - standard_error, mean + standard_error]
+        });
+        let (low, high) = bounds(&ends.collect::<Vec<_>>());
+        let margin = ((high - low) * 0.06).max(low.abs() * 1e-3).max(1e-12);
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 16).into_font().color(&INK))
+            .margin(14)
+            .x_label_area_size(38)
+            .y_label_area_size(62)
+            .build_cartesian_2d(first - 0.2..last + 0.2, low - margin..high + margin)?;
+        let digits = if high - low < 1.0 { 2 } else { 1 };
+        let power = |x: &f64| match (x - x.round()).abs() < 1e-6 {
+            true => format!("1e{x:.0}"),
+            false => String::new(),
+        };
+        chart
+            .configure_mesh()
+            .bold_line_style(FAINT)
+            .light_line_style(TRANSPARENT)
+            .axis_style(INK)
+            .label_style(("sans-serif", 13).into_font().color(&INK))
+            .x_desc("λ")
+            .x_label_formatter(&power)
+            .y_label_formatter(&|y| format!("{y:.digits$}"))
+            .x_labels(8)
+            .y_labels(6)
+            .draw()?;
+        let at = |point: &CrossValidated| (point.l2.log10(), of(point).mean);
+        let line = path.iter().map(|point| at(point));
+        chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?;
+        chart.draw_series(path.iter().map(|point| {
+            let ((x, mean), error) = (at(point), of(point).standard_error);
+            PathElement::new([(x, mean - error), (x, mean + error)], color.stroke_width(1))
+        }))?;
+        chart.draw_series(path.iter().map(|point| Circle::new(at(point), 3, color.filled())))?;
+        if best.l2 > 0.0 {
+            let chosen = Circle::new(at(best), 7, INK.stroke_width(2));
+            chart
+                .draw_series([chosen])?
+                .label(format!("chosen: λ = {}", best.l2))
+                .legend(|(x, y)| Circle::new((x + 8, y), 5, INK.stroke_width(2)));
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperMiddle)
+                .background_style(WHITE.mix(0.8))
+                .border_style(TRANSPARENT)
+                .label_font(("sans-serif", 13).into_font().color(&INK))
+                .draw()?;
+        }
     }
     root.present()?;
     Ok(())

@@ -105,16 +105,25 @@ impl Reporter {
     }
 }
 
-/// Steps of work that take a while each: a line that changes on a terminal, a line each elsewhere.
+/// Steps of work that take a while each: a line that changes on a terminal, plain lines elsewhere.
 pub(crate) struct Steps {
     bar: Option<Bar>,
     done: Cell<usize>,
     total: usize,
+    /// Steps for each plain line.
+    every: usize,
 }
 
 impl Steps {
+    /// With a plain line each.
     pub(crate) fn new(total: usize) -> Self {
-        Self { bar: Bar::new(total, ""), done: Cell::new(0), total }
+        Self { bar: Bar::new(total, ""), done: Cell::new(0), total, every: 1 }
+    }
+
+    /// With a few plain lines in all.
+    pub(crate) fn many(total: usize, unit: &'static str) -> Self {
+        let every = total.div_ceil(LINES).max(1);
+        Self { bar: Bar::new(total, unit), done: Cell::new(0), total, every }
     }
 
     /// Begins the next step.
@@ -123,7 +132,10 @@ impl Steps {
         self.done.set(done + 1);
         match &self.bar {
             Some(bar) => bar.set(done, name.to_owned()),
-            None => say(format_args!("{}/{}  {name}", done + 1, self.total)),
+            None if done.is_multiple_of(self.every) => {
+                say(format_args!("{}/{}  {name}", done + 1, self.total));
+            }
+            None => {}
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::{metrics::Metrics, output::Output, plot};
 use anyhow::{Context, Result};
-use softmargin::{LinearModel, train::Progress};
+use softmargin::{
+    LinearModel,
+    train::{CrossValidation, Progress},
+};
 use std::{
     fmt::Write,
     fs,
@@ -51,6 +54,8 @@ pub(crate) struct Report<'a> {
     pub(crate) title: String,
     /// What the program prints.
     pub(crate) table: Vec<(&'static str, String)>,
+    /// What chose λ, if cross-validation did.
+    pub(crate) cross_validation: Option<&'a CrossValidation>,
     /// The progress after so many seconds.
     pub(crate) history: &'a [(f64, Progress)],
     /// Of what the history has one entry each.
@@ -78,6 +83,9 @@ impl Report<'_> {
             Ok(())
         };
         write("loss.svg".into(), plot::curves(self.history, self.unit)?.as_bytes())?;
+        if let Some(cv) = self.cross_validation {
+            write("cross_validation.svg".into(), plot::cross_validation(cv)?.as_bytes())?;
+        }
         let confusion = self.metrics.confusion().filter(|_| names.len() <= MAX_CLASSES);
         if let Some(confusion) = &confusion {
             write("confusion.svg".into(), plot::confusion(confusion, names)?.as_bytes())?;
@@ -102,7 +110,13 @@ impl Report<'_> {
         for (name, value) in &self.table {
             let _ = writeln!(page, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(value));
         }
-        page += "</table>\n<h2>The fit</h2>\n<img src=\"loss.svg\" alt=\"The loss and the norm of its gradient\">\n";
+        page += "</table>\n";
+        if self.cross_validation.is_some() {
+            page += "<h2>The choice of λ</h2>\n\
+                     <p>The mean over the samples that each fold held out, and its standard error.</p>\n\
+                     <img src=\"cross_validation.svg\" alt=\"Loss and accuracy by λ\">\n";
+        }
+        page += "<h2>The fit</h2>\n<img src=\"loss.svg\" alt=\"The loss and the norm of its gradient\">\n";
         if few {
             let _ = write!(
                 page,
@@ -132,7 +146,7 @@ impl Report<'_> {
 fn remove_stale(folder: &Path, written: &[String]) -> Result<()> {
     let of_a_report = |name: &str| {
         let class = name.strip_prefix("template_").and_then(|rest| rest.strip_suffix(".png"));
-        ["confusion.svg", "accuracy.svg"].contains(&name)
+        ["confusion.svg", "accuracy.svg", "cross_validation.svg"].contains(&name)
             || class.is_some_and(|class| class.parse::<u32>().is_ok())
     };
     let context = || format!("cannot clear {}", folder.display());

@@ -244,6 +244,7 @@ fn what_is_not_for_many_is_said_before_anything_is_read() {
         (&["--loss", "hinge"], &["--loss hinge", "dual", "--solver lbfgs", "squared-hinge"]),
         (&["--standardize"], &["--standardize"]),
         (&["--validation", "0.1"], &["--validation"]),
+        (&["--cv", "5"], &["--cv"]),
     ] {
         fails(&[(2, &[&["train"], &missing[..], arguments].concat())], words);
     }

@@ -29,6 +29,7 @@ fn json_has_every_key() {
     let expected = [
         "classes",
         "converged",
+        "cross_validation",
         "evaluations",
         "features",
         "gap",

@@ -1,9 +1,9 @@
 """Linear classifiers at the speed of the CPU: softmax regression and multiclass support vector machines.
 
-`SoftmaxClassifier` and `HingeClassifier` are estimators in scikit-learn's conventions, and `load` reads those that
-were saved. `loss_and_gradient`, `hessian_product` and `Evaluator` are for those who bring their own optimiser.
-`Partial` and `PartialTree` add up data that comes in chunks or lies on many machines, and `lbfgs` fits a model to it;
-`softmargin.dask` does both on a cluster.
+`SoftmaxClassifier` and `HingeClassifier` are estimators in scikit-learn's conventions, `SoftmaxClassifierCV` and
+`HingeClassifierCV` choose λ by cross-validation, and `load` reads those that were saved. `loss_and_gradient`,
+`hessian_product` and `Evaluator` are for those who bring their own optimiser. `Partial` and `PartialTree` add up data
+that comes in chunks or lies on many machines, and `lbfgs` fits a model to it; `softmargin.dask` does both on a cluster.
 """
 
 import os
@@ -23,10 +23,12 @@ from softmargin._core import (
 __all__ = [
     "Evaluator",
     "HingeClassifier",
+    "HingeClassifierCV",
     "NonFiniteError",
     "Partial",
     "PartialTree",
     "SoftmaxClassifier",
+    "SoftmaxClassifierCV",
     "__version__",
     "hessian_product",
     "lbfgs",
@@ -45,6 +47,10 @@ def __getattr__(name):
         from softmargin import _estimators
 
         return getattr(_estimators, name)
+    if name in ("HingeClassifierCV", "SoftmaxClassifierCV"):
+        from softmargin import _cross_validation
+
+        return getattr(_cross_validation, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -8,6 +8,10 @@ from softmargin._core import (
     lbfgs as lbfgs,
     loss_and_gradient as loss_and_gradient,
 )
+from softmargin._cross_validation import (
+    HingeClassifierCV as HingeClassifierCV,
+    SoftmaxClassifierCV as SoftmaxClassifierCV,
+)
 from softmargin._estimators import (
     HingeClassifier as HingeClassifier,
     SoftmaxClassifier as SoftmaxClassifier,
@@ -17,10 +21,12 @@ from softmargin._estimators import (
 __all__ = [
     "Evaluator",
     "HingeClassifier",
+    "HingeClassifierCV",
     "NonFiniteError",
     "Partial",
     "PartialTree",
     "SoftmaxClassifier",
+    "SoftmaxClassifierCV",
     "__version__",
     "hessian_product",
     "lbfgs",

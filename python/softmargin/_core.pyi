@@ -16,6 +16,8 @@ __all__ = [
     "save",
     "Fit",
     "fit",
+    "CrossValidation",
+    "cross_validate",
     "step",
     "lbfgs",
     "Partial",
@@ -189,6 +191,33 @@ def fit(
     ftol: float,
     on_iteration: Optional[Callable[[int, float, float], object]] = None,
 ) -> Fit: ...
+@final
+class CrossValidation:
+    l2s: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    accuracies: NDArray[np.float64]
+    mean_losses: NDArray[np.float64]
+    standard_errors: NDArray[np.float64]
+    best: float
+    one_standard_error: float
+    not_converged: Tuple[int, int]
+
+def cross_validate(
+    X: ArrayLike,
+    y: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike,
+    *,
+    loss: _Loss,
+    l2s: List[float],
+    margin: float,
+    label_smoothing: float,
+    sample_weight: Optional[ArrayLike],
+    folds: List[Tuple[NDArray[np.uint32], NDArray[np.uint32]]],
+    max_iter: int,
+    tol: float,
+    ftol: float,
+) -> CrossValidation: ...
 def step(
     X: ArrayLike,
     y: ArrayLike,

@@ -66,7 +66,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"There must be at least 2 classes, but y has 1 class: {classes[0]!r}")
         weights = self._weights(X, y, codes, classes, sample_weight)
         total = _total(y, weights)
-        l2 = self._l2(len(classes), total)
+        l2 = self._fit_l2(X, y, codes, classes, weights, total)
         start = self._start(classes, X.shape[1], _computed(X))
         fitted = _core.fit(
             X,
@@ -190,6 +190,10 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         else:
             of_class = compute_class_weight(self.class_weight, classes=classes, y=y)
         return (weights * of_class[codes]).astype(_computed(X), copy=False)
+
+    def _fit_l2(self, X, y, codes, classes, weights, total):
+        """The λ of a fit."""
+        return self._l2(len(classes), total)
 
     def _l2(self, n_classes, total):
         if self.l2 is not None:

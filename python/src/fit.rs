@@ -61,7 +61,7 @@ impl Fit {
 }
 
 /// What minimises.
-enum Solver {
+pub(crate) enum Solver {
     Lbfgs(Lbfgs),
     Dual(DualAscent),
     Sgd(Sgd),
@@ -69,7 +69,7 @@ enum Solver {
 
 impl Solver {
     /// The one that gets to the optimum: past kinks, only dual ascent does. It takes λ > 0.
-    fn to_optimum(objective: &Objective, max_iter: usize, tol: f64, ftol: f64) -> Self {
+    pub(crate) fn to_optimum(objective: &Objective, max_iter: usize, tol: f64, ftol: f64) -> Self {
         match !objective.is_smooth() && objective.l2() > 0.0 {
             true => Self::Dual(DualAscent { tolerance: tol, max_epochs: max_iter, seed: 0 }),
             false => Self::Lbfgs(Lbfgs {
@@ -81,7 +81,16 @@ impl Solver {
         }
     }
 
-    fn fit<T: Number>(
+    /// As near the optimum as cross-validation asks for.
+    pub(crate) fn for_folds(self) -> Self {
+        match self {
+            Self::Lbfgs(solver) => Self::Lbfgs(solver.for_folds()),
+            Self::Dual(solver) => Self::Dual(solver.for_folds()),
+            Self::Sgd(solver) => Self::Sgd(solver),
+        }
+    }
+
+    pub(crate) fn fit<T: Number>(
         &self,
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,

@@ -2,6 +2,7 @@
 //! conventions, labels that are names) is in `softmargin/`.
 
 mod arrays;
+mod cross_validation;
 mod evaluator;
 mod files;
 mod fit;
@@ -57,6 +58,7 @@ mod _core {
     #[pymodule_export]
     use super::{
         NonFiniteError,
+        cross_validation::{CrossValidation, cross_validate},
         evaluator::{Evaluator, hessian_product, loss_and_gradient},
         files::{load, save},
         fit::{Fit, fit, step},

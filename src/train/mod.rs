@@ -3,7 +3,7 @@
 //! [`Lbfgs`] takes the whole batch at every step and converges to the optimum; [`NewtonCg`] goes on from there to
 //! all digits, where the loss has no kinks; where it has some, [`DualAscent`] goes past them to the optimum, and proves
 //! it; [`Sgd`] takes a minibatch at every step and is soon near it. All leave the best model they have found, and give
-//! the same bits for the same input on any number of threads.
+//! the same bits for the same input on any number of threads. [`cross_validate`] chooses λ with any of them but the last.
 //!
 //! ```
 //! use core::ops::ControlFlow;
@@ -28,6 +28,7 @@
 
 mod cholesky;
 mod cost;
+mod cross_validation;
 mod curvature;
 mod dual;
 mod gap;
@@ -43,6 +44,9 @@ mod shifted;
 mod validation;
 
 pub use cost::Evaluate;
+pub use cross_validation::{
+    CrossValidated, CrossValidation, Estimate, Fold, FoldScore, cross_validate, stratified_folds,
+};
 pub use dual::DualAscent;
 pub(crate) use dual::{AddDual, Ascend, RowSquares};
 pub use gap::optimality_gap;

@@ -9,6 +9,7 @@ mod api;
 mod bits;
 mod class_weights;
 mod conversions;
+mod cross_validation;
 mod dual;
 mod elementary;
 mod errors;

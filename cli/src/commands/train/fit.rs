@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use softmargin::{
     Batch, Error, Evaluator, Features, LinearModel,
-    train::{self, EarlyStopping, PathPoint, Progress, StopReason, Summary},
+    train::{self, CrossValidation, EarlyStopping, PathPoint, Progress, StopReason, Summary},
 };
 use std::{
     ops::{ControlFlow, Range},
@@ -38,6 +38,8 @@ pub(super) struct Fit {
     pub(super) l2: f64,
     /// The fits for all λ that were tried.
     pub(super) path: Vec<PathPoint<f32>>,
+    /// What chose λ, if cross-validation did, and the seconds it took.
+    pub(super) cross_validation: Option<(CrossValidation, f64)>,
     /// Where the solver was after so many seconds.
     pub(super) history: Vec<(f64, Progress)>,
     pub(super) seconds: f64,
@@ -48,7 +50,7 @@ pub(super) struct Fit {
 
 impl Samples<'_> {
     /// All of them, of which the features are in memory.
-    fn batch(&self) -> Result<Batch<'_, f32>> {
+    pub(super) fn batch(&self) -> Result<Batch<'_, f32>> {
         let features = self.data.view().context("the features are not in memory")?;
         let batch = Batch::new(features, self.labels)?;
         Ok(weighted(batch, self.data.weights.as_deref(), self.class_weights.as_deref())?)
@@ -91,11 +93,14 @@ impl Train {
         };
         match self.solver() {
             Solver::Sgd | Solver::Dual => samples.data.load_rows()?,
-            Solver::Lbfgs if self.validation.is_none() => {}
+            Solver::Lbfgs if self.validation.is_none() && self.cv.is_none() => {}
             Solver::Lbfgs | Solver::Newton => samples.data.load()?,
         }
-        let mut reporter = Reporter::new(total, unit);
         let interrupted = interrupt::watch()?;
+        let start = Instant::now();
+        let cross_validation = self.cross_validate(&samples, &model, &interrupted)?;
+        let cross_validation = cross_validation.map(|cv| (cv, start.elapsed().as_secs_f64()));
+        let mut reporter = Reporter::new(total, unit);
         let start = Instant::now();
         let mut history: Vec<(f64, Progress)> = Vec::new();
         let mut report = |progress: &Progress, _: &LinearModel<f32>| {
@@ -107,12 +112,14 @@ impl Train {
         };
 
         let samples = &samples;
-        let (mut l2, mut path) = (self.objective.objective(None).l2(), Vec::new());
+        let given = self.objective.objective(None).l2();
+        let mut l2 = cross_validation.as_ref().map_or(given, |(cv, _)| cv.best().l2);
+        let mut path = Vec::new();
         let mut validation_loss = None;
         let split = self.split(samples.data)?;
         let summary = match &split {
             None => {
-                let fit = self.minimize(&mut model, samples, None, &mut report);
+                let fit = self.minimize(l2, &mut model, samples, None, &mut report);
                 fit.map_err(|error| samples.data.explain(error))?
             }
             Some((training, held_out)) if !self.l2_path.is_empty() => {
@@ -147,7 +154,7 @@ impl Train {
                 let stopping = EarlyStopping::new(&evaluator, held_out, self.patience);
                 let validated = stopping.fit(
                     &mut model,
-                    |model, check| self.minimize(model, samples, Some(training), check),
+                    |model, check| self.minimize(l2, model, samples, Some(training), check),
                     &mut report,
                 );
                 let validated = validated.map_err(|error| samples.data.explain(error))?;
@@ -176,7 +183,17 @@ impl Train {
         }
         drop(reporter);
         check(&summary, unit)?;
-        Ok(Fit { model, summary, l2, path, history, seconds, split, validation_loss })
+        Ok(Fit {
+            model,
+            summary,
+            l2,
+            path,
+            cross_validation,
+            history,
+            seconds,
+            split,
+            validation_loss,
+        })
     }
 
     /// The rows to train on and those to hold out.
@@ -193,15 +210,17 @@ impl Train {
         Evaluator::new(self.objective.objective(None)).with_isa(self.compute.isa())
     }
 
-    /// Fits `model` to all samples, or to some rows of them.
+    /// Fits `model` for λ to all samples, or to some rows of them.
     fn minimize(
         &self,
+        l2: f64,
         model: &mut LinearModel<f32>,
         samples: &Samples<'_>,
         rows: Option<&[u32]>,
         report: Report<'_>,
     ) -> Result<Summary> {
-        let mut evaluator = self.evaluator();
+        let objective = self.objective.objective(None).with_l2(l2);
+        let mut evaluator = Evaluator::new(objective).with_isa(self.compute.isa());
         if let (Some(leader), true) = (samples.leader, samples.data.is_in_place()) {
             let sample = samples.batch().ok();
             return leader.fit(self.lbfgs(), &mut evaluator, model, sample, samples, report);

@@ -1,6 +1,7 @@
-//! `softmargin train`: its arguments, and what is done with them. `fit` runs the solver, `ranks` has other processes do
-//! their part, `outcome` tells how it went.
+//! `softmargin train`: its arguments, and what is done with them. `cross_validation` chooses λ, `fit` runs the solver,
+//! `ranks` has other processes do their part, `outcome` tells how it went.
 
+mod cross_validation;
 mod fit;
 mod outcome;
 mod ranks;
@@ -38,9 +39,11 @@ Examples:
   softmargin train --data table.csv --label-column class --loss hinge --solver sgd --epochs 50
   softmargin train --data embeddings.npy --labels labels.npy --standardize --validation 0.1 \\
       --l2-path 1,0.1,0.01,0.001,0.0001
+  softmargin train --data table.csv --standardize --cv 5 --report report
 
 Exit status: 0 if the fit converged, or was stopped by a limit (which a warning says, and \"converged\": false in the
-JSON); 1 if it failed, and then nothing is written; 130 after Ctrl-C, SIGTERM or SIGHUP, with the best model saved.")]
+JSON); 1 if it failed, and then nothing is written; 130 after Ctrl-C, SIGTERM or SIGHUP, with the best model saved, or
+none while --cv is still choosing λ.")]
 pub(super) struct Train {
     #[command(flatten)]
     data: DataArgs,
@@ -106,21 +109,27 @@ pub(super) struct Train {
     /// Answer with the average of the iterates of SGD
     #[arg(long)]
     average: bool,
-    /// Where SGD and dual ascent draw the order of the samples from, and --validation its samples
+    /// Where SGD and dual ascent draw the order of the samples from, and --validation and --cv what they hold out
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// A model to start from, instead of zeros
     #[arg(long, value_name = "FILE")]
     start: Option<PathBuf>,
     /// Hold out this share of the samples, and stop when their loss falls no further
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE", value_parser = share, group = "held out")]
     validation: Option<f64>,
+    /// Choose λ by cross-validation: hold out each of so many parts of the samples in turn, fit the rest for every λ,
+    /// and keep the λ with the least mean loss of what was held out; then fit all samples. For when there are too few
+    /// samples to hold out some for good, or to see how sure the choice is; --validation takes one fit for each λ
+    /// instead of so many. [default --l2-path: 1, 0.3, 0.1, … 0.00003]
+    #[arg(long, value_name = "FOLDS", value_parser = folds, group = "held out", conflicts_with = "l2")]
+    cv: Option<usize>,
     /// Iterations or epochs without a lower loss of the held-out samples, after which to stop
-    #[arg(long, default_value_t = 10, requires = "validation", value_parser = positive)]
+    #[arg(long, default_value_t = 10, requires = "validation", conflicts_with = "cv", value_parser = positive)]
     patience: usize,
     /// Try these λ instead of --l2, from the largest on, and keep the model that predicts most of the held-out
-    /// samples
-    #[arg(long, value_name = "λ,λ,…", value_delimiter = ',', requires = "validation",
+    /// samples, or the λ that --cv finds best
+    #[arg(long, value_name = "λ,λ,…", value_delimiter = ',', requires = "held out",
           value_parser = non_negative, conflicts_with = "l2")]
     l2_path: Vec<f64>,
     #[command(flatten)]
@@ -188,6 +197,13 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+fn folds(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(value) if value >= 2 => Ok(value),
+        _ => Err("must be a whole number, at least 2".to_owned()),
+    }
+}
+
 fn momentum(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
@@ -218,8 +234,10 @@ impl Train {
         if leader.is_some() {
             self.divide()?;
         }
-        if !self.l2_path.is_empty() && !matches!(self.solver, None | Some(Solver::Lbfgs)) {
-            bail!("--l2-path is for --solver lbfgs");
+        if self.cv.is_some() {
+            self.check_cv()?;
+        } else if !self.l2_path.is_empty() && !matches!(self.solver, None | Some(Solver::Lbfgs)) {
+            bail!("--l2-path is for --solver lbfgs, unless --cv is given");
         }
         if let Some(out) = &self.out {
             // But not --start: a model may be replaced by the one that goes on from it.
@@ -327,9 +345,7 @@ impl Train {
                 print_table(&outcome.rows())?;
                 print_text(&outcome.text())?;
             }
-            if let Some(warning) = outcome.warning() {
-                warn(&warning);
-            }
+            outcome.warnings().iter().for_each(|warning| warn(warning));
             match stop_reason {
                 StopReason::Interrupted => Err(interrupt::Interrupted.into()),
                 _ => Ok(()),
@@ -417,7 +433,11 @@ impl Train {
     fn default_solver(&self, data: &Dataset) -> Solver {
         let objective = self.objective.objective(None);
         let kinked = !objective.is_smooth();
-        match kinked && objective.l2() > 0.0 && self.l2_path.is_empty() && data.view().is_some() {
+        let takes_dual = match self.cv {
+            Some(_) => self.cv_path().iter().all(|l2| *l2 > 0.0),
+            None => objective.l2() > 0.0 && self.l2_path.is_empty() && data.view().is_some(),
+        };
+        match kinked && takes_dual {
             true => Solver::Dual,
             false => Solver::Lbfgs,
         }

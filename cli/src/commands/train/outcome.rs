@@ -1,6 +1,6 @@
 //! What a fit came to: as a table, as JSON, as a page with pictures, and as a warning where it did not converge.
 
-use super::{Solver, Train, fit::Fit};
+use super::{Solver, Train, cross_validation, fit::Fit};
 use crate::{
     data::{Classes, Dataset},
     metrics::Metrics,
@@ -83,6 +83,9 @@ impl Outcome<'_> {
         if let Some(metrics) = &measured.test {
             rows.push(("test accuracy", units::percent(metrics.accuracy())));
         }
+        if let Some((cv, seconds)) = &fit.cross_validation {
+            rows.extend(cross_validation::rows(cv, *seconds));
+        }
         if !fit.path.is_empty() {
             rows.push(("λ", format!("{}, the best of {}", fit.l2, fit.path.len())));
         }
@@ -116,11 +119,13 @@ impl Outcome<'_> {
         rows
     }
 
-    /// How each class fares.
+    /// How each λ fares, if cross-validation tried some, and each class.
     pub(super) fn text(&self) -> String {
         let (name, metrics) = self.measured.best();
+        let cv = self.fit.cross_validation.as_ref();
         format!(
-            "\non the {name} data\n{}",
+            "{}\non the {name} data\n{}",
+            cv.map(|(cv, _)| cross_validation::table(cv)).unwrap_or_default(),
             metrics.text(|class| self.classes.name(class).to_owned())
         )
     }
@@ -156,6 +161,7 @@ impl Outcome<'_> {
             "validation_accuracy": accuracy(&measured.validation),
             "validation_loss": fit.validation_loss,
             "test_accuracy": accuracy(&measured.test),
+            "cross_validation": fit.cross_validation.as_ref().map(cross_validation::object),
             "l2_path": (!fit.path.is_empty()).then(|| path.collect::<Vec<_>>()),
             "metrics_of": name,
             "metrics": metrics.json(|class| json!(self.classes.label(class))),
@@ -165,8 +171,14 @@ impl Outcome<'_> {
         })
     }
 
-    /// What the user should know of how the fit ended.
-    pub(super) fn warning(&self) -> Option<String> {
+    /// What the user should know of how λ was chosen, and of how the fit ended.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let of_cv =
+            self.fit.cross_validation.iter().flat_map(|(cv, _)| cross_validation::warnings(cv));
+        of_cv.chain(self.warning()).collect()
+    }
+
+    fn warning(&self) -> Option<String> {
         let fit = &self.fit;
         let (iteration, norm) =
             (fit.summary.progress.iteration, fit.summary.progress.gradient_norm);
@@ -213,9 +225,13 @@ impl Outcome<'_> {
         let name = self.train.data.data.as_deref().and_then(Path::file_name);
         let name = name.map_or("a sample of Fashion-MNIST".into(), |name| name.to_string_lossy());
         let (measured, metrics) = self.measured.best();
+        // λ = 0 has no place on a logarithmic axis.
+        let cv = self.fit.cross_validation.as_ref().map(|(cv, _)| cv);
+        let cv = cv.filter(|cv| cv.path.iter().any(|point| point.l2 > 0.0));
         let report = Report {
             title: format!("A linear classifier of {name}"),
             table: self.rows(),
+            cross_validation: cv,
             history: &self.fit.history,
             unit: self.unit(),
             model: &self.fit.model,

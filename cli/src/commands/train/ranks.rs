@@ -220,6 +220,7 @@ impl Train {
         for (given, what) in [
             (self.standardize, "--standardize is"),
             (self.validation.is_some(), "--validation and --l2-path are"),
+            (self.cv.is_some(), "--cv is"),
             (self.data.files().any(|path| path == Path::new("-")), "standard input is"),
         ] {
             if given {

@@ -1,0 +1,180 @@
+//! The choice of λ by cross-validation, and what is told of it.
+
+use super::{Solver, Train, fit::Samples};
+use crate::{interrupt::Interrupted, progress::Steps, units};
+use anyhow::{Result, bail};
+use core::ops::ControlFlow;
+use serde_json::json;
+use softmargin::{
+    Batch, Evaluator, LinearModel,
+    train::{self, CrossValidated, CrossValidation, Estimate, Progress, StopReason, Summary},
+};
+use std::fmt::Write;
+
+/// The λ to try, unless others are given.
+const PATH: [f64; 10] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5];
+
+impl Train {
+    /// The λ that cross-validation tries.
+    pub(super) fn cv_path(&self) -> &[f64] {
+        if self.l2_path.is_empty() { &PATH } else { &self.l2_path }
+    }
+
+    /// # Errors
+    /// If the solver cannot fit what cross-validation asks for.
+    pub(super) fn check_cv(&self) -> Result<()> {
+        match self.solver {
+            Some(Solver::Sgd) => bail!(
+                "--cv takes a solver that goes to the optimum, lbfgs, newton or dual (--solver); sgd does not"
+            ),
+            Some(Solver::Dual) if self.cv_path().contains(&0.0) => {
+                bail!("--l2-path has λ = 0, but --solver dual takes λ above 0")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tries each λ on each fold, if that is asked for.
+    pub(super) fn cross_validate(
+        &self,
+        samples: &Samples<'_>,
+        start: &LinearModel<f32>,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<CrossValidation>> {
+        let Some(k) = self.cv else { return Ok(None) };
+        let path = self.cv_path();
+        let (evaluator, batch) = (self.evaluator(), samples.batch()?);
+        let steps = Steps::many(k * path.len(), "fits");
+        let mut fits = 0;
+        let folds = train::stratified_folds(&batch, k, self.seed)?;
+        let validated = train::cross_validate(
+            &evaluator,
+            path,
+            start,
+            &batch,
+            &folds,
+            |evaluator, model, batch| {
+                let l2 = evaluator.objective().l2();
+                steps.next(&format!("fold {} of {k}, λ = {l2}", fits / path.len() + 1));
+                fits += 1;
+                self.fit_fold(evaluator, model, batch, interrupted)
+            },
+        );
+        Ok(Some(validated.map_err(|error: anyhow::Error| samples.data.explain(error))?))
+    }
+
+    fn fit_fold(
+        &self,
+        evaluator: &mut Evaluator<f32>,
+        model: &mut LinearModel<f32>,
+        batch: &Batch<'_, f32>,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Summary> {
+        let report = |_: &Progress, _: &LinearModel<f32>| match interrupted() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let summary = match self.solver() {
+            Solver::Dual => self.dual().for_folds().fit(evaluator, model, batch, report)?,
+            Solver::Newton => self.newton().for_folds().fit(evaluator, model, batch, report)?,
+            Solver::Lbfgs | Solver::Sgd => {
+                self.lbfgs().for_folds().fit(evaluator, model, batch, report)?
+            }
+        };
+        match summary.stop_reason {
+            StopReason::Interrupted => Err(anyhow::Error::from(Interrupted)
+                .context("interrupted before λ was chosen; nothing is written")),
+            _ => Ok(summary),
+        }
+    }
+}
+
+fn loss(estimate: Estimate) -> String {
+    format!("{:.4} ± {:.4}", estimate.mean, estimate.standard_error)
+}
+
+fn accuracy(estimate: Estimate) -> String {
+    format!("{:.2} ± {:.2} %", 100.0 * estimate.mean, 100.0 * estimate.standard_error)
+}
+
+/// What it came to.
+pub(super) fn rows(cv: &CrossValidation, seconds: f64) -> Vec<(&'static str, String)> {
+    let best = cv.best();
+    let (folds, tried) = (best.folds.len(), cv.path.len());
+    vec![
+        ("cross-validation accuracy", accuracy(best.accuracy)),
+        ("cross-validation loss", loss(best.loss)),
+        ("cross-validation time", units::seconds(seconds)),
+        ("λ", format!("{}, the best of {tried} in {folds} folds", best.l2)),
+    ]
+}
+
+/// A line for each λ.
+pub(super) fn table(cv: &CrossValidation) -> String {
+    let (best, simplest) = (cv.best().l2, cv.one_standard_error().l2);
+    let mut text = "\ncross-validation: mean ± standard error of what was held out\n".to_owned();
+    let width = cv.path.iter().map(|point| point.l2.to_string().len()).max().unwrap_or(0);
+    let _ = writeln!(text, "{:>width$}  {:<15}  accuracy", "λ", "loss");
+    for CrossValidated { l2, loss: of_loss, accuracy: of_accuracy, .. } in &cv.path {
+        let mark = match *l2 {
+            l2 if l2 == best => "  the least loss",
+            l2 if l2 == simplest => "  the largest λ within one standard error of it",
+            _ => "",
+        };
+        let (loss, accuracy) = (loss(*of_loss), accuracy(*of_accuracy));
+        let _ = writeln!(text, "{l2:>width$}  {loss:<15}  {accuracy}{mark}");
+    }
+    text
+}
+
+pub(super) fn object((cv, seconds): &(CrossValidation, f64)) -> serde_json::Value {
+    let path = cv.path.iter().map(|point| {
+        let folds = point.folds.iter().map(|fold| {
+            json!({
+                "loss": fold.loss,
+                "accuracy": fold.accuracy,
+                "weight": fold.total_weight,
+                "iterations": fold.summary.progress.iteration,
+                "converged": fold.summary.stop_reason.converged(),
+            })
+        });
+        json!({
+            "l2": point.l2,
+            "loss": point.loss.mean,
+            "loss_standard_error": point.loss.standard_error,
+            "accuracy": point.accuracy.mean,
+            "accuracy_standard_error": point.accuracy.standard_error,
+            "folds": folds.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "l2": cv.best().l2,
+        "l2_one_standard_error": cv.one_standard_error().l2,
+        "path": path.collect::<Vec<_>>(),
+        "seconds": seconds,
+    })
+}
+
+/// What should be known of the choice.
+pub(super) fn warnings(cv: &CrossValidation) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let fits = || cv.path.iter().flat_map(|point| &point.folds);
+    let not = fits().filter(|fold| !fold.summary.stop_reason.converged()).count();
+    if not > 0 {
+        let all = fits().count();
+        warnings.push(format!(
+            "{not} of the {all} fits of the cross-validation did not converge; --standardize or a larger --max-iter may \
+             help"
+        ));
+    }
+    let (best, n) = (cv.best().l2, cv.path.len());
+    let (largest, smallest) = (cv.path[0].l2, cv.path[n - 1].l2);
+    for (end, what, others) in [(largest, "largest", "larger"), (smallest, "smallest", "smaller")] {
+        if n > 1 && end > 0.0 && best == end {
+            warnings.push(format!(
+                "the best λ, {best}, is the {what} that was tried; {others} ones may be better (--l2-path)"
+            ));
+        }
+    }
+    warnings
+}
