@@ -137,7 +137,7 @@ fn arguments_that_do_not_go_with_it() {
     fails(2, &with(&["many"]), &["whole number"]);
     fails(2, &with(&["5", "--validation", "0.1"]), &["--validation", "--cv"]);
     fails(2, &with(&["5", "--l2", "0.1"]), &["--l2", "--cv"]);
-    fails(2, &with(&["5", "--patience", "3"]), &["--validation"]);
+    fails(2, &with(&["5", "--patience", "3"]), &["--cv", "--patience"]);
     fails(1, &with(&["5", "--solver", "sgd"]), &["--cv", "lbfgs, newton or dual"]);
     let zero = ["5", "--solver", "dual", "--l2-path", "1,0"];
     fails(1, &with(&zero), &["λ = 0", "--solver dual"]);
