@@ -262,9 +262,11 @@ fn draw_cross_validation(cv: &CrossValidation, svg: &mut String) -> Drawn {
     let loss = |point: &CrossValidated| point.loss;
     let accuracy = |point: &CrossValidated| percent(point.accuracy);
     let of_loss: &dyn Fn(&CrossValidated) -> Estimate = &loss;
-    for (area, title, color, of) in
-        [(left, "loss", BLUE, of_loss), (right, "accuracy in %", ORANGE, &accuracy)]
-    {
+    // The legend is where the curve is not.
+    for (area, title, color, legend, of) in [
+        (left, "loss", BLUE, SeriesLabelPosition::UpperMiddle, of_loss),
+        (right, "accuracy in %", ORANGE, SeriesLabelPosition::LowerMiddle, &accuracy),
+    ] {
         let ends = path.iter().flat_map(|point| {
             let Estimate { mean, standard_error } = of(point);
             [mean - standard_error, mean + standard_error]
@@ -310,7 +312,7 @@ fn draw_cross_validation(cv: &CrossValidation, svg: &mut String) -> Drawn {
                 .legend(|(x, y)| Circle::new((x + 8, y), 5, INK.stroke_width(2)));
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::UpperMiddle)
+                .position(legend)
                 .background_style(WHITE.mix(0.8))
                 .border_style(TRANSPARENT)
                 .label_font(("sans-serif", 13).into_font().color(&INK))

@@ -36,11 +36,8 @@ const FEWEST_PER_FEATURE: usize = 2;
 /// `f32` numbers that a sample and its scores may take up.
 const MAX_SAMPLED: usize = 32 << 20;
 
-/// What the factors may cost, in evaluations of the batch: plain L-BFGS takes hundreds.
-const MAX_EVALUATIONS: usize = 25;
-
-/// One out of so many samples matters to the curvature of one class; the others are surely of other ones.
-const SAMPLES_PER_UNSURE: usize = 4;
+/// What the factors may cost, in evaluations of the batch: without them, L-BFGS takes hundreds more.
+const MAX_EVALUATIONS: usize = 100;
 
 /// The share of the samples that a first model is fitted to, at most: it takes tens of evaluations of them.
 const ROUGH_SHARE: u64 = 10;
@@ -121,12 +118,9 @@ impl<T: Scalar> Sample<T> {
         if bytes > MAX_BYTES || n < m {
             return None;
         }
-        // An evaluation multiplies 2 N D C times; the second moments of so many samples, D² times for each.
-        let evaluations = (2 * MAX_EVALUATIONS).saturating_mul(n) / m;
-        let affordable = match factors {
-            Factors::EachClass => evaluations.saturating_mul(SAMPLES_PER_UNSURE),
-            Factors::Common => evaluations.saturating_mul(n_classes),
-        };
+        // An evaluation multiplies 2 N D C times; the second moments of a sample, D² times for each factor.
+        let affordable =
+            (2 * MAX_EVALUATIONS).saturating_mul(n).saturating_mul(n_classes) / (m * n_factors);
         let most = affordable.min(MAX_SAMPLED / m.max(width)).min(n);
         let size = m.saturating_mul(per_feature).max(MIN_SAMPLES).min(most);
         (size >= n.min(FEWEST_PER_FEATURE * m)).then_some(size)
