@@ -87,7 +87,7 @@ class _DaskClassifier:
                 fun,
                 *self._start(classes, blocks.n_features, blocks.dtype),
                 l2=l2,
-                sample=blocks.sample(_sample_size(len(classes), blocks.n_features)),
+                sample=blocks.sample(_sample_size(blocks.n_features)),
                 max_iter=max_iter,
                 tol=self.tol,
                 ftol=self.ftol,
@@ -441,11 +441,11 @@ def _checked_weights(n_rows, weights):
     return weights
 
 
-def _sample_size(n_classes, n_features):
-    """As many rows as L-BFGS looks at to learn the curvature, but no more than the client should hold; none, if the
-    factors of the curvature would be too large."""
+def _sample_size(n_features):
+    """As many rows as L-BFGS looks at to learn the curvature, but no more than the client should hold; none, if a factor
+    of the curvature would be too large."""
     size = n_features + 1
-    return 0 if size**2 * n_classes / 2 > 64 << 20 else min(max(10 * size, 4000), 20_000)
+    return 0 if size**2 / 2 > 64 << 20 else min(max(10 * size, 4000), 20_000)
 
 
 def _array(name, value):

@@ -93,8 +93,7 @@ impl<T: Scalar> Sample<T> {
         n_samples: u64,
     ) -> Option<(Self, Self)> {
         let size = Self::size(n_classes, batch, Factors::EachClass)?;
-        let all_are_few = batch.n_samples() < 2 * size;
-        if all_are_few || n_samples < ROUGH_SHARE * size as u64 {
+        if batch.n_samples() < 2 * size || n_samples < ROUGH_SHARE * size as u64 {
             return None;
         }
         let every_second = |first: usize| {
