@@ -23,7 +23,7 @@ pub struct Lbfgs {
     /// Stop when no entry of the gradient exceeds this: scikit-learn's `tol`, SciPy's `gtol`. Of objectives below 0.1 the
     /// gradient is small long before the optimum; there it is to be as much smaller, but no more than a hundred times.
     pub gradient_tolerance: f64,
-    /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this: SciPy's `ftol`. With 0, only the precision of the
+    /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this, SciPy's `ftol`, twice in a row. With 0, only the precision of the
     /// element type ends the fit. Of a loss with kinks a small decrease shows nothing, and the fit ends as
     /// [`StopReason::Kink`].
     pub relative_decrease: f64,
@@ -216,7 +216,7 @@ impl Lbfgs {
         check_l2::<T>(cost.evaluator.objective().l2())?;
         let mut best = Point::at(model);
         cost.evaluate(&mut best)?;
-        let mut fit = Fit { solver: self, cost, best, iteration: 0, decrease: f64::INFINITY };
+        let mut fit = Fit { solver: self, cost, best, iteration: 0, decreases: [f64::INFINITY; 2] };
         let stop_reason = fit.run(sample, &mut on_iteration);
         let progress = fit.progress();
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
@@ -236,8 +236,9 @@ struct Fit<'a, 'b, 'c, T> {
     cost: Cost<'b, 'c, T>,
     best: Point<T>,
     iteration: usize,
-    /// By how much the objective fell last, relative to itself.
-    decrease: f64,
+    /// By how much the objective fell in the last two iterations, relative to itself. One alone may be small because the
+    /// curvature is new and a bad guess.
+    decreases: [f64; 2],
 }
 
 impl<T: Scalar> Fit<'_, '_, '_, T> {
@@ -326,7 +327,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             Some(StopReason::Interrupted)
         } else if progress.gradient_norm <= self.gradient_tolerance() {
             Some(StopReason::GradientTolerance)
-        } else if self.decrease <= self.solver.relative_decrease {
+        } else if self.decreases.iter().all(|d| *d <= self.solver.relative_decrease) {
             Some(self.unless_kinked(StopReason::RelativeDecrease))
         } else {
             (self.iteration >= self.solver.max_iterations).then_some(StopReason::MaxIterations)
@@ -341,7 +342,8 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
     /// Makes `point` the best one, and leaves the one that was so far in its place.
     fn accept(&mut self, point: &mut Point<T>) {
         let (before, now) = (self.best.objective, point.objective);
-        self.decrease = (before - now) / before.abs().max(now.abs()).max(1.0);
+        let decrease = (before - now) / before.abs().max(now.abs()).max(1.0);
+        self.decreases = [self.decreases[1], decrease];
         self.iteration += 1;
         core::mem::swap(&mut self.best, point);
     }
