@@ -148,7 +148,7 @@ impl CrossValidation {
 /// # fn main() -> Result<(), softmargin::Error> {
 /// let features: Vec<f32> = (0..60).map(|i| (i * i % 17) as f32 / 8.0).collect();
 /// let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
-/// let batch = Batch::new(MatrixView::new(&features, 20, 3)?, &labels)?;
+/// let batch = Batch::<f32>::new(MatrixView::new(&features, 20, 3)?, &labels)?;
 /// let evaluator = Evaluator::new(Objective::cross_entropy());
 /// let (l2, start) = ([1.0, 0.1, 0.01, 0.001], LinearModel::zeros(2, 3));
 ///
