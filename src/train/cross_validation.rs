@@ -1,6 +1,9 @@
 //! Cross-validation: each sample is held out once, and what models that have not seen it make of it chooses λ.
 
-use super::{DualAscent, Lbfgs, NewtonCg, Summary, shuffle};
+use super::{
+    DualAscent, Lbfgs, NewtonCg, Summary, shuffle,
+    validation::{descending, with_l2},
+};
 use crate::{Batch, Error, Evaluator, LinearModel, Predictor, Scalar};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
@@ -102,12 +105,9 @@ impl CrossValidation {
     /// # Panics
     /// If `path` is empty, as that of [`cross_validate`] never is.
     pub fn best(&self) -> &CrossValidated {
-        let least = |best, next| if Self::is_less(next, best) { next } else { best };
-        self.path.iter().fold(&self.path[0], least)
-    }
-
-    fn is_less(a: &CrossValidated, b: &CrossValidated) -> bool {
-        a.loss.mean < b.loss.mean
+        self.path.iter().fold(&self.path[0], |best, point| {
+            if point.loss.mean < best.loss.mean { point } else { best }
+        })
     }
 
     /// The largest λ with a mean loss that is at most one standard error above the least: the simplest model that is
@@ -197,16 +197,13 @@ pub fn cross_validate<T: Scalar, E: From<Error>>(
         selected.push((batch.select(training)?, batch.select(validation)?));
     }
 
-    let mut descending = l2.to_vec();
-    descending.sort_by(|a, b| b.total_cmp(a));
-    let with_l2 =
-        |l2: f64| Evaluator::new(evaluator.objective().with_l2(l2)).with_isa(evaluator.isa());
-    let mut plain = with_l2(0.0);
+    let descending = descending(l2);
+    let mut plain = with_l2(evaluator, 0.0);
     let mut scores: Vec<Vec<FoldScore>> = vec![Vec::with_capacity(folds.len()); l2.len()];
     for (training, validation) in selected {
         let mut model = start.clone();
         for (&l2, scores) in descending.iter().zip(&mut scores) {
-            let summary = solver(&mut with_l2(l2), &mut model, &training)?;
+            let summary = solver(&mut with_l2(evaluator, l2), &mut model, &training)?;
             let loss = plain.loss(&model, &validation)?;
             let predictor = Predictor::new(&model).with_isa(evaluator.isa());
             let accuracy = predictor.accuracy(&validation)?;

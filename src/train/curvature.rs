@@ -66,8 +66,8 @@ pub(super) struct Curvature {
 }
 
 /// Whether classes have factors of their own.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Factors {
+#[derive(Clone, Copy)]
+enum Factors {
     EachClass,
     Common,
 }
@@ -179,7 +179,7 @@ pub(super) fn place(i: usize, size: usize, n: usize) -> usize {
 impl Curvature {
     /// The curvature at `model`, as some samples of a batch tell it; none where there are too few of them, or where the
     /// factors would be too large.
-    pub(super) fn of<T: Scalar>(
+    fn of<T: Scalar>(
         isa: Isa,
         objective: &Objective,
         model: &LinearModel<T>,
@@ -188,6 +188,22 @@ impl Curvature {
     ) -> Option<Self> {
         let size = Sample::size(model.n_classes(), batch, factors)?;
         Self::estimate(isa, objective, model, Sample::spread(batch, size), factors)
+    }
+
+    /// The most that can be learnt at `model`: a factor for each class, from `sample` or from others, or what serves
+    /// all classes.
+    pub(super) fn at<T: Scalar>(
+        isa: Isa,
+        objective: &Objective,
+        model: &LinearModel<T>,
+        batch: &Batch<'_, T>,
+        sample: Option<Sample<T>>,
+    ) -> Option<Self> {
+        match sample {
+            Some(sample) => Self::estimate(isa, objective, model, sample, Factors::EachClass),
+            None => Self::of(isa, objective, model, batch, Factors::EachClass),
+        }
+        .or_else(|| Self::common(isa, objective, model, batch))
     }
 
     /// One factor for all classes or, of sparse features where it is too large, its diagonal.
@@ -250,7 +266,7 @@ impl Curvature {
     /// The curvature at `model`, as a sample tells it; none where no sample has any.
     ///
     /// Takes O(n D²) for n samples, and O(D³), for each factor.
-    pub(super) fn estimate<T: Scalar>(
+    fn estimate<T: Scalar>(
         isa: Isa,
         objective: &Objective,
         model: &LinearModel<T>,

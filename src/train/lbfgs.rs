@@ -4,7 +4,7 @@
 use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     cost::{Cost, Data, Evaluate, Point},
-    curvature::{Curvature, Factors, Sample},
+    curvature::{Curvature, Sample},
     gap, line_search, max_norm,
     secants::Secants,
     shifted,
@@ -297,11 +297,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             }
         }
         let model = &self.best.model;
-        let of_classes = match to_measure {
-            Some(sample) => Curvature::estimate(isa, &objective, model, sample, Factors::EachClass),
-            None => Curvature::of(isa, &objective, model, batch, Factors::EachClass),
-        };
-        let curvature = of_classes.or_else(|| Curvature::common(isa, &objective, model, batch));
+        let curvature = Curvature::at(isa, &objective, model, batch, to_measure);
         Ok(self.iterate(curvature, usize::MAX, on_iteration))
     }
 

@@ -4,7 +4,7 @@
 use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     cost::{Cost, Data, Point},
-    curvature::{Curvature, Factors, Sample},
+    curvature::{Curvature, Sample},
     dot, gap,
     lbfgs::{self, Lbfgs},
     max_norm, shifted,
@@ -164,16 +164,10 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                 }
                 to_measure = Some(others);
             }
-            let model = &self.best.model;
-            let batch = self.batch;
-            curvature = match to_measure {
-                _ if stop_reason.is_some() => None,
-                Some(sample) => {
-                    Curvature::estimate(isa, &objective, model, sample, Factors::EachClass)
-                }
-                None => Curvature::of(isa, &objective, model, batch, Factors::EachClass)
-                    .or_else(|| Curvature::common(isa, &objective, model, batch)),
-            };
+            if stop_reason.is_none() {
+                let model = &self.best.model;
+                curvature = Curvature::at(isa, &objective, model, self.batch, to_measure);
+            }
         }
         let stop_reason = match stop_reason {
             Some(reason) => reason,

@@ -86,8 +86,7 @@ impl<'a, T: Scalar> EarlyStopping<'a, T> {
     /// Stops after `patience` iterations (at least one) without a lower loss of `validation`; the loss is that
     /// of `evaluator`, without the L2 term.
     pub fn new(evaluator: &Evaluator<T>, validation: Batch<'a, T>, patience: usize) -> Self {
-        let objective = evaluator.objective().with_l2(0.0);
-        let evaluator = Evaluator::new(objective).with_isa(evaluator.isa());
+        let evaluator = with_l2(evaluator, 0.0);
         Self { evaluator, validation, patience: patience.max(1) }
     }
 
@@ -208,15 +207,11 @@ impl Lbfgs {
         validation: &Batch<'_, T>,
         mut on_iteration: impl FnMut(f64, &Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Vec<PathPoint<T>>, Error> {
-        let with_l2 =
-            |l2: f64| Evaluator::new(evaluator.objective().with_l2(l2)).with_isa(evaluator.isa());
-        let mut descending = l2.to_vec();
-        descending.sort_by(|a, b| b.total_cmp(a));
-        let (mut model, mut plain) = (start.clone(), with_l2(0.0));
+        let (mut model, mut plain) = (start.clone(), with_l2(evaluator, 0.0));
         let mut points = Vec::with_capacity(l2.len());
-        for l2 in descending {
+        for l2 in descending(l2) {
             let on_iteration = |progress: &_, model: &_| on_iteration(l2, progress, model);
-            let summary = self.fit(&mut with_l2(l2), &mut model, batch, on_iteration)?;
+            let summary = self.fit(&mut with_l2(evaluator, l2), &mut model, batch, on_iteration)?;
             let validation_loss = plain.loss(&model, validation)?;
             let predictor = Predictor::new(&model).with_isa(evaluator.isa());
             let validation_accuracy = predictor.accuracy(validation)?;
@@ -228,6 +223,18 @@ impl Lbfgs {
         }
         Ok(points)
     }
+}
+
+/// The λ of a path in the order in which they are fitted: the largest first, as its optimum is the nearest to zero.
+pub(super) fn descending(l2: &[f64]) -> Vec<f64> {
+    let mut descending = l2.to_vec();
+    descending.sort_by(|a, b| b.total_cmp(a));
+    descending
+}
+
+/// An evaluator like another one, but for its λ.
+pub(super) fn with_l2<T: Scalar>(evaluator: &Evaluator<T>, l2: f64) -> Evaluator<T> {
+    Evaluator::new(evaluator.objective().with_l2(l2)).with_isa(evaluator.isa())
 }
 
 /// The point with the highest validation accuracy; of equals, the one with the largest λ.
