@@ -366,6 +366,16 @@ pub enum Error {
         /// The range.
         rule: &'static str,
     },
+    /// A checkpoint is of another fit than the one that is to go on from it.
+    #[error("the checkpoint is of another fit: the {what} was {saved}, and is {given} now")]
+    Checkpoint {
+        /// What differs first.
+        what: String,
+        /// What the checkpoint has.
+        saved: String,
+        /// What the fit has.
+        given: String,
+    },
     /// A file cannot be read or written, or what it has is no model.
     #[error("{}: {message}", .path.display())]
     File {
@@ -374,7 +384,7 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// These bytes are no model in the format of safetensors, or a model cannot be written in it.
+    /// These bytes are no model or checkpoint in the format of safetensors, or a model cannot be written in it.
     #[error("{message}")]
     Safetensors {
         /// What is wrong.

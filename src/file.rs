@@ -86,20 +86,13 @@ impl<T: Scalar> LinearModel<T> {
         self.check_features(d)?;
         let values = self.parameters().iter().map(|value| value.to_f64()).collect::<Vec<_>>();
         check_parameters::<T>(&values, c, d)?;
-        let dtype = if size_of::<T>() == 4 { Dtype::F32 } else { Dtype::F64 };
-        let to_bytes = |values: &[f64]| -> Vec<u8> {
-            match dtype {
-                Dtype::F32 => values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect(),
-                _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            }
-        };
-        let (weight, bias) = (to_bytes(&values[..c * d]), to_bytes(&values[c * d..]));
+        let dtype = dtype::<T>();
+        let (weight, bias) = (to_bytes(self.weights()), to_bytes(self.bias()));
         let tensors = [
-            ("weight", TensorView::new(dtype, vec![c, d], &weight).map_err(no_model)?),
-            ("bias", TensorView::new(dtype, vec![c], &bias).map_err(no_model)?),
+            ("weight", TensorView::new(dtype, vec![c, d], &weight).map_err(refusal)?),
+            ("bias", TensorView::new(dtype, vec![c], &bias).map_err(refusal)?),
         ];
-        let metadata = (!metadata.is_empty()).then(|| metadata.clone());
-        sort_header(safetensors::serialize(tensors, metadata).map_err(no_model)?).map_err(no_model)
+        serialize(tensors, metadata.clone())
     }
 
     /// A model from the bytes of a file, as [`load`](Self::load) reads it, and its metadata.
@@ -107,34 +100,34 @@ impl<T: Scalar> LinearModel<T> {
     /// # Errors
     /// [`Error::Safetensors`], as [`load`](Self::load).
     pub fn from_safetensors(bytes: &[u8]) -> Result<(Self, HashMap<String, String>), Error> {
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(no_model)?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(refusal)?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let tensors = SafeTensors::deserialize(bytes).map_err(no_model)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(refusal)?;
         let mut names = tensors.names();
         names.sort_unstable();
         let is_weight = |name: &&str| *name == "weight" || name.ends_with(".weight");
         let candidates: Vec<&str> = names.iter().copied().filter(is_weight).collect();
         let &[key] = &*candidates else {
-            return Err(no_model(match &*candidates {
+            return Err(refusal(match &*candidates {
                 [] => format!("no tensor is named \"weight\" or \"….weight\"; there are {names:?}"),
                 several => format!("several tensors may be the weights: {several:?}"),
             }));
         };
-        let weight = tensors.tensor(key).map_err(no_model)?;
+        let weight = tensors.tensor(key).map_err(refusal)?;
         let &[c, d] = weight.shape() else {
             let dimensions = weight.shape().len();
-            return Err(no_model(format!("the tensor {key:?} has {dimensions} dimensions, not 2")));
+            return Err(refusal(format!("the tensor {key:?} has {dimensions} dimensions, not 2")));
         };
         if c == 0 || d == 0 {
             let shape = format!("there are {c} classes and {d} features");
-            return Err(no_model(format!("the tensor {key:?} has no values: {shape}")));
+            return Err(refusal(format!("the tensor {key:?} has no values: {shape}")));
         }
         let mut values = values(key, &weight)?;
         let key = format!("{}bias", key.strip_suffix("weight").unwrap_or_default());
         match tensors.tensor(&key) {
             Ok(bias) if bias.shape() != [c] => {
                 let shape = bias.shape();
-                return Err(no_model(format!(
+                return Err(refusal(format!(
                     "the tensor {key:?} has the shape {shape:?}, not [{c}]"
                 )));
             }
@@ -147,8 +140,31 @@ impl<T: Scalar> LinearModel<T> {
     }
 }
 
-fn no_model(message: impl ToString) -> Error {
+pub(crate) fn refusal(message: impl ToString) -> Error {
     Error::Safetensors { message: message.to_string() }
+}
+
+/// How a file has numbers of this type.
+pub(crate) fn dtype<T: Scalar>() -> Dtype {
+    if size_of::<T>() == 4 { Dtype::F32 } else { Dtype::F64 }
+}
+
+/// Numbers as a file has them.
+pub(crate) fn to_bytes<'a, T: Scalar>(values: impl IntoIterator<Item = &'a T>) -> Vec<u8> {
+    let values = values.into_iter().map(|value| value.to_f64());
+    match dtype::<T>() {
+        Dtype::F32 => values.flat_map(|value| (value as f32).to_le_bytes()).collect(),
+        _ => values.flat_map(f64::to_le_bytes).collect(),
+    }
+}
+
+/// A file of tensors; the same ones are the same file, byte by byte.
+pub(crate) fn serialize<'a>(
+    tensors: impl IntoIterator<Item = (&'a str, TensorView<'a>)>,
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>, Error> {
+    let metadata = (!metadata.is_empty()).then_some(metadata);
+    sort_header(safetensors::serialize(tensors, metadata).map_err(refusal)?).map_err(refusal)
 }
 
 fn file_error(path: &Path, message: &dyn ToString) -> Error {
@@ -156,7 +172,7 @@ fn file_error(path: &Path, message: &dyn ToString) -> Error {
 }
 
 /// The values of a tensor.
-fn values(key: &str, tensor: &TensorView<'_>) -> Result<Vec<f64>, Error> {
+pub(crate) fn values(key: &str, tensor: &TensorView<'_>) -> Result<Vec<f64>, Error> {
     let data = tensor.data();
     let two = || data.as_chunks().0.iter().copied();
     Ok(match tensor.dtype() {
@@ -168,7 +184,7 @@ fn values(key: &str, tensor: &TensorView<'_>) -> Result<Vec<f64>, Error> {
         Dtype::BF16 => two().map(|bytes| bf16::from_le_bytes(bytes).into()).collect(),
         other => {
             let message = format!("the tensor {key:?} is {other:?}, not F64, F32, F16 or BF16");
-            return Err(no_model(message));
+            return Err(refusal(message));
         }
     })
 }
@@ -184,7 +200,7 @@ fn check_parameters<T: Scalar>(values: &[f64], c: usize, d: usize) -> Result<(),
     };
     let value = values[i];
     let range = if value.is_finite() { ", beyond the range of f32" } else { "" };
-    Err(no_model(format!("{what} is {value:e}{range}")))
+    Err(refusal(format!("{what} is {value:e}{range}")))
 }
 
 /// The same file with the keys of its header in order, as those of a map are in any.

@@ -65,14 +65,16 @@ pub(crate) struct Reporter {
     bar: Option<Bar>,
     unit: &'static str,
     total: usize,
+    /// Samples that were evaluated before.
+    before: u64,
     start: Instant,
     last: Option<usize>,
 }
 
 impl Reporter {
-    /// For `total` iterations or epochs, whichever `unit` is.
-    pub(crate) fn new(total: usize, unit: &'static str) -> Self {
-        Self { bar: Bar::new(total, unit), unit, total, start: Instant::now(), last: None }
+    /// For `total` iterations or epochs, whichever `unit` is, of a fit in which so many samples were evaluated before.
+    pub(crate) fn new(total: usize, unit: &'static str, before: u64) -> Self {
+        Self { bar: Bar::new(total, unit), unit, total, before, start: Instant::now(), last: None }
     }
 
     /// Reports an iteration or epoch, once.
@@ -80,7 +82,8 @@ impl Reporter {
         if self.last.replace(progress.iteration) == Some(progress.iteration) {
             return;
         }
-        let rate = progress.samples as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
+        let samples = (progress.samples - self.before) as f64;
+        let rate = samples / self.start.elapsed().as_secs_f64().max(1e-9);
         let message = format!(
             "loss {:.6}  gradient {:.1e}  {} samples/s",
             progress.objective,

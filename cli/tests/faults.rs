@@ -161,6 +161,18 @@ fn disk_full() {
     assert!(stderr.contains("error: cannot write model: No space left on device"), "{stderr}");
 }
 
+/// The fit is worth more than its checkpoint.
+#[test]
+fn disk_full_for_checkpoints() {
+    let script = "mount -t tmpfs -o size=16k none /mnt && cd /mnt || exit 9
+        \"$0\" train --max-iter 3 --checkpoint fit --checkpoint-every 1 --json; code=$?; ls -A; exit $code";
+    let Some((code, stdout, stderr)) = in_name_space(script) else { return };
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.ends_with("}\n") && stdout.contains("\"iterations\":3,"), "{stdout}");
+    let warning = "warning: the checkpoint is not saved: cannot write fit: No space left on device";
+    assert!(stderr.contains(warning), "{stderr}");
+}
+
 #[test]
 fn read_only_folder() {
     let script = "mount -t tmpfs none /mnt && cd /mnt && printf precious > model || exit 9

@@ -187,6 +187,41 @@ fn the_same_bits_on_any_number_of_ranks() {
     }
 }
 
+/// Saved on some ranks, on others to its end; but not without `mpirun`, which has other bits.
+#[test]
+fn a_checkpoint_is_of_any_number_of_ranks() {
+    if !available() {
+        return;
+    }
+    let folder = data();
+    let [x, wide, y, whole] = ["x.npy", "wide.npy", "y.npy", "whole"].map(|n| path(&folder, n));
+    for (case, x) in [&x, &wide].into_iter().enumerate() {
+        let train =
+            ["train", "--data", x, "--labels", &y, "--l2", "1e-4", "--relative-decrease", "0"];
+        let train = [&train[..], &["--gradient-tolerance", "0"]].concat();
+        let expected = trained(2, &[&train[..], &["--out", &whole]].concat());
+        let model = fs::read(&whole).expect("a model");
+        for (first, then) in [(3, 1), (1, 4), (2, 2)] {
+            let [out, checkpoint] =
+                ["out", "checkpoint"].map(|n| path(&folder, &format!("{n}-{case}-{first}")));
+            let saved = [&train[..], &["--out", &out, "--checkpoint", &checkpoint]].concat();
+            let part = trained(first, &[&saved[..], &["--max-iter", "3"]].concat());
+            assert_eq!(part["iterations"], 3);
+            if first == 1 {
+                common::fails(1, &saved, &["its sums: under mpirun"]);
+            }
+            let object = trained(then, &saved);
+            assert_eq!(object["resumed_at"], 3);
+            for same in ["objective", "iterations", "evaluations", "stop_reason", "metrics"] {
+                assert_eq!(object[same], expected[same], "{same} of {first} and {then} ranks");
+            }
+            assert!(fs::read(&out).expect("a model") == model, "{first}, {then}: other bits");
+            let other = [&saved[..], &["--loss", "squared-hinge"]].concat();
+            fails(&[(2, &other)], &["checkpoint", "loss was cross_entropy"]);
+        }
+    }
+}
+
 /// Row 15000 is of the fourth rank of four.
 #[test]
 fn a_bad_value_of_one_rank_ends_all() {

@@ -72,6 +72,41 @@ enum Factors {
     Common,
 }
 
+/// What the curvature is learnt from, so that it can be learnt again.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Source<T> {
+    /// There is nothing to learn it from.
+    Nothing,
+    /// A model of zeros, for what serves all classes.
+    Zeros,
+    /// This model; of samples [apart](Sample::apart) from those that it was fitted to, if it was.
+    Model { model: LinearModel<T>, apart: bool },
+}
+
+impl<T: Scalar> Source<T> {
+    /// Learns the curvature from a batch, where there are so many samples in all. The same each time.
+    pub(super) fn learn(
+        &self,
+        isa: Isa,
+        objective: &Objective,
+        n_classes: usize,
+        batch: &Batch<'_, T>,
+        n_samples: u64,
+    ) -> Option<Curvature> {
+        match self {
+            Self::Nothing => None,
+            Self::Zeros => {
+                let zeros = LinearModel::zeros(n_classes, batch.n_features());
+                Curvature::common(isa, objective, &zeros, batch)
+            }
+            Self::Model { model, apart } => {
+                let apart = apart.then(|| Sample::apart(n_classes, batch, n_samples)).flatten();
+                Curvature::at(isa, objective, model, batch, apart)
+            }
+        }
+    }
+}
+
 /// Some samples of a batch, side by side.
 pub(super) struct Sample<T> {
     features: Vec<T>,
@@ -81,26 +116,32 @@ pub(super) struct Sample<T> {
 }
 
 impl<T: Scalar> Sample<T> {
-    /// Samples to fit a first model to, and others to learn the curvature of each class from, spread evenly over the
-    /// batch: a model is surer of the samples it was fitted to than of all the rest, and curvature is where it is not
-    /// sure.
+    /// Samples to fit a first model to, spread evenly over the batch.
     ///
-    /// None if there are too few samples for both, of the batch or of the `n_samples` of an evaluation, or if the
-    /// factors would be too large.
-    pub(super) fn pair(
+    /// None if there are too few samples for these and others [apart](Self::apart), of the batch or of the `n_samples`
+    /// of an evaluation, or if the factors would be too large.
+    pub(super) fn to_fit(n_classes: usize, batch: &Batch<'_, T>, n_samples: u64) -> Option<Self> {
+        Self::every_second(0, n_classes, batch, n_samples)
+    }
+
+    /// As many others, between them, to learn the curvature of each class from: a model is surer of the samples it was
+    /// fitted to than of all the rest, and curvature is where it is not sure.
+    pub(super) fn apart(n_classes: usize, batch: &Batch<'_, T>, n_samples: u64) -> Option<Self> {
+        Self::every_second(1, n_classes, batch, n_samples)
+    }
+
+    fn every_second(
+        first: usize,
         n_classes: usize,
         batch: &Batch<'_, T>,
         n_samples: u64,
-    ) -> Option<(Self, Self)> {
+    ) -> Option<Self> {
         let size = Self::size(n_classes, batch, Factors::EachClass)?;
         if batch.n_samples() < 2 * size || n_samples < ROUGH_SHARE * size as u64 {
             return None;
         }
-        let every_second = |first: usize| {
-            let samples = (first..2 * size).step_by(2);
-            Self::gather(batch, samples.map(|i| place(i, 2 * size, batch.n_samples())))
-        };
-        Some((every_second(0), every_second(1)))
+        let samples = (first..2 * size).step_by(2);
+        Some(Self::gather(batch, samples.map(|i| place(i, 2 * size, batch.n_samples()))))
     }
 
     /// How many samples the curvature is learnt from; none if there are too few, or if the factors would be too large

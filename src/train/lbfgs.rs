@@ -1,13 +1,14 @@
 //! L-BFGS over the whole batch. It lends the evaluator to the line search, `secants` tells where to search, and
-//! `curvature` what to begin with; this file decides when to stop.
+//! `curvature` what to begin with; this file decides when to stop. What `checkpoint` saves of a fit is all that one
+//! iteration leaves to the next.
 
 use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
+    checkpoint::{Checkpoint, Resumable},
     cost::{Cost, Data, Evaluate, Point},
-    curvature::{Curvature, Sample},
-    gap, line_search, max_norm,
+    curvature::{Curvature, Sample, Source},
+    line_search, max_norm,
     secants::Secants,
-    shifted,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Partial, Scalar};
 use core::ops::ControlFlow;
@@ -80,18 +81,7 @@ impl Lbfgs {
         batch: &Batch<'_, T>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        shifted::fit(
-            evaluator,
-            model,
-            batch,
-            on_iteration,
-            &mut |evaluator, model, batch, report| {
-                let cost = Cost::new(evaluator, Data::Batch(batch));
-                let summary = self.minimize(cost, model, Some(batch), report)?;
-                let gap = gap::after_fit(summary.stop_reason, evaluator, model, batch);
-                Ok(Summary { gap, ..summary })
-            },
-        )
+        Resumable::new(*self).fit(evaluator, model, batch, on_iteration)
     }
 
     /// As [`fit`](Self::fit), over data that comes in chunks: more of it than there is memory, say.
@@ -108,18 +98,10 @@ impl Lbfgs {
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         sample: Option<&Batch<'_, T>>,
-        mut for_each_batch: impl FnMut(Evaluate<'_, T>) -> Result<(), Error>,
+        for_each_batch: impl FnMut(Evaluate<'_, T>) -> Result<(), Error>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let accumulate = |evaluator: &mut Evaluator<T>, model: &_, partial: &mut _| {
-            let mut samples = 0;
-            for_each_batch(&mut |batch| {
-                samples += batch.n_samples() as u64;
-                evaluator.accumulate(model, batch, partial)
-            })?;
-            Ok(samples)
-        };
-        self.fit_partials(evaluator, model, sample, accumulate, on_iteration)
+        Resumable::new(*self).fit_chunks(evaluator, model, sample, for_each_batch, on_iteration)
     }
 
     /// As [`fit_chunks`](Self::fit_chunks), over data of which other processes have parts. This one alone decides where
@@ -188,36 +170,63 @@ impl Lbfgs {
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         sample: Option<&Batch<'_, T>>,
-        mut accumulate: impl FnMut(
+        accumulate: impl FnMut(
             &mut Evaluator<T>,
             &LinearModel<T>,
             &mut Partial<T>,
         ) -> Result<u64, Error>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let partial = Partial::new(model.n_classes(), model.n_features());
-        let cost = Cost::new(evaluator, Data::Partials(&mut accumulate, partial));
-        self.minimize(cost, model, sample, on_iteration)
+        Resumable::new(*self).fit_partials(evaluator, model, sample, accumulate, on_iteration)
     }
 
     pub(super) fn minimize<T: Scalar>(
         &self,
+        cost: Cost<'_, '_, T>,
+        model: &mut LinearModel<T>,
+        sample: Option<&Batch<'_, T>>,
+        on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        Resumable::new(*self).minimize(cost, model, sample, on_iteration)
+    }
+}
+
+impl<T: Scalar> Resumable<'_, T> {
+    pub(super) fn minimize(
+        &mut self,
         mut cost: Cost<'_, '_, T>,
         model: &mut LinearModel<T>,
         sample: Option<&Batch<'_, T>>,
         mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
+        let solver = self.solver;
         for (what, value) in [
-            ("gradient tolerance", self.gradient_tolerance),
-            ("relative decrease", self.relative_decrease),
+            ("gradient tolerance", solver.gradient_tolerance),
+            ("relative decrease", solver.relative_decrease),
         ] {
             check(what, value, value >= 0.0, "at least 0")?;
         }
         check_l2::<T>(cost.evaluator.objective().l2())?;
-        let mut best = Point::at(model);
+        let sample = sample.filter(|_| solver.curvature && cost.evaluator.objective().is_smooth());
+        let properties = self.properties(cost.evaluator, model, sample);
+        let from = self.from.take();
+        if let Some(checkpoint) = &from {
+            checkpoint.check_properties(&properties)?;
+        }
+        let mut best = Point::at(from.as_ref().map_or(model, |checkpoint| &checkpoint.model));
         cost.evaluate(&mut best)?;
-        let mut fit = Fit { solver: self, cost, best, iteration: 0, decreases: [f64::INFINITY; 2] };
-        let stop_reason = fit.run(sample, &mut on_iteration);
+        let n_samples = cost.samples;
+        let mut fit = Fit {
+            resumable: self,
+            properties,
+            cost,
+            n_samples,
+            best,
+            iteration: 0,
+            decreases: [f64::INFINITY; 2],
+        };
+        let known = from.map(|checkpoint| fit.resume(checkpoint)).transpose()?;
+        let stop_reason = fit.run(sample, known, &mut on_iteration);
         let progress = fit.progress();
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
         match fit.cost.error {
@@ -231,9 +240,13 @@ impl Lbfgs {
 type OnIteration<'a, T> = &'a mut dyn FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>;
 
 /// A fit under way.
-struct Fit<'a, 'b, 'c, T> {
-    solver: &'a Lbfgs,
+struct Fit<'a, 'b, 'c, 'd, T> {
+    resumable: &'a mut Resumable<'d, T>,
+    /// What a fit that goes on from a checkpoint of this one has to have in common with it.
+    properties: Vec<(String, String)>,
     cost: Cost<'b, 'c, T>,
+    /// Of an evaluation.
+    n_samples: u64,
     best: Point<T>,
     iteration: usize,
     /// By how much the objective fell in the last two iterations, relative to itself. One alone may be small because the
@@ -241,18 +254,48 @@ struct Fit<'a, 'b, 'c, T> {
     decreases: [f64; 2],
 }
 
-impl<T: Scalar> Fit<'_, '_, '_, T> {
+impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
+    /// Goes to where a checkpoint was, whose model is evaluated. Returns what it knows of the inverse of the Hessian.
+    fn resume(&mut self, checkpoint: Checkpoint<T>) -> Result<(Source<T>, Secants<T>), Error> {
+        checkpoint.check_evaluation(self.n_samples, &self.best)?;
+        let Checkpoint { progress, decreases, source, secants, .. } = checkpoint;
+        (self.iteration, self.decreases) = (progress.iteration, decreases);
+        (self.cost.evaluations, self.cost.samples) = (progress.evaluations, progress.samples);
+        let isa = self.cost.evaluator.isa();
+        Ok((source, Secants::knowing(isa, self.memory(), secants)))
+    }
+
+    /// Saves all that the iterations to come depend on, if that is asked for.
+    fn save(&mut self, source: &Source<T>, secants: &Secants<T>) {
+        let progress = self.progress();
+        if let Some(save) = &mut self.resumable.save {
+            save(&Checkpoint {
+                properties: self.properties.clone(),
+                progress,
+                n_samples: self.n_samples,
+                decreases: self.decreases,
+                model: self.best.model.clone(),
+                gradient: self.best.gradient.clone(),
+                source: source.clone(),
+                secants: secants.known().clone(),
+            });
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.resumable.solver.memory.max(1)
+    }
+
     fn run(
         &mut self,
         sample: Option<&Batch<'_, T>>,
+        known: Option<(Source<T>, Secants<T>)>,
         on_iteration: OnIteration<'_, T>,
     ) -> Result<StopReason, Error> {
-        let learns = self.solver.curvature && self.cost.evaluator.objective().is_smooth();
-        let stop_reason = match (self.report(on_iteration), sample.filter(|_| learns)) {
-            (None, Some(batch)) => self.iterate_with_curvature(batch, on_iteration)?,
-            (None, None) => self.iterate(None, usize::MAX, on_iteration),
-            (stop_reason, _) => stop_reason,
-        };
+        let mut stop_reason = self.report(on_iteration);
+        if stop_reason.is_none() {
+            stop_reason = self.learn_and_iterate(sample, known, on_iteration)?;
+        }
         Ok(match stop_reason.unwrap_or(StopReason::MaxIterations) {
             StopReason::LineSearch | StopReason::Kink if self.iteration == 0 => {
                 StopReason::NoProgress
@@ -261,44 +304,66 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
         })
     }
 
-    /// A model of zeros says nothing of where the curvature is going to matter. It is first fitted to some samples: that
-    /// is the first iteration, if it makes things better. Where these would be too large a share of all, some iterations
-    /// are done with a factor that serves all classes, and often no others are needed.
-    fn iterate_with_curvature(
+    /// Iterates with the curvature that there is at first. If that is one factor for all classes, it is learnt anew after
+    /// some iterations; often no others are needed.
+    fn learn_and_iterate(
         &mut self,
-        batch: &Batch<'_, T>,
+        sample: Option<&Batch<'_, T>>,
+        known: Option<(Source<T>, Secants<T>)>,
         on_iteration: OnIteration<'_, T>,
     ) -> Result<Option<StopReason>, Error> {
         let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
-        let mut to_measure = None;
+        let (c, memory) = (self.best.model.n_classes(), self.memory());
+        let (mut source, mut secants) = match known {
+            Some(known) => known,
+            None => match self.first_source(sample, on_iteration)? {
+                ControlFlow::Continue(source) => (source, Secants::new(isa, memory)),
+                ControlFlow::Break(stop_reason) => return Ok(Some(stop_reason)),
+            },
+        };
+        loop {
+            let learn = |batch| source.learn(isa, &objective, c, batch, self.n_samples);
+            let curvature = sample.and_then(learn);
+            let factored = curvature.as_ref().is_some_and(Curvature::has_factors);
+            let anew = matches!(source, Source::Zeros) && factored;
+            let until = if anew { COMMON_ITERATIONS } else { usize::MAX };
+            match self.iterate(&source, curvature, secants, until, on_iteration) {
+                // What does not fall any further may, with the curvature at this point.
+                None | Some(StopReason::LineSearch) if anew => {}
+                stop_reason => return Ok(stop_reason),
+            }
+            source = Source::Model { model: self.best.model.clone(), apart: false };
+            secants = Secants::new(isa, memory);
+        }
+    }
+
+    /// A model of zeros says nothing of where the curvature is going to matter. It is first fitted to some samples: that
+    /// is the first iteration, if it makes things better; unless these would be too large a share of all. Breaks if that
+    /// was the last iteration.
+    fn first_source(
+        &mut self,
+        sample: Option<&Batch<'_, T>>,
+        on_iteration: OnIteration<'_, T>,
+    ) -> Result<ControlFlow<StopReason, Source<T>>, Error> {
+        let Some(batch) = sample else { return Ok(ControlFlow::Continue(Source::Nothing)) };
+        let mut apart = false;
         if max_norm(self.best.model.parameters()) == 0.0 {
-            if let Some((to_fit, others)) =
-                Sample::pair(self.best.model.n_classes(), batch, self.cost.samples)
-            {
-                let (solver, n) = (self.solver, batch.n_samples());
-                let fitted = fit_roughly(solver, &mut self.cost, &self.best, &to_fit, n)?;
-                if let Some(mut point) = fitted {
-                    self.accept(&mut point);
-                    if let Some(stop_reason) = self.report(on_iteration) {
-                        return Ok(Some(stop_reason));
-                    }
-                }
-                to_measure = Some(others);
-            } else {
-                let model = &self.best.model;
-                let common = Curvature::common(isa, &objective, model, batch);
-                let factored = common.as_ref().is_some_and(Curvature::has_factors);
-                let until = if factored { COMMON_ITERATIONS } else { usize::MAX };
-                match self.iterate(common, until, on_iteration) {
-                    // What does not fall any further may, with the curvature at this point.
-                    None | Some(StopReason::LineSearch) if factored => {}
-                    stop_reason => return Ok(stop_reason),
+            let c = self.best.model.n_classes();
+            let Some(to_fit) = Sample::to_fit(c, batch, self.n_samples) else {
+                return Ok(ControlFlow::Continue(Source::Zeros));
+            };
+            let (solver, n) = (self.resumable.solver, batch.n_samples());
+            let fitted = fit_roughly(&solver, &mut self.cost, &self.best, &to_fit, n)?;
+            if let Some(mut point) = fitted {
+                self.accept(&mut point);
+                if let Some(stop_reason) = self.report(on_iteration) {
+                    return Ok(ControlFlow::Break(stop_reason));
                 }
             }
+            apart = true;
         }
-        let model = &self.best.model;
-        let curvature = Curvature::at(isa, &objective, model, batch, to_measure);
-        Ok(self.iterate(curvature, usize::MAX, on_iteration))
+        let model = self.best.model.clone();
+        Ok(ControlFlow::Continue(Source::Model { model, apart }))
     }
 
     /// What there is to say of an objective that falls no further, or hardly.
@@ -323,16 +388,17 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             Some(StopReason::Interrupted)
         } else if progress.gradient_norm <= self.gradient_tolerance() {
             Some(StopReason::GradientTolerance)
-        } else if self.decreases.iter().all(|d| *d <= self.solver.relative_decrease) {
+        } else if self.decreases.iter().all(|d| *d <= self.resumable.solver.relative_decrease) {
             Some(self.unless_kinked(StopReason::RelativeDecrease))
         } else {
-            (self.iteration >= self.solver.max_iterations).then_some(StopReason::MaxIterations)
+            let last = self.iteration >= self.resumable.solver.max_iterations;
+            last.then_some(StopReason::MaxIterations)
         }
     }
 
     /// What no entry of the gradient exceeds near the optimum.
     fn gradient_tolerance(&self) -> f64 {
-        self.solver.gradient_tolerance * (10.0 * self.best.objective).clamp(1e-2, 1.0)
+        self.resumable.solver.gradient_tolerance * (10.0 * self.best.objective).clamp(1e-2, 1.0)
     }
 
     /// Makes `point` the best one, and leaves the one that was so far in its place.
@@ -344,15 +410,16 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
         core::mem::swap(&mut self.best, point);
     }
 
-    /// Iterates until there is a reason to stop, or until so many iterations are done.
+    /// Iterates with the curvature that was learnt from its source until there is a reason to stop, or until so many
+    /// iterations are done.
     fn iterate(
         &mut self,
+        source: &Source<T>,
         mut curvature: Option<Curvature>,
+        mut secants: Secants<T>,
         until: usize,
         on_iteration: OnIteration<'_, T>,
     ) -> Option<StopReason> {
-        let memory = self.solver.memory.min(self.solver.max_iterations).max(1);
-        let mut secants = Secants::new(self.cost.evaluator.isa(), memory);
         let mut direction = vec![0.0; self.best.image.len()];
         let mut trial = Point::at(&self.best.model);
         self.best.set_image(curvature.as_mut());
@@ -391,12 +458,16 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                     secants.learn(step, &direction, &self.best, &trial);
                     self.accept(&mut trial);
                     let stop_reason = self.report(on_iteration);
+                    let due = self.iteration.checked_rem(self.resumable.every) == Some(0);
+                    if due || stop_reason.is_some() {
+                        self.save(source, &secants);
+                    }
                     if stop_reason.is_some() {
                         return stop_reason;
                     }
                 }
                 None if diverged => return Some(StopReason::Diverged),
-                None if flat && self.solver.relative_decrease > 0.0 => {
+                None if flat && self.resumable.solver.relative_decrease > 0.0 => {
                     return Some(self.unless_kinked(StopReason::RelativeDecrease));
                 }
                 None if secants.is_empty() => {
@@ -410,7 +481,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
 
     /// Whether the objective is to fall, by its slope, by less than is asked for or can be told from nothing.
     fn is_flat(&self) -> bool {
-        let least = self.solver.relative_decrease.max(T::EPSILON.to_f64());
+        let least = self.resumable.solver.relative_decrease.max(T::EPSILON.to_f64());
         self.best.slope.abs() <= least * self.best.objective.abs().max(1.0)
     }
 }

@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod checkpoint;
 mod cholesky;
 mod cost;
 mod cross_validation;
@@ -43,6 +44,7 @@ mod sgd;
 mod shifted;
 mod validation;
 
+pub use checkpoint::{Checkpoint, Resumable};
 pub use cost::Evaluate;
 pub use cross_validation::{
     CrossValidated, CrossValidation, Estimate, Fold, FoldScore, cross_validate, stratified_folds,

@@ -152,9 +152,9 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
             let (c, n) = (self.best.model.n_classes(), self.batch.n_samples());
             let from_zero = max_norm(self.best.model.parameters()) == 0.0;
-            let pair = from_zero.then(|| Sample::pair(c, self.batch, n as u64)).flatten();
-            let mut to_measure = None;
-            if let Some((to_fit, others)) = pair {
+            let to_fit = from_zero.then(|| Sample::to_fit(c, self.batch, n as u64)).flatten();
+            let mut apart = None;
+            if let Some(to_fit) = to_fit {
                 let solver = Lbfgs::default();
                 let fitted = lbfgs::fit_roughly(&solver, &mut self.cost, &self.best, &to_fit, n)?;
                 if let Some(point) = fitted {
@@ -162,11 +162,11 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                     self.iteration += 1;
                     stop_reason = self.report(on_iteration);
                 }
-                to_measure = Some(others);
+                apart = Sample::apart(c, self.batch, n as u64);
             }
             if stop_reason.is_none() {
                 let model = &self.best.model;
-                curvature = Curvature::at(isa, &objective, model, self.batch, to_measure);
+                curvature = Curvature::at(isa, &objective, model, self.batch, apart);
             }
         }
         let stop_reason = match stop_reason {

@@ -22,19 +22,30 @@ pub(super) struct Secants<T> {
 }
 
 /// A step s and z = H₀y, with the difference y that it made to the gradient.
-struct Secant<T> {
-    s: Vec<T>,
-    z: Vec<T>,
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Secant<T> {
+    pub(super) s: Vec<T>,
+    pub(super) z: Vec<T>,
     /// s·g and z·g, with the last gradient.
-    with_gradient: [f64; 2],
+    pub(super) with_gradient: [f64; 2],
     /// s·y and z·y, with the y of this step and of those after it.
-    with_differences: VecDeque<[f64; 2]>,
+    pub(super) with_differences: VecDeque<[f64; 2]>,
 }
 
 impl<T: Scalar> Secants<T> {
     /// Nothing is known yet; in the end, so many steps are.
     pub(super) fn new(isa: Isa, memory: usize) -> Self {
         Self { isa, memory, known: VecDeque::new() }
+    }
+
+    /// Knows what others [knew](Self::known).
+    pub(super) fn knowing(isa: Isa, memory: usize, known: VecDeque<Secant<T>>) -> Self {
+        Self { isa, memory, known }
+    }
+
+    /// All that is known.
+    pub(super) fn known(&self) -> &VecDeque<Secant<T>> {
+        &self.known
     }
 
     /// Whether nothing is known.

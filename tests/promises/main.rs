@@ -7,6 +7,7 @@ mod common;
 mod accuracy;
 mod api;
 mod bits;
+mod checkpoint;
 mod class_weights;
 mod conversions;
 mod cross_validation;

@@ -1,6 +1,6 @@
 //! Runs the solver that was asked for, over all samples or over those that are not held out.
 
-use super::{Solver, Train, ranks::Leader};
+use super::{Solver, Train, checkpoint::CheckpointFile, ranks::Leader};
 use crate::{
     apply::{that_counts, weighted},
     data::{Classes, Dataset},
@@ -10,10 +10,13 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use softmargin::{
-    Batch, Error, Evaluator, Features, LinearModel,
-    train::{self, CrossValidation, EarlyStopping, PathPoint, Progress, StopReason, Summary},
+    Batch, Error, Evaluator, Features, Isa, LinearModel,
+    train::{
+        self, CrossValidation, EarlyStopping, PathPoint, Progress, Resumable, StopReason, Summary,
+    },
 };
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     ops::{ControlFlow, Range},
     time::Instant,
 };
@@ -42,6 +45,8 @@ pub(super) struct Fit {
     pub(super) cross_validation: Option<(CrossValidation, f64)>,
     /// Where the solver was after so many seconds.
     pub(super) history: Vec<(f64, Progress)>,
+    /// Where the solver went on from a checkpoint, if it did.
+    pub(super) resumed: Option<Progress>,
     pub(super) seconds: f64,
     /// The rows that were trained on and those that were held out, if any were.
     pub(super) split: Option<(Vec<u32>, Vec<u32>)>,
@@ -67,6 +72,23 @@ impl Samples<'_> {
         that_counts(weighted(batch, weights, self.class_weights.as_deref()))
     }
 
+    /// What they are, in words: for ranks that are to have the same ones, and for a fit that goes on with them.
+    pub(super) fn describe(&self, isa: Isa) -> String {
+        let (data, classes) = (&self.data, self.classes);
+        let mut hasher = DefaultHasher::new();
+        (self.labels, classes.labels()).hash(&mut hasher);
+        for weights in [&data.weights, &self.class_weights] {
+            weights.iter().flatten().for_each(|weight| weight.to_bits().hash(&mut hasher));
+        }
+        format!(
+            "{} samples of {} features, {} classes, labels that hash to {:016x}, and {isa}",
+            data.n_samples,
+            data.n_features,
+            classes.n(),
+            hasher.finish()
+        )
+    }
+
     /// Calls `f` with some of the samples after the other, but those that count nothing.
     fn for_each_batch(&self, f: train::Evaluate<'_, f32>) -> Result<(), Error> {
         self.data
@@ -81,11 +103,16 @@ const MAX_SAMPLE: usize = 20_000;
 pub(super) type Report<'a> = &'a mut dyn FnMut(&Progress, &LinearModel<f32>) -> ControlFlow<()>;
 
 impl Train {
-    /// Trains, from `model` on.
+    /// Trains, from `model` on, or from a checkpoint.
     ///
     /// # Errors
     /// If the solver fails: what it leaves is no model then.
-    pub(super) fn fit(&self, samples: Samples<'_>, mut model: LinearModel<f32>) -> Result<Fit> {
+    pub(super) fn fit(
+        &self,
+        samples: Samples<'_>,
+        mut model: LinearModel<f32>,
+        mut checkpoint: Option<CheckpointFile<'_>>,
+    ) -> Result<Fit> {
         let (total, unit) = match self.solver() {
             Solver::Lbfgs | Solver::Newton => (self.max_iter, "iteration"),
             Solver::Sgd => (self.sgd().epochs, "epoch"),
@@ -100,7 +127,8 @@ impl Train {
         let start = Instant::now();
         let cross_validation = self.cross_validate(&samples, &model, &interrupted)?;
         let cross_validation = cross_validation.map(|cv| (cv, start.elapsed().as_secs_f64()));
-        let mut reporter = Reporter::new(total, unit);
+        let resumed = checkpoint.as_ref().and_then(CheckpointFile::progress);
+        let mut reporter = Reporter::new(total, unit, resumed.map_or(0, |from| from.samples));
         let start = Instant::now();
         let mut history: Vec<(f64, Progress)> = Vec::new();
         let mut report = |progress: &Progress, _: &LinearModel<f32>| {
@@ -119,7 +147,8 @@ impl Train {
         let split = self.split(samples.data)?;
         let summary = match &split {
             None => {
-                let fit = self.minimize(l2, &mut model, samples, None, &mut report);
+                let fit =
+                    self.minimize(l2, &mut model, samples, None, checkpoint.as_mut(), &mut report);
                 fit.map_err(|error| samples.data.explain(error))?
             }
             Some((training, held_out)) if !self.l2_path.is_empty() => {
@@ -154,7 +183,7 @@ impl Train {
                 let stopping = EarlyStopping::new(&evaluator, held_out, self.patience);
                 let validated = stopping.fit(
                     &mut model,
-                    |model, check| self.minimize(l2, model, samples, Some(training), check),
+                    |model, check| self.minimize(l2, model, samples, Some(training), None, check),
                     &mut report,
                 );
                 let validated = validated.map_err(|error| samples.data.explain(error))?;
@@ -190,6 +219,7 @@ impl Train {
             path,
             cross_validation,
             history,
+            resumed,
             seconds,
             split,
             validation_loss,
@@ -217,44 +247,67 @@ impl Train {
         model: &mut LinearModel<f32>,
         samples: &Samples<'_>,
         rows: Option<&[u32]>,
+        checkpoint: Option<&mut CheckpointFile<'_>>,
         report: Report<'_>,
     ) -> Result<Summary> {
         let objective = self.objective.objective(None).with_l2(l2);
         let mut evaluator = Evaluator::new(objective).with_isa(self.compute.isa());
-        if let (Some(leader), true) = (samples.leader, samples.data.is_in_place()) {
-            let sample = samples.batch().ok();
-            return leader.fit(self.lbfgs(), &mut evaluator, model, sample, samples, report);
-        }
-        if !samples.data.is_in_place() {
-            let mut few = samples.data.sample(MAX_SAMPLE)?;
-            let labels = samples.classes.encode(few.labels()?)?;
-            let (classes, class_weights) = (samples.classes, samples.class_weights.clone());
-            let few =
-                Samples { data: &mut few, classes, labels: &labels, class_weights, leader: None };
-            // Samples that count nothing teach nothing.
-            let few = few.batch().ok();
-            if let Some(leader) = samples.leader {
-                return leader.fit(self.lbfgs(), &mut evaluator, model, few, samples, report);
-            }
-            let each = |evaluate: train::Evaluate<'_, f32>| samples.for_each_batch(evaluate);
-            return Ok(self.lbfgs().fit_chunks(
-                &mut evaluator,
-                model,
-                few.as_ref(),
-                each,
-                report,
-            )?);
-        }
-        let mut batch = samples.batch()?;
-        if let Some(rows) = rows {
-            batch = batch.select(rows)?;
-        }
+        let evaluator = &mut evaluator;
+        let batch = || -> Result<_> {
+            let batch = samples.batch()?;
+            Ok(rows.map_or(Ok(batch), |rows| batch.select(rows))?)
+        };
         Ok(match self.solver() {
-            Solver::Dual => self.dual().fit(&mut evaluator, model, &batch, report)?,
-            Solver::Lbfgs => self.lbfgs().fit(&mut evaluator, model, &batch, report)?,
-            Solver::Newton => self.newton().fit(&mut evaluator, model, &batch, report)?,
-            Solver::Sgd => self.sgd().fit(&mut evaluator, model, &batch, report)?,
+            Solver::Dual => self.dual().fit(evaluator, model, &batch()?, report)?,
+            Solver::Newton => self.newton().fit(evaluator, model, &batch()?, report)?,
+            Solver::Sgd => self.sgd().fit(evaluator, model, &batch()?, report)?,
+            Solver::Lbfgs => {
+                let fit = |solver: Resumable<'_, f32>| -> Result<Summary> {
+                    if samples.leader.is_none() && samples.data.is_in_place() {
+                        return Ok(solver.fit(evaluator, model, &batch()?, report)?);
+                    }
+                    minimize_sums(solver, evaluator, model, samples, report)
+                };
+                match checkpoint {
+                    Some(checkpoint) => checkpoint.run(self.lbfgs(), fit)?,
+                    None => fit(Resumable::new(self.lbfgs()))?,
+                }
+            }
         })
+    }
+}
+
+/// Fits a model to sums over chunks of the samples, or over those of all ranks.
+fn minimize_sums(
+    solver: Resumable<'_, f32>,
+    evaluator: &mut Evaluator<f32>,
+    model: &mut LinearModel<f32>,
+    samples: &Samples<'_>,
+    report: Report<'_>,
+) -> Result<Summary> {
+    // What the curvature is learnt from. Samples that count nothing teach nothing.
+    let (mut few, labels, few_samples);
+    let sample = if samples.data.is_in_place() {
+        samples.batch().ok()
+    } else {
+        few = samples.data.sample(MAX_SAMPLE)?;
+        labels = samples.classes.encode(few.labels()?)?;
+        few_samples = Samples {
+            data: &mut few,
+            classes: samples.classes,
+            labels: &labels,
+            class_weights: samples.class_weights.clone(),
+            leader: None,
+        };
+        few_samples.batch().ok()
+    };
+    let sample = sample.as_ref();
+    match samples.leader {
+        Some(leader) => leader.fit(solver, evaluator, model, sample, samples, report),
+        None => {
+            let each = |evaluate: train::Evaluate<'_, f32>| samples.for_each_batch(evaluate);
+            Ok(solver.fit_chunks(evaluator, model, sample, each, report)?)
+        }
     }
 }
 

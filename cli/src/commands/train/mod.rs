@@ -1,6 +1,7 @@
 //! `softmargin train`: its arguments, and what is done with them. `cross_validation` chooses λ, `fit` runs the solver,
-//! `ranks` has other processes do their part, `outcome` tells how it went.
+//! `checkpoint` saves it on its way, `ranks` has other processes do their part, `outcome` tells how it went.
 
+mod checkpoint;
 mod cross_validation;
 mod fit;
 mod outcome;
@@ -21,6 +22,7 @@ use crate::{
     report,
 };
 use anyhow::{Context, Result, bail};
+use checkpoint::CheckpointArgs;
 use clap::{Args, ValueEnum};
 use fit::Samples;
 use outcome::{Measured, Outcome};
@@ -40,6 +42,7 @@ Examples:
   softmargin train --data embeddings.npy --labels labels.npy --standardize --validation 0.1 \\
       --l2-path 1,0.1,0.01,0.001,0.0001
   softmargin train --data table.csv --standardize --cv 5 --report report
+  softmargin train --data big.npy --labels labels.npy --out model.safetensors --checkpoint fit.checkpoint
 
 Exit status: 0 if the fit converged, or was stopped by a limit (which a warning says, and \"converged\": false in the
 JSON); 1 if it failed, and then nothing is written; 130 after Ctrl-C, SIGTERM or SIGHUP, with the best model saved, or
@@ -134,6 +137,8 @@ pub(super) struct Train {
     l2_path: Vec<f64>,
     #[command(flatten)]
     compute: ComputeArgs,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
     /// Write the model here, as safetensors with the keys of PyTorch's nn.Linear
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -239,14 +244,21 @@ impl Train {
         } else if !self.l2_path.is_empty() && !matches!(self.solver, None | Some(Solver::Lbfgs)) {
             bail!("--l2-path is for --solver lbfgs, unless --cv is given");
         }
-        if let Some(out) = &self.out {
+        let read = || {
             // But not --start: a model may be replaced by the one that goes on from it.
             let tested_on = self.test.iter().chain(&self.test_labels).map(PathBuf::as_path);
-            check_distinct(out, self.data.files().chain(tested_on))?;
+            self.data.files().chain(tested_on)
+        };
+        if let Some(out) = &self.out {
+            check_distinct(out, read())?;
+        }
+        if let Some(checkpoint) = &self.checkpoint.checkpoint {
+            check_distinct(checkpoint, read().chain(self.out.as_deref()))?;
         }
         let data = self.data.read(Split::Train)?;
         let solver = self.solver.unwrap_or_else(|| self.default_solver(&data));
         self.solver = Some(solver);
+        self.checkpoint.check(solver)?;
         let loss = self.objective.objective(None).loss();
         if matches!(loss, Loss::CrammerSinger { .. })
             && solver == Solver::Lbfgs
@@ -280,7 +292,8 @@ impl Train {
             if let Some(leader) = leader {
                 leader.check(&samples, self.compute.isa())?;
             }
-            let fit = self.fit(samples, start)?;
+            let checkpoint = self.checkpoint_file(&samples, &start, self.compute.isa())?;
+            let fit = self.fit(samples, start, checkpoint)?;
             let trained = Parameters::F32(fit.model.clone());
             let penalty = fit.l2 * trained.square_sum();
             let parameters = match &scaling {

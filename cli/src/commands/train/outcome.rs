@@ -64,7 +64,8 @@ impl Outcome<'_> {
         let (n, d, c) = (data.n_samples, data.n_features, self.classes.n());
         // Two products of two operations for each feature of a sample, or each that is stored, and each class.
         let stored = data.n_entries().map_or(d as f64, |entries| entries as f64 / n as f64);
-        let gflops = 4.0 * progress.samples as f64 * stored * c as f64 / fit.seconds / 1e9;
+        let samples = progress.samples - fit.resumed.map_or(0, |from| from.samples);
+        let gflops = 4.0 * samples as f64 * stored * c as f64 / fit.seconds / 1e9;
         let sparse = data.n_entries().map(|entries| format!(" ({entries} values stored)"));
         let mut rows = vec![
             (
@@ -113,6 +114,10 @@ impl Outcome<'_> {
         if let Some(out) = &train.out {
             rows.push(("model", out.display().to_string()));
         }
+        if let Some(path) = &train.checkpoint.checkpoint {
+            let of = fit.resumed.map(|from| format!(", went on from iteration {}", from.iteration));
+            rows.push(("checkpoint", format!("{}{}", path.display(), of.unwrap_or_default())));
+        }
         if let Some(folder) = &train.report {
             rows.push(("report", folder.join("index.html").display().to_string()));
         }
@@ -154,6 +159,7 @@ impl Outcome<'_> {
             "l2": fit.l2,
             "seconds": fit.seconds,
             "iterations": progress.iteration,
+            "resumed_at": fit.resumed.map(|from| from.iteration),
             "evaluations": progress.evaluations,
             "stop_reason": fit.summary.stop_reason.name(),
             "converged": fit.summary.stop_reason.converged(),

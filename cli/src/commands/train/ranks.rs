@@ -21,16 +21,9 @@ use anyhow::{Result, anyhow, bail};
 use bytemuck::Pod;
 use softmargin::{
     Batch, Error, Evaluator, Isa, LinearModel, NonFinite, Partial, PartialTree,
-    train::{Lbfgs, Summary},
+    train::{Resumable, Summary},
 };
-use std::{
-    collections::hash_map::DefaultHasher,
-    hash::{Hash, Hasher},
-    iter, mem,
-    ops::Range,
-    path::Path,
-    thread,
-};
+use std::{iter, mem, ops::Range, path::Path, thread};
 
 /// How the rows are divided.
 #[derive(Clone, Copy)]
@@ -108,7 +101,7 @@ impl<'a> Leader<'a> {
 
     /// Checks that all ranks have the same data, and compute alike.
     pub(super) fn check(&self, samples: &Samples<'_>, isa: Isa) -> Result<()> {
-        let own = describe(samples, isa);
+        let own = samples.describe(isa);
         self.ask(Task::Describe, &[]);
         let answers: Vec<_> =
             (1..self.0.size()).map(|rank| (rank, receive_answer::<u8>(self.0, rank))).collect();
@@ -126,10 +119,10 @@ impl<'a> Leader<'a> {
     /// Fits a model to the samples of all ranks.
     pub(super) fn fit(
         &self,
-        solver: Lbfgs,
+        solver: Resumable<'_, f32>,
         evaluator: &mut Evaluator<f32>,
         model: &mut LinearModel<f32>,
-        sample: Option<Batch<'_, f32>>,
+        sample: Option<&Batch<'_, f32>>,
         samples: &Samples<'_>,
         report: Report<'_>,
     ) -> Result<Summary> {
@@ -151,7 +144,7 @@ impl<'a> Leader<'a> {
                 None => Err(Error::NoSamples),
             }
         };
-        let summary = solver.fit_partials(evaluator, model, sample.as_ref(), &mut sum, report);
+        let summary = solver.fit_partials(evaluator, model, sample, &mut sum, report);
         match lost {
             Some(message) => Err(anyhow!(message)),
             None => Ok(summary?),
@@ -180,23 +173,6 @@ impl<'a> Leader<'a> {
         }
         Ok(metrics)
     }
-}
-
-/// What must be the same on all ranks, as one would say it.
-fn describe(samples: &Samples<'_>, isa: Isa) -> String {
-    let (data, classes) = (&samples.data, samples.classes);
-    let mut hasher = DefaultHasher::new();
-    (samples.labels, classes.labels()).hash(&mut hasher);
-    for weights in [&data.weights, &samples.class_weights] {
-        weights.iter().flatten().for_each(|weight| weight.to_bits().hash(&mut hasher));
-    }
-    format!(
-        "{} samples of {} features, {} classes, labels that hash to {:016x}, and {isa}",
-        data.n_samples,
-        data.n_features,
-        classes.n(),
-        hasher.finish()
-    )
 }
 
 impl Train {
@@ -275,7 +251,7 @@ impl Follower {
 
     fn describe(&mut self) -> Vec<u8> {
         let isa = self.evaluator.isa();
-        describe(&self.prepared.samples(None), isa).into_bytes()
+        self.prepared.samples(None).describe(isa).into_bytes()
     }
 
     fn sum(&mut self, world: &World, parameters: Vec<f32>) -> Result<PartialTree<f32>, Error> {
