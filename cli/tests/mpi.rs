@@ -156,7 +156,11 @@ fn the_same_bits_on_any_number_of_ranks() {
     let converted = ["--data", &wide, "--labels", &y, "--loss", "squared-hinge", "--scale", "0.5"];
     let converted = [&converted[..], &["--class-weight", "balanced", "--l2", "1e-3"]].concat();
     let sparse = ["--data", &sparse, "--l2", "1e-3"];
-    for (case, arguments) in [&plain[..], &converted, &sparse].into_iter().enumerate() {
+    let standardized = ["--data", &x, "--labels", &y, "--l2", "1e-3", "--standardize"];
+    let of_wide = ["--data", &wide, "--labels", &y, "--l2", "1e-3", "--standardize"];
+    let of_sparse = [&sparse[..], &["--standardize"]].concat();
+    let cases = [&plain[..], &converted, &sparse, &standardized, &of_wide, &of_sparse];
+    for (case, arguments) in cases.into_iter().enumerate() {
         let mut first: Option<(Vec<u8>, Value)> = None;
         for ranks in [1, 2, 3, 4, 7] {
             let out = path(&folder, &format!("model-{case}-{ranks}"));
@@ -238,7 +242,9 @@ fn a_bad_value_of_one_rank_ends_all() {
         let x = write(&folder, name, bytes);
         let train = ["train", "--data", &x, "--labels", &y, "--out", &out];
         for ranks in [1, 2, 4] {
-            fails(&[(ranks, &train)], &[name, "row 15000, feature 3", "NaN is not finite"]);
+            let words = [name, "row 15000, feature 3", "NaN is not finite"];
+            fails(&[(ranks, &train)], &words);
+            fails(&[(ranks, &[&train[..], &["--standardize"]].concat())], &words);
         }
     }
     assert_eq!(fs::read(&out).expect("a file"), b"precious");
@@ -277,7 +283,6 @@ fn what_is_not_for_many_is_said_before_anything_is_read() {
         (&["--solver", "sgd"][..], &["solver", "lbfgs"][..]),
         (&["--solver", "newton"], &["solver", "lbfgs"]),
         (&["--loss", "hinge"], &["--loss hinge", "dual", "--solver lbfgs", "squared-hinge"]),
-        (&["--standardize"], &["--standardize"]),
         (&["--validation", "0.1"], &["--validation"]),
         (&["--cv", "5"], &["--cv"]),
     ] {

@@ -27,6 +27,7 @@ pub use compute::Compute;
 pub use labels::{Classes, Label, Labels};
 pub use options::{Format, Header, IndexBase, LabelColumn, ReadOptions, Schema, Split, separator};
 pub use sample::sample;
+pub(crate) use scaling::Moments;
 pub use scaling::Scaling;
 
 use anyhow::{Context, Result, bail};

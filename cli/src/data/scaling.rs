@@ -3,7 +3,7 @@
 use super::{Dataset, Stored, sparse::Sparse};
 use crate::model_file::Parameters;
 use anyhow::Result;
-use softmargin::{Error, LinearModel, NonFinite};
+use softmargin::{Error, Features, LinearModel, NonFinite};
 
 /// A shift and a scale for each feature.
 #[derive(Clone, Debug)]
@@ -13,6 +13,21 @@ impl Scaling {
     /// Every feature times the same number.
     pub fn by(factor: f64) -> Self {
         Self(softmargin::Scaling::by(factor))
+    }
+
+    /// A shift for each feature, and then a scale for each.
+    ///
+    /// # Errors
+    /// If one of them is not finite.
+    pub(crate) fn of_numbers(numbers: &[f64]) -> Result<Self, Error> {
+        let (shift, scale) = numbers.split_at(numbers.len() / 2);
+        softmargin::Scaling::new(shift, scale).map(Self)
+    }
+
+    /// A shift for each of so many features, and then a scale for each.
+    pub(crate) fn numbers(&self, n_features: usize) -> Vec<f64> {
+        let shift = (0..n_features).map(|l| self.0.shift(l));
+        shift.chain((0..n_features).map(|l| self.0.scale(l))).collect()
     }
 
     /// This scaling of what `first` makes of features, as a scaling of those.
@@ -46,36 +61,14 @@ impl Scaling {
         if let Stored::Sparse(sparse) = &data.stored {
             return Self::standardize_sparse(sparse);
         }
-        let (n, d) = (data.n_samples as f64, data.n_features);
-        let mut means = vec![0.0; d];
-        let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); d];
-        let pass = data.for_each_chunk::<f32>(|_, chunk| {
-            for i in 0..chunk.rows() {
-                let row = chunk.row(i).unwrap_or_default();
-                for ((mean, range), x) in means.iter_mut().zip(&mut ranges).zip(&row) {
-                    *mean += f64::from(*x) / n;
-                    *range = (range.0.min(*x), range.1.max(*x));
-                }
-                if let Some(feature) = row.iter().position(|x| !x.is_finite()) {
-                    let cause = NonFinite::Feature { feature, value: row[feature].into() };
-                    return Err(Error::NonFinite { row: i, cause });
-                }
-            }
-            Ok(())
-        });
-        pass.map_err(|error| data.explain(error))?;
-        // In a second pass, as the squares of large numbers leave nothing of their differences.
-        let mut variances = vec![0.0; d];
-        let pass = data.for_each_chunk::<f32>(|_, chunk| {
-            for i in 0..chunk.rows() {
-                let row = chunk.row(i).unwrap_or_default();
-                for (variance, (x, mean)) in variances.iter_mut().zip(row.into_iter().zip(&means)) {
-                    *variance += (f64::from(x) - mean).powi(2) / n;
-                }
-            }
-            Ok(())
-        });
-        pass.map_err(|error| data.explain(error))?;
+        let pass = |means: Option<&[f64]>| {
+            let mut moments = Moments::of(data);
+            let pass = data.for_each_chunk::<f32>(|_, x| moments.add(&x, means));
+            pass.map_err(|error| data.explain(error))?;
+            anyhow::Ok(moments)
+        };
+        let Moments { sums: means, ranges, .. } = pass(None)?;
+        let variances = pass(Some(&means))?.sums;
         Self::of_moments(means, variances, &ranges)
     }
 
@@ -101,7 +94,15 @@ impl Scaling {
         Self::of_moments(means, variances, &ranges)
     }
 
-    fn of_moments(means: Vec<f64>, variances: Vec<f64>, ranges: &[(f32, f32)]) -> Result<Self> {
+    /// To mean 0 and variance 1.
+    ///
+    /// # Errors
+    /// If a mean is not finite.
+    pub(crate) fn of_moments(
+        means: Vec<f64>,
+        variances: Vec<f64>,
+        ranges: &[(f32, f32)],
+    ) -> Result<Self> {
         let scale = |(variance, range): (f64, &(f32, f32))| {
             let scale = variance.sqrt().recip();
             // Nor by so little that `f32` cannot hold the scale.
@@ -178,6 +179,49 @@ impl Scaling {
             worst = if error.is_finite() { worst.max(error) } else { f64::INFINITY };
         }
         (folded, worst)
+    }
+}
+
+/// Sums over rows of dense features: of x / n, or of (x − mean)² / n, for the n rows of all data. The second takes a pass of
+/// its own, as the squares of large numbers leave nothing of their differences.
+pub(crate) struct Moments {
+    n: f64,
+    pub(crate) sums: Vec<f64>,
+    /// The smallest and the largest value of each feature.
+    pub(crate) ranges: Vec<(f32, f32)>,
+}
+
+impl Moments {
+    /// Of no rows yet.
+    pub(crate) fn of(data: &Dataset) -> Self {
+        let d = data.n_features;
+        let ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); d];
+        Self { n: data.n_samples as f64, sums: vec![0.0; d], ranges }
+    }
+
+    /// Adds rows, without the means or with them.
+    ///
+    /// # Errors
+    /// For a value that is not finite.
+    pub(crate) fn add(
+        &mut self,
+        x: &Features<'_, f32>,
+        means: Option<&[f64]>,
+    ) -> Result<(), Error> {
+        for i in 0..x.rows() {
+            let row = x.row(i).unwrap_or_default();
+            if let Some(feature) = row.iter().position(|x| !x.is_finite()) {
+                let cause = NonFinite::Feature { feature, value: row[feature].into() };
+                return Err(Error::NonFinite { row: i, cause });
+            }
+            for (l, (sum, x)) in self.sums.iter_mut().zip(row).enumerate() {
+                let range = &mut self.ranges[l];
+                *range = (range.0.min(x), range.1.max(x));
+                let x = f64::from(x);
+                *sum += means.map_or(x, |means| (x - means[l]).powi(2)) / self.n;
+            }
+        }
+        Ok(())
     }
 }
 

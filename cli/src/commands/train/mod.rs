@@ -277,10 +277,6 @@ impl Train {
         let output = self.out.as_deref().map(Output::create).transpose()?;
 
         self.compute.install(|threads| {
-            let scaling = self.scaling(&data)?;
-            if let Some(scaling) = &scaling {
-                data.scale(scaling)?;
-            }
             let schema = data.schema().clone();
             let samples = Samples {
                 data: &mut data,
@@ -291,6 +287,10 @@ impl Train {
             };
             if let Some(leader) = leader {
                 leader.check(&samples, self.compute.isa())?;
+            }
+            let scaling = self.scaling(&samples)?;
+            if let Some(scaling) = &scaling {
+                samples.data.scale(scaling)?;
             }
             let checkpoint = self.checkpoint_file(&samples, &start, self.compute.isa())?;
             let fit = self.fit(samples, start, checkpoint)?;
@@ -435,10 +435,15 @@ impl Train {
         }
     }
 
-    fn scaling(&self, data: &Dataset) -> Result<Option<Scaling>> {
+    /// What the features are scaled by, if that is asked for. The other ranks scale theirs.
+    fn scaling(&self, samples: &Samples<'_>) -> Result<Option<Scaling>> {
+        let standardize = || match samples.leader {
+            Some(leader) => leader.standardize(samples.data),
+            None => Scaling::standardize(samples.data),
+        };
         match self.scale {
             Some(factor) => Ok(Some(Scaling::by(factor))),
-            None => self.standardize.then(|| Scaling::standardize(data)).transpose(),
+            None => self.standardize.then(standardize).transpose(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     apply::Applied,
-    data::{Dataset, Split, sample},
+    data::{Dataset, Moments, Scaling, Split, sample},
     interrupt,
     metrics::Metrics,
     model_file::Parameters,
@@ -65,6 +65,10 @@ impl Chunks {
 enum Task {
     /// To say what their data is.
     Describe,
+    /// To compute the sums of their rows that a scaling takes.
+    Moments,
+    /// To scale their features.
+    Scale,
     /// To compute the sums of their rows for a model.
     Sum,
     /// To predict their rows by a model.
@@ -74,7 +78,8 @@ enum Task {
 }
 
 impl Task {
-    const ALL: [Self; 4] = [Self::Describe, Self::Sum, Self::Predict, Self::Stop];
+    const ALL: [Self; 6] =
+        [Self::Describe, Self::Moments, Self::Scale, Self::Sum, Self::Predict, Self::Stop];
 }
 
 /// Rank 0, which has the others wait for what to do until it is dropped.
@@ -84,7 +89,7 @@ impl Drop for Leader<'_> {
     fn drop(&mut self) {
         // After a panic they may wait for something else, and the end of `World` ends them.
         if !thread::panicking() {
-            self.ask(Task::Stop, &[]);
+            self.ask::<f32>(Task::Stop, &[]);
         }
     }
 }
@@ -94,26 +99,66 @@ impl<'a> Leader<'a> {
         Self(world)
     }
 
-    fn ask(&self, task: Task, parameters: &[f32]) {
+    /// Tells all what to do, and with which numbers.
+    fn ask<T: Pod>(&self, task: Task, numbers: &[T]) {
         self.0.broadcast(&mut vec![task as u8]);
-        self.0.broadcast(&mut parameters.to_vec());
+        self.0.broadcast(&mut numbers.to_vec());
+    }
+
+    fn answers<T: Pod>(&self) -> Vec<Result<Vec<T>>> {
+        (1..self.0.size()).map(|rank| receive_answer(self.0, rank)).collect()
     }
 
     /// Checks that all ranks have the same data, and compute alike.
     pub(super) fn check(&self, samples: &Samples<'_>, isa: Isa) -> Result<()> {
         let own = samples.describe(isa);
-        self.ask(Task::Describe, &[]);
-        let answers: Vec<_> =
-            (1..self.0.size()).map(|rank| (rank, receive_answer::<u8>(self.0, rank))).collect();
-        for (rank, answer) in answers {
+        self.ask::<f32>(Task::Describe, &[]);
+        for (i, answer) in self.answers::<u8>().into_iter().enumerate() {
             let theirs = String::from_utf8(answer?)?;
             if theirs != own {
+                let rank = i + 1;
                 bail!(
                     "rank {rank} has {theirs}, but rank 0 {own}: all take the same data, and --isa where machines differ"
                 );
             }
         }
         Ok(())
+    }
+
+    /// Has all bring their features to mean 0 and variance 1 over the samples of all ranks. Returns by what; here they are
+    /// as they were.
+    pub(super) fn standardize(&self, data: &Dataset) -> Result<Scaling> {
+        let d = data.n_features;
+        // Sparse data is in the memory of every rank.
+        let scaling = if data.n_entries().is_some() {
+            Scaling::standardize(data)?
+        } else {
+            let pass = |means: &[f64]| -> Result<(Vec<f64>, Vec<(f32, f32)>)> {
+                self.ask(Task::Moments, means);
+                let (own, mut ranges) = moments(self.0, data, means);
+                let joined = join(self.0, own);
+                for theirs in self.answers::<f32>() {
+                    let theirs = theirs?;
+                    let (least, most) = theirs.split_at(theirs.len() / 2);
+                    for (range, (least, most)) in ranges.iter_mut().zip(least.iter().zip(most)) {
+                        *range = (range.0.min(*least), range.1.max(*most));
+                    }
+                }
+                let total = match joined {
+                    Some(Ok(tree)) => tree.total(Chunks::of(data.n_samples).count() as u64)?,
+                    Some(Err(Fault::Error(error))) => return Err(data.explain(error)),
+                    Some(Err(Fault::Other(message))) => bail!(message),
+                    None => bail!("this is not rank 0"),
+                };
+                Ok((total.sums()[..d].to_vec(), ranges))
+            };
+            let (means, ranges) = pass(&[])?;
+            let (variances, _) = pass(&means)?;
+            Scaling::of_moments(means, variances, &ranges)?
+        };
+        self.ask(Task::Scale, &scaling.numbers(d));
+        self.answers::<u8>().into_iter().try_for_each(|answer| answer.map(drop))?;
+        Ok(scaling)
     }
 
     /// Fits a model to the samples of all ranks.
@@ -162,7 +207,7 @@ impl<'a> Leader<'a> {
         self.ask(Task::Predict, model.parameters());
         let own = predict(self.0, model.clone(), isa, data);
         // What was asked for is received, whatever became of it here.
-        let others: Vec<_> = (1..self.0.size()).map(|rank| receive_answer(self.0, rank)).collect();
+        let others = self.answers();
         let (mut metrics, mut row) = (Metrics::new(model.n_classes()), 0);
         for classes in iter::once(own).chain(others) {
             for class in classes? {
@@ -194,7 +239,6 @@ impl Train {
         }
         self.solver = Some(Solver::Lbfgs);
         for (given, what) in [
-            (self.standardize, "--standardize is"),
             (self.validation.is_some(), "--validation and --l2-path are"),
             (self.cv.is_some(), "--cv is"),
             (self.data.files().any(|path| path == Path::new("-")), "standard input is"),
@@ -230,8 +274,9 @@ impl Train {
             None => sample(Split::Train)?,
         };
         let mut prepared = self.prepare(data)?;
-        if let Some(scaling) = self.scaling(&prepared.data)? {
-            prepared.data.scale(&scaling)?;
+        // But --standardize, which takes the rows of all.
+        if let Some(factor) = self.scale {
+            prepared.data.scale(&Scaling::by(factor))?;
         }
         Ok(Follower { prepared, evaluator: self.evaluator() })
     }
@@ -268,18 +313,42 @@ impl Follower {
 fn serve(world: &World, follower: Result<Follower>) {
     let mut follower = follower.map_err(|error| format!("{error:#}"));
     loop {
-        let (mut task, mut parameters) = (Vec::<u8>::new(), Vec::new());
-        world.broadcast(&mut task);
-        world.broadcast(&mut parameters);
+        let task: Vec<u8> = told(world);
         let task = Task::ALL.into_iter().find(|one| task == [*one as u8]).unwrap_or(Task::Stop);
         let ready = follower.as_mut().map_err(|message| anyhow!(message.clone()));
         match task {
-            Task::Stop => return,
-            Task::Describe => send_answer(world, ready.map(Follower::describe)),
+            Task::Stop => {
+                told::<f32>(world);
+                return;
+            }
+            Task::Describe => {
+                told::<f32>(world);
+                send_answer(world, ready.map(Follower::describe));
+            }
+            Task::Moments => {
+                let means: Vec<f64> = told(world);
+                let (own, ranges) = match ready {
+                    Ok(ready) => moments(world, &ready.prepared.data, &means),
+                    Err(error) => (Err(Fault::Other(error.to_string())), Vec::new()),
+                };
+                join(world, own);
+                let (least, most): (Vec<f32>, Vec<f32>) = ranges.into_iter().unzip();
+                send_answer(world, Ok([least, most].concat()));
+            }
+            Task::Scale => {
+                let numbers: Vec<f64> = told(world);
+                let scale = |ready: &mut Follower| {
+                    ready.prepared.data.scale(&Scaling::of_numbers(&numbers)?)?;
+                    Ok(Vec::<u8>::new())
+                };
+                send_answer(world, ready.and_then(scale));
+            }
             Task::Predict => {
+                let parameters = told(world);
                 send_answer(world, ready.and_then(|ready| ready.predict(world, parameters)));
             }
             Task::Sum => {
+                let parameters = told(world);
                 let own = match ready {
                     Ok(ready) => ready.sum(world, parameters).map_err(Fault::Error),
                     Err(error) => Err(Fault::Other(error.to_string())),
@@ -288,6 +357,39 @@ fn serve(world: &World, follower: Result<Follower>) {
             }
         }
     }
+}
+
+/// What rank 0 tells all.
+fn told<T: Pod>(world: &World) -> Vec<T> {
+    let mut numbers = Vec::new();
+    world.broadcast(&mut numbers);
+    numbers
+}
+
+/// The sums of the rows of a rank that standardizing takes, without means or with them, as partials of one class; and the
+/// smallest and the largest value of each feature.
+fn moments(
+    world: &World,
+    data: &Dataset,
+    means: &[f64],
+) -> (Result<PartialTree<f32>, Fault>, Vec<(f32, f32)>) {
+    let (chunks, d) = (Chunks::of(data.n_samples), data.n_features);
+    let own = chunks.of_rank(world.rank(), world.size());
+    let means = (!means.is_empty()).then_some(means);
+    let (mut tree, mut moments) = (PartialTree::new(), Moments::of(data));
+    let pass = data.for_each_chunk_of(own.map(|chunk| chunks.rows(chunk)), |rows, x| {
+        let (chunk, end) = (rows.start / chunks.rows, rows.end);
+        moments.add(&x, means)?;
+        if end == chunks.rows(chunk).end {
+            let mut sums = mem::replace(&mut moments.sums, vec![0.0; d]);
+            // A partial has a bias, a loss and a weight, too.
+            sums.extend([0.0; 3]);
+            let chunk = chunk as u64;
+            tree.push(chunk..chunk + 1, Partial::from_sums(1, d, sums)?)?;
+        }
+        Ok(())
+    });
+    (pass.map(|()| tree).map_err(Fault::Error), moments.ranges)
 }
 
 /// The sums over the chunks of a rank.
