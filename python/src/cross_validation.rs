@@ -12,7 +12,7 @@ use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyUntypedArray};
 use pyo3::prelude::*;
 use softmargin::{
     Error, Evaluator, LinearModel, Objective,
-    train::{self, CrossValidated, Fold, FoldScore, Progress},
+    train::{self, CrossValidated, Fold, FoldScore, LearnedCurvature, Progress},
 };
 
 /// What became of each λ, from the largest to the smallest.
@@ -77,6 +77,7 @@ impl Job<'_, '_> {
         let validated = detached(py, || -> Result<_, Stop> {
             let batch = batch(x, &labels, weights)?;
             let evaluator = Evaluator::new(self.objective);
+            let mut curvature = LearnedCurvature::default();
             train::cross_validate(
                 &evaluator,
                 &self.l2s,
@@ -96,7 +97,16 @@ impl Job<'_, '_> {
                             ControlFlow::Break(())
                         }
                     };
-                    let summary = solver.for_folds().fit(evaluator, model, batch, check)?;
+                    let summary = match solver.for_folds() {
+                        Solver::Lbfgs(solver) => solver.fit_with_curvature(
+                            &mut curvature,
+                            evaluator,
+                            model,
+                            batch,
+                            check,
+                        )?,
+                        solver => solver.fit(evaluator, model, batch, check)?,
+                    };
                     raised.map_or(Ok(summary), |error| Err(Stop::Raised(error)))
                 },
             )

@@ -13,6 +13,7 @@ const SMALLEST_PIVOT: f32 = 1e-7;
 
 /// L in tiles, column by column, each from the diagonal down; those on the diagonal are inverted. Entries are integers
 /// of eight bits, as all of them are read in every iteration: by them, L Lᵀ is another matrix, but near A.
+#[derive(Clone, Debug)]
 pub(super) struct Cholesky {
     tiles: Vec<Tile>,
     /// For each column of tiles, what the integers of a column stand for: on the diagonal and below.
@@ -20,6 +21,7 @@ pub(super) struct Cholesky {
 }
 
 /// Columns of rows.
+#[derive(Clone, Debug)]
 #[repr(align(64))]
 struct Tile([[i8; TILE]; TILE]);
 

@@ -125,8 +125,9 @@ impl CrossValidation {
 /// Fits a model for each λ in `l2` to each fold, and validates it on the samples that the fold holds out: k-fold
 /// cross-validation. The loss and the instruction set are those of `evaluator`; its λ does not count.
 ///
-/// In each fold, `solver` is called for one λ after the other, from the largest to the smallest, with an evaluator that
-/// has λ, the model of the λ before (at first `start`), and the samples to train on, which are selected, not copied.
+/// For one λ after the other, from the largest to the smallest, `solver` is called for each fold in their order, with an
+/// evaluator that has λ, the fold's model for the λ before (at first `start`), and the samples to train on, which are
+/// selected, not copied.
 /// What it leaves in the model is validated, whatever the [`Summary`] says, which is kept. Any solver will do that fits
 /// the loss: [`Lbfgs`](super::Lbfgs) and [`NewtonCg`](super::NewtonCg) for losses without kinks, and
 /// [`DualAscent`](super::DualAscent), with λ > 0, for the others. To end it all, return an error from it.
@@ -138,11 +139,13 @@ impl CrossValidation {
 /// [`Lbfgs::for_folds`] has others.
 ///
 /// Takes as long as k fits to (k − 1) / k of the samples for each λ, the first of them from `start`, the others from a
-/// model that is near; and memory for two models. The same bits on any number of threads, if the solver gives them.
+/// model that is near; and memory for k models. The fits are so much alike that they can share
+/// [what they learn of the curvature](Lbfgs::fit_with_curvature). The same bits on any number of threads, if the solver
+/// gives them.
 ///
 /// ```
 /// use core::ops::ControlFlow;
-/// use softmargin::train::{Lbfgs, cross_validate, stratified_folds};
+/// use softmargin::train::{Lbfgs, LearnedCurvature, cross_validate, stratified_folds};
 /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
 ///
 /// # fn main() -> Result<(), softmargin::Error> {
@@ -154,8 +157,9 @@ impl CrossValidation {
 ///
 /// let folds = stratified_folds(&batch, 5, 0)?;
 /// let go_on = |_: &_, _: &_| ControlFlow::Continue(());
+/// let (solver, mut curvature) = (Lbfgs::default().for_folds(), LearnedCurvature::default());
 /// let validated = cross_validate(&evaluator, &l2, &start, &batch, &folds, |evaluator, model, batch| {
-///     Lbfgs::default().for_folds().fit(evaluator, model, batch, go_on)
+///     solver.fit_with_curvature(&mut curvature, evaluator, model, batch, go_on)
 /// })?;
 /// for point in &validated.path {
 ///     println!("λ = {}: {:.3} ± {:.3}", point.l2, point.loss.mean, point.loss.standard_error);
@@ -197,27 +201,24 @@ pub fn cross_validate<T: Scalar, E: From<Error>>(
         selected.push((batch.select(training)?, batch.select(validation)?));
     }
 
-    let descending = descending(l2);
+    let mut models = vec![start.clone(); folds.len()];
     let mut plain = with_l2(evaluator, 0.0);
-    let mut scores: Vec<Vec<FoldScore>> = vec![Vec::with_capacity(folds.len()); l2.len()];
-    for (training, validation) in selected {
-        let mut model = start.clone();
-        for (&l2, scores) in descending.iter().zip(&mut scores) {
-            let summary = solver(&mut with_l2(evaluator, l2), &mut model, &training)?;
-            let loss = plain.loss(&model, &validation)?;
-            let predictor = Predictor::new(&model).with_isa(evaluator.isa());
-            let accuracy = predictor.accuracy(&validation)?;
+    let mut path = Vec::with_capacity(l2.len());
+    for l2 in descending(l2) {
+        let mut folds = Vec::with_capacity(models.len());
+        for ((training, validation), model) in selected.iter().zip(&mut models) {
+            let summary = solver(&mut with_l2(evaluator, l2), model, training)?;
+            let loss = plain.loss(model, validation)?;
+            let predictor = Predictor::new(model).with_isa(evaluator.isa());
+            let accuracy = predictor.accuracy(validation)?;
             let total_weight = validation.total_weight();
-            scores.push(FoldScore { loss, accuracy, total_weight, summary });
+            folds.push(FoldScore { loss, accuracy, total_weight, summary });
         }
+        let loss = Estimate::of(&folds, |fold| fold.loss);
+        let accuracy = Estimate::of(&folds, |fold| fold.accuracy);
+        path.push(CrossValidated { l2, loss, accuracy, folds });
     }
-    let path = descending.into_iter().zip(scores).map(|(l2, folds)| CrossValidated {
-        l2,
-        loss: Estimate::of(&folds, |fold| fold.loss),
-        accuracy: Estimate::of(&folds, |fold| fold.accuracy),
-        folds,
-    });
-    Ok(CrossValidation { path: path.collect() })
+    Ok(CrossValidation { path })
 }
 
 impl Estimate {

@@ -53,7 +53,30 @@ const RIDGE: f32 = 1e-5;
 /// Samples whose weight is a smaller share of the mean are left out.
 const NEGLIGIBLE: f64 = 0.05;
 
+/// What one fit has learnt of the curvature, for other samples of the same kind. It begins with nothing. See
+/// [`Lbfgs::fit_with_curvature`](super::Lbfgs::fit_with_curvature).
+#[derive(Clone, Debug, Default)]
+pub struct LearnedCurvature(Option<(Objective, Curvature)>);
+
+impl LearnedCurvature {
+    /// What is known of an objective with models of this size.
+    pub(super) fn of<T: Scalar>(
+        &self,
+        objective: &Objective,
+        model: &LinearModel<T>,
+    ) -> Option<Curvature> {
+        let (learned_for, curvature) = self.0.as_ref()?;
+        let size = (model.n_classes(), model.n_features());
+        (learned_for == objective && curvature.size() == size).then(|| curvature.clone())
+    }
+
+    pub(super) fn learn(&mut self, objective: &Objective, curvature: &Curvature) {
+        self.0 = Some((*objective, curvature.clone()));
+    }
+}
+
 /// A factor for each class, or one for all of them, or the diagonal alone.
+#[derive(Clone, Debug)]
 pub(super) struct Curvature {
     isa: Isa,
     /// The root mean square of each feature and, behind them, of the 1 that goes with the bias; of the diagonal, its
@@ -299,6 +322,11 @@ impl Curvature {
         usable.then_some(Self { isa, scales, factors: Vec::new(), by_class })
     }
 
+    /// Classes and features.
+    fn size(&self) -> (usize, usize) {
+        (self.by_class.len() / Cholesky::padded(self.scales.len()), self.scales.len() - 1)
+    }
+
     /// Whether it is more than a diagonal.
     pub(super) fn has_factors(&self) -> bool {
         !self.factors.is_empty()
@@ -392,9 +420,9 @@ impl Curvature {
 
     /// Writes what the inverse of the curvature makes of a gradient by W and b, both in their order.
     pub(super) fn solve<T: Scalar>(&mut self, gradient: &[T], solution: &mut [f64]) {
+        let (c, d) = self.size();
         let Self { isa, scales, factors, by_class } = self;
-        let (d, padded) = (scales.len() - 1, Cholesky::padded(scales.len()));
-        let c = by_class.len() / padded;
+        let padded = Cholesky::padded(d + 1);
         let (weights, bias) = gradient.split_at(c * d);
         // So that nothing is too large or too small for `f32`.
         let size = max_norm(gradient).max(f64::MIN_POSITIVE);

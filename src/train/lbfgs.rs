@@ -6,7 +6,7 @@ use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     checkpoint::{Checkpoint, Resumable},
     cost::{Cost, Data, Evaluate, Point},
-    curvature::{Curvature, Sample, Source},
+    curvature::{Curvature, LearnedCurvature, Sample, Source},
     line_search, max_norm,
     secants::Secants,
 };
@@ -55,6 +55,9 @@ const ROUGH_ITERATIONS: usize = 50;
 /// Iterations from zero with one factor for all classes, before the curvature is learnt anew.
 const COMMON_ITERATIONS: usize = 50;
 
+/// Iterations with the curvature of an earlier fit, before it is learnt anew, which takes about as long.
+const KNOWN_ITERATIONS: usize = 15;
+
 /// A step to where the objective is not finite is made a thousandth as long, so many times at most.
 const SHORTENINGS: usize = 12;
 
@@ -82,6 +85,51 @@ impl Lbfgs {
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         Resumable::new(*self).fit(evaluator, model, batch, on_iteration)
+    }
+
+    /// As [`fit`](Self::fit), with the curvature that an earlier fit has learnt, of the same objective and other samples of
+    /// the same kind: those of another fold, say. Learning it takes as long as tens of evaluations, which is most of the
+    /// time of many small fits. It is learnt here, and left for the fits to come, where nothing is known yet of this objective
+    /// and this size of the model, or where what is known does not help.
+    ///
+    /// The optimum does not depend on it, but the way there does: a fit that stops at a tolerance has the same bits only
+    /// after the same fits.
+    ///
+    /// ```
+    /// use core::ops::ControlFlow;
+    /// use softmargin::train::{Lbfgs, LearnedCurvature};
+    /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// let features: Vec<f32> = (0..60).map(|i| (i * i % 17) as f32 / 8.0).collect();
+    /// let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
+    /// let batch = Batch::<f32>::new(MatrixView::new(&features, 20, 3)?, &labels)?;
+    ///
+    /// let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(0.1));
+    /// let mut curvature = LearnedCurvature::default();
+    /// for rows in [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15]] {
+    ///     let (mut model, some) = (LinearModel::zeros(2, 3), batch.select(&rows)?);
+    ///     let go_on = |_: &_, _: &_| ControlFlow::Continue(());
+    ///     let summary = Lbfgs::default()
+    ///         .fit_with_curvature(&mut curvature, &mut evaluator, &mut model, &some, go_on)?;
+    ///     assert!(summary.stop_reason.converged());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit).
+    pub fn fit_with_curvature<T: Scalar>(
+        &self,
+        curvature: &mut LearnedCurvature,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
+        on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        let (solver, learned) = (Resumable::new(*self), Some(curvature));
+        solver.fit_learning(learned, evaluator, model, batch, on_iteration)
     }
 
     /// As [`fit`](Self::fit), over data that comes in chunks: more of it than there is memory, say.
@@ -187,7 +235,7 @@ impl Lbfgs {
         sample: Option<&Batch<'_, T>>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        Resumable::new(*self).minimize(cost, model, sample, on_iteration)
+        Resumable::new(*self).minimize(cost, model, sample, None, on_iteration)
     }
 }
 
@@ -197,6 +245,7 @@ impl<T: Scalar> Resumable<'_, T> {
         mut cost: Cost<'_, '_, T>,
         model: &mut LinearModel<T>,
         sample: Option<&Batch<'_, T>>,
+        learned: Option<&mut LearnedCurvature>,
         mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         let solver = self.solver;
@@ -224,6 +273,7 @@ impl<T: Scalar> Resumable<'_, T> {
             best,
             iteration: 0,
             decreases: [f64::INFINITY; 2],
+            learned,
         };
         let known = from.map(|checkpoint| fit.resume(checkpoint)).transpose()?;
         let stop_reason = fit.run(sample, known, &mut on_iteration);
@@ -252,6 +302,7 @@ struct Fit<'a, 'b, 'c, 'd, T> {
     /// By how much the objective fell in the last two iterations, relative to itself. One alone may be small because the
     /// curvature is new and a bad guess.
     decreases: [f64; 2],
+    learned: Option<&'a mut LearnedCurvature>,
 }
 
 impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
@@ -314,6 +365,16 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     ) -> Result<Option<StopReason>, Error> {
         let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
         let (c, memory) = (self.best.model.n_classes(), self.memory());
+        let learned = self.learned.as_ref().filter(|_| sample.is_some());
+        if let Some(of_others) = learned.and_then(|l| l.of(&objective, &self.best.model)) {
+            let (source, secants) = (Source::Nothing, Secants::new(isa, memory));
+            let until = self.iteration + KNOWN_ITERATIONS;
+            match self.iterate(&source, Some(of_others), secants, until, on_iteration) {
+                // Perhaps it is true of other samples only.
+                None | Some(StopReason::LineSearch) => {}
+                stop_reason => return Ok(stop_reason),
+            }
+        }
         let (mut source, mut secants) = match known {
             Some(known) => known,
             None => match self.first_source(sample, on_iteration)? {
@@ -324,6 +385,11 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         loop {
             let learn = |batch| source.learn(isa, &objective, c, batch, self.n_samples);
             let curvature = sample.and_then(learn);
+            if let (Some(learned), Some(curvature), Source::Model { .. }) =
+                (&mut self.learned, &curvature, &source)
+            {
+                learned.learn(&objective, curvature);
+            }
             let factored = curvature.as_ref().is_some_and(Curvature::has_factors);
             let anew = matches!(source, Source::Zeros) && factored;
             let until = if anew { COMMON_ITERATIONS } else { usize::MAX };

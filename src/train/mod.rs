@@ -49,6 +49,7 @@ pub use cost::Evaluate;
 pub use cross_validation::{
     CrossValidated, CrossValidation, Estimate, Fold, FoldScore, cross_validate, stratified_folds,
 };
+pub use curvature::LearnedCurvature;
 pub use dual::DualAscent;
 pub(crate) use dual::{AddDual, Ascend, RowSquares};
 pub use gap::optimality_gap;

@@ -12,7 +12,10 @@ use rand_xoshiro::{
 use softmargin::{
     Batch, CsrView, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Predictor, Scalar,
     Scaling,
-    train::{self, EarlyStopping, Lbfgs, NewtonCg, Progress, Schedule, Sgd, StopReason, Summary},
+    train::{
+        self, EarlyStopping, Lbfgs, LearnedCurvature, NewtonCg, Progress, Schedule, Sgd,
+        StopReason, Summary,
+    },
 };
 
 const N: usize = 400;
@@ -252,6 +255,53 @@ fn a_kink_is_no_convergence() {
     assert!(!summary.stop_reason.converged() && !summary.stop_reason.failed());
     // Two samples without a loss, and one with twice the margin.
     assert!(summary.progress.objective < 2.0 / 3.0 + 1e-5, "{summary:?}");
+}
+
+/// What was learnt from some samples serves others, where they are alike; where not, it is learnt anew.
+#[test]
+fn curvature_of_other_samples() {
+    let (x, labels) = stretched();
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    let half = |k| (0..N as u32).filter(|i| i / 4 % 2 == k).collect::<Vec<_>>();
+    let [even, odd] = [half(0), half(1)];
+    let [even, odd] = [&even, &odd].map(|rows| batch.select(rows).unwrap());
+    let reversed: Vec<f32> = x.chunks_exact(D).flat_map(|row| row.iter().rev().copied()).collect();
+    let reversed = Batch::new(MatrixView::new(&reversed, N, D).unwrap(), &labels).unwrap();
+    let solver = Lbfgs { max_iterations: 1000, ..Lbfgs::default() };
+    let objective = Objective::cross_entropy().with_l2(1e-6);
+    let fit = |curvature: &mut LearnedCurvature, objective, batch| {
+        // Not from zero, where nothing is learnt of so few samples.
+        let mut model = LinearModel::zeros(C, D);
+        model.weights_mut().fill(1e-3);
+        let mut evaluator = Evaluator::new(objective);
+        let summary =
+            solver.fit_with_curvature(curvature, &mut evaluator, &mut model, batch, go_on).unwrap();
+        assert!(summary.stop_reason.converged(), "{summary:?}");
+        (model, summary.progress)
+    };
+    let alone = fit(&mut LearnedCurvature::default(), objective, &odd);
+    let without = Lbfgs { curvature: false, ..solver };
+    let mut plain = LinearModel::zeros(C, D);
+    let plain = without.fit(&mut Evaluator::new(objective), &mut plain, &odd, go_on).unwrap();
+
+    let mut curvature = LearnedCurvature::default();
+    fit(&mut curvature, objective, &even);
+    let (model, progress) = fit(&mut curvature.clone(), objective, &odd);
+    assert!(model != alone.0);
+    assert!((progress.objective - alone.1.objective).abs() < 1e-6);
+    let (few, many) = (progress.iteration, plain.progress.iteration);
+    assert!(many > 2 * few, "{few} iterations with the curvature of others, {many} without");
+
+    // Of no use, but no harm.
+    let mut of_reversed = LearnedCurvature::default();
+    fit(&mut of_reversed, objective, &reversed);
+    let (_, progress) = fit(&mut of_reversed, objective, &odd);
+    assert!((progress.objective - alone.1.objective).abs() < 1e-6, "{progress:?}, {alone:?}");
+
+    // That of another objective is left alone.
+    let other = objective.with_l2(1e-5);
+    let expected = fit(&mut LearnedCurvature::default(), other, &odd);
+    assert_eq!(fit(&mut curvature, other, &odd), expected);
 }
 
 /// No curvature, curvature at its limits, and none that can be learnt.

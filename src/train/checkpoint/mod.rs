@@ -7,7 +7,7 @@ mod file;
 use super::{
     Lbfgs, Progress, Summary,
     cost::{Cost, Data, Evaluate, Point},
-    curvature::Source,
+    curvature::{LearnedCurvature, Source},
     gap,
     secants::Secant,
     shifted,
@@ -136,7 +136,19 @@ impl<T: Scalar> Resumable<'_, T> {
     /// # Errors
     /// Those of [`Lbfgs::fit`]; [`Error::Checkpoint`] if [`from`](Self::from) is of another fit.
     pub fn fit(
+        self,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
+        on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        self.fit_learning(None, evaluator, model, batch, on_iteration)
+    }
+
+    /// As [`fit`](Self::fit), with what other fits have learnt of the curvature.
+    pub(super) fn fit_learning(
         mut self,
+        mut learned: Option<&mut LearnedCurvature>,
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         batch: &Batch<'_, T>,
@@ -149,7 +161,8 @@ impl<T: Scalar> Resumable<'_, T> {
             on_iteration,
             &mut |evaluator, model, batch, report| {
                 let cost = Cost::new(evaluator, Data::Batch(batch));
-                let summary = self.minimize(cost, model, Some(batch), report)?;
+                let learned = learned.as_deref_mut();
+                let summary = self.minimize(cost, model, Some(batch), learned, report)?;
                 let gap = gap::after_fit(summary.stop_reason, evaluator, model, batch);
                 Ok(Summary { gap, ..summary })
             },
@@ -197,7 +210,7 @@ impl<T: Scalar> Resumable<'_, T> {
     ) -> Result<Summary, Error> {
         let partial = Partial::new(model.n_classes(), model.n_features());
         let cost = Cost::new(evaluator, Data::Partials(&mut accumulate, partial));
-        self.minimize(cost, model, sample, on_iteration)
+        self.minimize(cost, model, sample, None, on_iteration)
     }
 
     /// What the bits of a fit depend on, but for the data, in the order in which they are compared.

@@ -7,7 +7,10 @@ use core::ops::ControlFlow;
 use serde_json::json;
 use softmargin::{
     Batch, Evaluator, LinearModel,
-    train::{self, CrossValidated, CrossValidation, Estimate, Progress, StopReason, Summary},
+    train::{
+        self, CrossValidated, CrossValidation, Estimate, LearnedCurvature, Progress, StopReason,
+        Summary,
+    },
 };
 use std::fmt::Write;
 
@@ -46,6 +49,7 @@ impl Train {
         let (evaluator, batch) = (self.evaluator(), samples.batch()?);
         let steps = Steps::many(k * path.len(), "fits");
         let mut fits = 0;
+        let mut curvature = LearnedCurvature::default();
         let folds = train::stratified_folds(&batch, k, self.seed)?;
         let validated = train::cross_validate(
             &evaluator,
@@ -55,9 +59,9 @@ impl Train {
             &folds,
             |evaluator, model, batch| {
                 let l2 = evaluator.objective().l2();
-                steps.next(&format!("fold {} of {k}, λ = {l2}", fits / path.len() + 1));
+                steps.next(&format!("λ = {l2}, fold {} of {k}", fits % k + 1));
                 fits += 1;
-                self.fit_fold(evaluator, model, batch, interrupted)
+                self.fit_fold(&mut curvature, evaluator, model, batch, interrupted)
             },
         );
         Ok(Some(validated.map_err(|error: anyhow::Error| samples.data.explain(error))?))
@@ -65,6 +69,7 @@ impl Train {
 
     fn fit_fold(
         &self,
+        curvature: &mut LearnedCurvature,
         evaluator: &mut Evaluator<f32>,
         model: &mut LinearModel<f32>,
         batch: &Batch<'_, f32>,
@@ -78,7 +83,8 @@ impl Train {
             Solver::Dual => self.dual().for_folds().fit(evaluator, model, batch, report)?,
             Solver::Newton => self.newton().for_folds().fit(evaluator, model, batch, report)?,
             Solver::Lbfgs | Solver::Sgd => {
-                self.lbfgs().for_folds().fit(evaluator, model, batch, report)?
+                let solver = self.lbfgs().for_folds();
+                solver.fit_with_curvature(curvature, evaluator, model, batch, report)?
             }
         };
         match summary.stop_reason {
@@ -135,6 +141,7 @@ pub(super) fn object((cv, seconds): &(CrossValidation, f64)) -> serde_json::Valu
                 "accuracy": fold.accuracy,
                 "weight": fold.total_weight,
                 "iterations": fold.summary.progress.iteration,
+                "evaluations": fold.summary.progress.evaluations,
                 "converged": fold.summary.stop_reason.converged(),
             })
         });
