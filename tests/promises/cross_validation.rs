@@ -143,8 +143,8 @@ fn what_is_told_is_what_the_fits_are() {
         lbfgs(evaluator, model, batch)
     })
     .unwrap();
-    let of_fold = |n| [(1.0, n), (0.03, n), (1e-3, n)];
-    assert_eq!(asked, [of_fold(150), of_fold(153), of_fold(123)].concat());
+    let of_folds = |l2| [(l2, 150), (l2, 153), (l2, 123)];
+    assert_eq!(asked, [of_folds(1.0), of_folds(0.03), of_folds(1e-3)].concat());
     assert_eq!(cv.path.iter().map(|point| point.l2).collect::<Vec<_>>(), [1.0, 0.03, 1e-3]);
 
     let mut plain = Evaluator::new(Objective::cross_entropy()).with_isa(isa);
