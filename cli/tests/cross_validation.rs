@@ -77,7 +77,7 @@ fn a_table_progress_and_warnings() {
     }
     // A line for each λ, and a few of progress.
     assert_eq!(stdout.lines().filter(|line| line.matches(" ± ").count() == 2).count(), 10);
-    assert_eq!(stderr.lines().filter(|line| line.contains("/50  fold ")).count(), 10, "{stderr}");
+    assert_eq!(stderr.lines().filter(|line| line.contains("/50  λ = ")).count(), 10, "{stderr}");
     assert!(!stderr.contains("warning"), "{stderr}");
     // The choice at an end of what was tried.
     let path = ["train", "--data", &data, "--cv", "5", "--l2-path", "10,1"];
