@@ -158,9 +158,9 @@ impl<T: Element> Workspace<T> {
         let row = |i: usize| batch.row_index(first + i);
         let fault = |i: usize, error: Error| Fault { sample: first + i, error };
 
-        let classes = model.n_classes();
+        let classes = pass.objective.n_classes(model.n_classes());
         targets
-            .load(batch, block.clone(), classes)
+            .load(batch, block.clone(), classes, pass.objective.loss().is_binary())
             .map_err(|(i, label)| fault(i, Error::Label { row: row(i), label, classes }))?;
         let mut x = plan.load::<L>(proof, &batch.samples(block.clone(), ahead), copies);
         let mut s = plan.scores::<L>(proof, &mut x, weights, scores);

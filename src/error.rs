@@ -277,6 +277,16 @@ pub enum Error {
         /// D of the model.
         model_features: usize,
     },
+    /// The model has not the one row that a binary loss is for, or not as many as a conversion between one and two.
+    #[error("{what} is for models of {}, but this one has {}", rows(*.expected), rows(*.actual))]
+    Rows {
+        /// The loss or the conversion.
+        what: &'static str,
+        /// Rows asked for.
+        expected: usize,
+        /// Rows of the model, as many as it has classes.
+        actual: usize,
+    },
     /// The buffer of parameters or sums is not as long as its shape asks.
     #[error(
         "{classes} classes × {features} features need {expected} values, but there are {actual}"
@@ -334,7 +344,8 @@ pub enum Error {
     },
     /// The loss has kinks, and so no second derivatives.
     #[error(
-        "the {loss} loss has kinks, and no second derivatives; squared_hinge and cross_entropy have"
+        "the {loss} loss has kinks, and no second derivatives; squared_hinge and cross_entropy have, and of the binary \
+         ones binary_squared_hinge and logistic"
     )]
     NoHessian {
         /// The loss.
@@ -342,7 +353,8 @@ pub enum Error {
     },
     /// The loss is none that dual coordinate ascent is for.
     #[error(
-        "dual coordinate ascent is for hinge, crammer_singer and squared_hinge, not for the {loss} loss"
+        "dual coordinate ascent is for hinge, crammer_singer and squared_hinge, and the binary hinges, not for the \
+         {loss} loss"
     )]
     NoDual {
         /// The loss.
@@ -424,6 +436,10 @@ pub enum Error {
 /// The first and the last of so many, if there are any.
 fn span(n: usize) -> String {
     if n == 0 { String::new() } else { format!(" (0 to {})", n - 1) }
+}
+
+fn rows(n: usize) -> String {
+    if n == 1 { "1 row of weights".to_owned() } else { format!("{n} rows of weights") }
 }
 
 /// A number as one would write it: neither 1 followed by 39 zeros, nor 1.0.

@@ -81,8 +81,8 @@ impl<T: Scalar> Evaluator<T> {
     /// Takes O(N D C) time and reads the features from memory once.
     ///
     /// # Errors
-    /// Shapes that do not match, labels that are no classes of the model, an illegal λ or Δ, and
-    /// whatever is not finite: see [`Error`]. The gradient is untouched then, and the evaluator can be
+    /// Shapes that do not match, labels that are no classes of the model (of a binary loss: other than 0 and 1), an
+    /// illegal λ or Δ, and whatever is not finite: see [`Error`]. The gradient is untouched then, and the evaluator can be
     /// used again.
     pub fn loss_and_gradient(
         &mut self,
@@ -193,9 +193,10 @@ impl<T: Scalar> Evaluator<T> {
     }
 
     /// What must hold whatever the data.
-    fn check(&self, model: &LinearModel<T>) -> Result<(), Error> {
+    pub(crate) fn check(&self, model: &LinearModel<T>) -> Result<(), Error> {
         self.objective.validate()?;
-        model.check_features(model.n_features())
+        model.check_features(model.n_features())?;
+        self.objective.check_rows(model.n_classes())
     }
 
     /// Sums over the samples into `self.total`: losses and gradients, or Hessian products.

@@ -17,8 +17,17 @@
 //! | [`Objective::squared_hinge`] | Σ_{j≠y} max(0, s_j − s_y + Δ)² |
 //! | [`Objective::crammer_singer`] | max(0, max_{j≠y} s_j − s_y + Δ) |
 //!
+//! or, for two classes and a model of one row, whose score is s, with t = 2y − 1,
+//!
+//! | | L_i |
+//! |---|---|
+//! | [`Objective::logistic`] | ln(1 + e^{−ts}) |
+//! | [`Objective::binary_hinge`] | max(0, Δ − ts) |
+//! | [`Objective::binary_squared_hinge`] | max(0, Δ − ts)² |
+//!
 //! and, of those without kinks, the Hessian times a direction ([`Evaluator::hessian_product`]).
 //! The bias is not regularised. On a kink of a hinge, where s_j − s_y + Δ is exactly 0, the subgradient is 0.
+//! A model of one row is turned [into two](LinearModel::to_two_rows) to predict.
 //!
 //! ```
 //! use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};

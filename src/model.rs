@@ -66,7 +66,7 @@ impl<T: Scalar> LinearModel<T> {
     }
 
     /// The class with the largest score for every row of a matrix, or for every sample of a batch; the first
-    /// one of equals.
+    /// one of equals. One row has class 0 alone: of a binary loss, let its [two rows](Self::to_two_rows) predict.
     ///
     /// # Errors
     /// As [`scores`](Self::scores).
@@ -81,6 +81,60 @@ impl<T: Scalar> LinearModel<T> {
     /// As [`scores`](Self::scores).
     pub fn predict_proba<'a>(&self, samples: impl Into<Samples<'a, T>>) -> Result<Vec<T>, Error> {
         Predictor::new(self).predict_proba(samples)
+    }
+
+    /// The two rows ∓½w, with biases ∓½b, of a model of one row, of a binary loss: their scores are apart by that of w,
+    /// so that class 1 is predicted where it is above 0, and [`predict_proba`](Self::predict_proba) gives the probabilities
+    /// of logistic regression. [`Objective::to_two_rows`](crate::Objective::to_two_rows) is its objective.
+    ///
+    /// Takes O(D).
+    ///
+    /// ```
+    /// use softmargin::{LinearModel, MatrixView};
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// let one_row = LinearModel::from_parameters(1, 2, vec![1.0, -3.0, 0.5])?;
+    /// let model = one_row.to_two_rows()?;
+    /// assert_eq!(model.parameters(), [-0.5, 1.5, 0.5, -1.5, -0.25, 0.25]);
+    /// let x = MatrixView::new(&[1.0, 0.0, 0.0, 1.0], 2, 2)?;
+    /// assert_eq!((one_row.scores(x)?, model.predict(x)?), (vec![1.5, -2.5], vec![1, 0]));
+    /// assert_eq!(model.to_one_row()?, one_row);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Rows`] unless the model has one row.
+    pub fn to_two_rows(&self) -> Result<Self, Error> {
+        self.check_rows("to_two_rows", 1)?;
+        let times = |factor: f64, values: &[T]| -> Vec<T> {
+            values.iter().map(|value| T::from_f64(factor * value.to_f64())).collect()
+        };
+        let (w, b) = (self.weights(), self.bias());
+        let parameters = [times(-0.5, w), times(0.5, w), times(-0.5, b), times(0.5, b)].concat();
+        Self::from_parameters(2, self.n_features, parameters)
+    }
+
+    /// The one row W₁ − W₀, with bias b₁ − b₀, of a model of two rows: its score is that of class 1 less that of class 0.
+    /// Undoes [`to_two_rows`](Self::to_two_rows). Of other rows, what they have in common is lost, ½ (W₀ + W₁), on which
+    /// no loss depends.
+    ///
+    /// Takes O(D).
+    ///
+    /// # Errors
+    /// [`Error::Rows`] unless the model has two rows.
+    pub fn to_one_row(&self) -> Result<Self, Error> {
+        self.check_rows("to_one_row", 2)?;
+        let (w, b) = (self.weights(), self.bias());
+        let difference = |(one, zero): (&T, &T)| T::from_f64(one.to_f64() - zero.to_f64());
+        let (w0, w1) = w.split_at(self.n_features);
+        let rows = w1.iter().zip(w0).chain(b[1..].iter().zip(b));
+        Self::from_parameters(1, self.n_features, rows.map(difference).collect())
+    }
+
+    fn check_rows(&self, what: &'static str, expected: usize) -> Result<(), Error> {
+        let actual = self.n_classes;
+        if actual == expected { Ok(()) } else { Err(Error::Rows { what, expected, actual }) }
     }
 }
 

@@ -53,17 +53,38 @@ pub enum Loss {
     /// −s_y + ln Σ_j e^{s_j}; with [`Objective::label_smoothing`] ε, (1 − ε) times that and ε times its mean over
     /// all classes in the place of y.
     CrossEntropy,
+    /// ln(1 + e^{−ts}), the logistic loss of a model of one row, with t = 2y − 1.
+    Logistic,
+    /// max(0, Δ − ts), the hinge loss of a model of one row, with t = 2y − 1.
+    BinaryHinge {
+        /// Δ, at least 0.
+        margin: f64,
+    },
+    /// max(0, Δ − ts)², the squared hinge loss of a model of one row, with t = 2y − 1.
+    BinarySquaredHinge {
+        /// Δ, at least 0.
+        margin: f64,
+    },
 }
 
 impl Loss {
-    /// `"hinge"`, `"squared_hinge"`, `"crammer_singer"` or `"cross_entropy"`: as its constructor.
+    /// `"hinge"`, `"squared_hinge"`, `"crammer_singer"`, `"cross_entropy"`, `"logistic"`, `"binary_hinge"` or
+    /// `"binary_squared_hinge"`: as its constructor.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hinge { .. } => "hinge",
             Self::SquaredHinge { .. } => "squared_hinge",
             Self::CrammerSinger { .. } => "crammer_singer",
             Self::CrossEntropy => "cross_entropy",
+            Self::Logistic => "logistic",
+            Self::BinaryHinge { .. } => "binary_hinge",
+            Self::BinarySquaredHinge { .. } => "binary_squared_hinge",
         }
+    }
+
+    /// Whether it is for models of one row, whose labels are 0 and 1.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::Logistic | Self::BinaryHinge { .. } | Self::BinarySquaredHinge { .. })
     }
 
     /// Δ, of the losses that have one.
@@ -71,8 +92,10 @@ impl Loss {
         match self {
             Self::Hinge { margin }
             | Self::SquaredHinge { margin }
-            | Self::CrammerSinger { margin } => Some(margin),
-            Self::CrossEntropy => None,
+            | Self::CrammerSinger { margin }
+            | Self::BinaryHinge { margin }
+            | Self::BinarySquaredHinge { margin } => Some(margin),
+            Self::CrossEntropy | Self::Logistic => None,
         }
     }
 }
@@ -103,6 +126,42 @@ impl Objective {
         Self::new(Loss::CrossEntropy)
     }
 
+    /// Binary logistic regression: the logistic loss of a model of one row, with labels 0 and 1. It is cross-entropy of
+    /// two rows in half the work where that is bound by arithmetic: see [`to_two_rows`](Self::to_two_rows).
+    ///
+    /// ```
+    /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// let batch = Batch::new(MatrixView::new(&[1.0_f64, 3.0], 2, 1)?, &[0, 1])?;
+    /// let model = LinearModel::from_parameters(1, 1, vec![1.0, -2.0])?; // s = x − 2
+    /// let objective = Objective::logistic().with_l2(0.5);
+    /// let loss = Evaluator::new(objective).loss(&model, &batch)?;
+    /// assert!((loss - (-1.0_f64).exp().ln_1p() - 0.5).abs() < 1e-15);
+    ///
+    /// let (objective, model) = (objective.to_two_rows().expect("it is binary"), model.to_two_rows()?);
+    /// assert_eq!(objective, Objective::cross_entropy().with_l2(1.0));
+    /// assert!((Evaluator::new(objective).loss(&model, &batch)? - loss).abs() < 1e-15);
+    /// assert_eq!(model.predict(&batch)?, [0, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn logistic() -> Self {
+        Self::new(Loss::Logistic)
+    }
+
+    /// The binary linear SVM: the hinge loss of a model of one row, with labels 0 and 1, and margin Δ, usually 1. It is
+    /// the [hinge](Self::hinge) of two rows in half the work.
+    pub fn binary_hinge(margin: f64) -> Self {
+        Self::new(Loss::BinaryHinge { margin })
+    }
+
+    /// The hinge loss of a model of one row with its margin violations squared, with labels 0 and 1, and margin Δ,
+    /// usually 1. It is the [squared hinge](Self::squared_hinge) of two rows in half the work.
+    pub fn binary_squared_hinge(margin: f64) -> Self {
+        Self::new(Loss::BinarySquaredHinge { margin })
+    }
+
     /// Moves ε of the probability that cross-entropy asks for from the label to all classes in equal parts:
     /// (1 − ε) + ε/C at the label, ε/C elsewhere (Szegedy and others, 2016). The default is ε = 0; other losses have
     /// no such thing, and none but 0 is legal there.
@@ -129,6 +188,25 @@ impl Objective {
         Self { l2, ..self }
     }
 
+    /// Of a binary loss, the objective of two rows that is equal at [`LinearModel::to_two_rows`] of every model, with the
+    /// same least value: cross-entropy for the logistic loss, the hinge and the squared hinge with the same margin for
+    /// theirs, and 2λ. `None` for the losses of any number of rows.
+    ///
+    /// Two rows ∓½w with biases ∓½b have scores whose difference is s = wᵀx + b, on which alone the losses of two classes
+    /// depend; and 2λ (‖½w‖² + ‖½w‖²) = λ‖w‖². Of all rows W₀ and W₁ with the same difference w, these have the least sum of
+    /// squares, so that none have a lower objective.
+    ///
+    /// [`LinearModel::to_two_rows`]: crate::LinearModel::to_two_rows
+    pub fn to_two_rows(self) -> Option<Self> {
+        let loss = match self.loss {
+            Loss::Logistic => Loss::CrossEntropy,
+            Loss::BinaryHinge { margin } => Loss::Hinge { margin },
+            Loss::BinarySquaredHinge { margin } => Loss::SquaredHinge { margin },
+            _ => return None,
+        };
+        Some(Self { loss, l2: 2.0 * self.l2, ..self })
+    }
+
     /// The loss of a sample.
     pub fn loss(&self) -> Loss {
         self.loss
@@ -142,6 +220,19 @@ impl Objective {
     /// λ.
     pub fn l2(&self) -> f64 {
         self.l2
+    }
+
+    /// How many classes a model of so many rows has: a binary loss has two, of which the first has no row.
+    pub(crate) fn n_classes(&self, n_rows: usize) -> usize {
+        if self.loss.is_binary() { 2 } else { n_rows }
+    }
+
+    /// Checks that the loss is for models of so many rows.
+    pub(crate) fn check_rows(&self, actual: usize) -> Result<(), Error> {
+        match self.loss.is_binary() && actual != 1 {
+            true => Err(Error::Rows { what: self.loss.name(), expected: 1, actual }),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn validate(&self) -> Result<(), Error> {

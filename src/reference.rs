@@ -99,6 +99,9 @@ pub fn sample_loss(objective: &Objective, s: &[f64], y: usize) -> (f64, Vec<f64>
         Loss::SquaredHinge { margin } => squared_hinge(s, y, margin),
         Loss::CrammerSinger { margin } => crammer_singer(s, y, margin),
         Loss::CrossEntropy => smoothed(s, y, objective.label_smoothing()),
+        Loss::Logistic => logistic(s, y),
+        Loss::BinaryHinge { margin } => binary_hinge(s, y, margin),
+        Loss::BinarySquaredHinge { margin } => binary_squared_hinge(s, y, margin),
     }
 }
 
@@ -123,7 +126,16 @@ pub fn sample_hessian_product(objective: &Objective, s: &[f64], t: &[f64], y: us
                 }
             }
         }
-        Loss::Hinge { .. } | Loss::CrammerSinger { .. } => {}
+        Loss::Logistic => {
+            let e = (-s[0].abs()).exp();
+            product[0] = e / ((1.0 + e) * (1.0 + e)) * t[0];
+        }
+        Loss::BinarySquaredHinge { margin } => {
+            if margin - sign(y) * s[0] > 0.0 {
+                product[0] = 2.0 * t[0];
+            }
+        }
+        Loss::Hinge { .. } | Loss::CrammerSinger { .. } | Loss::BinaryHinge { .. } => {}
     }
     product
 }
@@ -195,4 +207,29 @@ fn cross_entropy(s: &[f64], y: usize) -> (f64, Vec<f64>) {
     let mut ds: Vec<f64> = e.iter().map(|e_j| e_j / sum).collect();
     ds[y] = -(0..s.len()).filter(|&j| j != y).map(|j| e[j]).sum::<f64>() / sum;
     (loss, ds)
+}
+
+/// Of the labels of a binary loss, −1 and 1.
+fn sign(y: usize) -> f64 {
+    if y == 1 { 1.0 } else { -1.0 }
+}
+
+/// ln(1 + e^{−ts}) and its derivative, shifted by −ts where that is positive.
+fn logistic(s: &[f64], y: usize) -> (f64, Vec<f64>) {
+    let z = -sign(y) * s[0];
+    let e = (-z.abs()).exp();
+    let probability = if z > 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
+    (z.max(0.0) + e.ln_1p(), vec![-sign(y) * probability])
+}
+
+/// max(0, Δ − ts) and its derivative.
+fn binary_hinge(s: &[f64], y: usize, margin: f64) -> (f64, Vec<f64>) {
+    let violation = margin - sign(y) * s[0];
+    if violation > 0.0 { (violation, vec![-sign(y)]) } else { (0.0, vec![0.0]) }
+}
+
+/// max(0, Δ − ts)² and its derivative.
+fn binary_squared_hinge(s: &[f64], y: usize, margin: f64) -> (f64, Vec<f64>) {
+    let violation = (margin - sign(y) * s[0]).max(0.0);
+    (violation * violation, vec![-sign(y) * 2.0 * violation])
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::case::has_kinks;
-use common::{Case, Shape, case::Guarded, for_each_isa, for_each_threads, losses};
+use common::{Case, Shape, binary_losses, case::Guarded, for_each_isa, for_each_threads, losses};
 use softmargin::{Evaluator, LinearModel, Objective, Partial, Scalar, Scaling};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -77,12 +77,11 @@ fn evaluate_all<T: Scalar>(
     }
 }
 
-fn steady_state<T: Scalar>(objective: Objective) {
-    let shapes = [(20, 17, 5), (3000, 100, 10), (270, 40, 130), (70, 520, 510)];
+fn steady_state<T: Scalar>(objective: Objective, shapes: &[(usize, usize, usize)]) {
     let scaling = Scaling::by(0.01);
     let cases: Vec<(Case<T>, Guarded<u8>)> = shapes
-        .into_iter()
-        .flat_map(|(n, d, c)| {
+        .iter()
+        .flat_map(|&(n, d, c)| {
             let whole = Case::<T>::random(objective, Shape { n, d, c }, 41);
             let scattered = whole.clone().randomly_weighted(42).selected(43).padded(3);
             let columns = whole.clone().column_major(1);
@@ -125,8 +124,12 @@ fn main() {
     assert!(elsewhere >= 1, "on other threads too");
 
     for objective in losses().map(|objective| objective.with_l2(0.1)) {
-        steady_state::<f32>(objective);
-        steady_state::<f64>(objective);
+        let shapes = [(20, 17, 5), (3000, 100, 10), (270, 40, 130), (70, 520, 510)];
+        steady_state::<f32>(objective, &shapes);
+        steady_state::<f64>(objective, &shapes);
+    }
+    for objective in binary_losses() {
+        steady_state::<f32>(objective, &[(20, 17, 1), (3000, 100, 1)]);
     }
     println!("no allocation: ok");
 }

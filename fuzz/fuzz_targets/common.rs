@@ -35,11 +35,14 @@ impl ObjectiveSpec {
     pub fn objective(self) -> Objective {
         let margin = f64::from(self.margin) / 16.0;
         let smoothing = f64::from(self.margin) / 255.0;
-        let objective = match self.loss % 5 {
+        let objective = match self.loss % 8 {
             0 => Objective::cross_entropy(),
             1 => Objective::hinge(margin),
             2 => Objective::squared_hinge(margin),
             3 => Objective::crammer_singer(margin),
+            4 => Objective::logistic(),
+            5 => Objective::binary_hinge(margin),
+            6 => Objective::binary_squared_hinge(margin),
             _ => Objective::cross_entropy().with_label_smoothing(smoothing),
         };
         objective.with_l2([0.0, 1e-4, 1.0, 1e3][usize::from(self.l2) % 4])
@@ -51,7 +54,10 @@ impl ObjectiveSpec {
 pub struct Problem<T> {
     pub rows: usize,
     pub d: usize,
+    /// Rows of the model.
     pub c: usize,
+    /// What labels are less than.
+    pub n_classes: usize,
     pub stride: usize,
     pub x: Vec<T>,
     /// The same column by column.
@@ -112,10 +118,14 @@ fn special<T: Scalar>(kind: u8) -> T {
 }
 
 impl<T: Scalar> Problem<T> {
-    pub fn new(spec: &Spec) -> Self {
+    /// Of a size that the objective is for.
+    pub fn new(spec: &Spec, objective: &Objective) -> Self {
         let (n, d, c) = spec.sizes;
         let d = 1 + usize::from(d) % 70;
-        let c = 1 + usize::from(c) % 70;
+        let (c, n_classes) = match objective.loss().is_binary() {
+            true => (1, 2),
+            false => (1 + usize::from(c) % 70, 1 + usize::from(c) % 70),
+        };
         // Several blocks, and tasks, where rows are cheap.
         let most = if d * c <= 64 {
             2000
@@ -151,7 +161,7 @@ impl<T: Scalar> Problem<T> {
             let (row, col) = (place / d, place % d);
             columns[col * col_stride + row] = x[row * stride + col];
         }
-        let mut labels: Vec<u32> = (0..rows).map(|_| random.below(c) as u32).collect();
+        let mut labels: Vec<u32> = (0..rows).map(|_| random.below(n_classes) as u32).collect();
         if let Some((place, label)) = spec.bad_label {
             labels[usize::from(place) % rows] = label;
         }
@@ -166,7 +176,7 @@ impl<T: Scalar> Problem<T> {
             std::iter::once(0).chain(others).collect()
         });
         let model = LinearModel::from_parameters(c, d, parameters).unwrap();
-        Self { rows, d, c, stride, x, columns, labels, sample_weights, selection, model }
+        Self { rows, d, c, n_classes, stride, x, columns, labels, sample_weights, selection, model }
     }
 
     pub fn batch(&self) -> Batch<'_, T> {
@@ -245,7 +255,8 @@ impl<T: Scalar> Problem<T> {
     /// finite.
     pub fn must_fail(&self) -> bool {
         let finite = |values: &[T]| values.iter().all(|v| v.to_f64().is_finite());
-        let bad = |row: &usize| !finite(self.row(*row)) || self.labels[*row] as usize >= self.c;
+        let bad =
+            |row: &usize| !finite(self.row(*row)) || self.labels[*row] as usize >= self.n_classes;
         !finite(self.model.parameters()) || self.samples().iter().any(bad)
     }
 
@@ -272,7 +283,7 @@ impl<T: Scalar> Problem<T> {
         let (c, score) = (self.c as f64, self.magnitudes().score);
         match objective.loss() {
             Loss::Hinge { .. } => (c * score, c),
-            Loss::SquaredHinge { margin } => {
+            Loss::SquaredHinge { margin } | Loss::BinarySquaredHinge { margin } => {
                 let violation = 2.0 * score + margin;
                 (c * violation * violation, 2.0 * c * violation)
             }
@@ -287,7 +298,9 @@ impl<T: Scalar> Problem<T> {
         let c = self.c as f64;
         let violation = 2.0 * score + margin + 10.0;
         let (loss, slope) = match objective.loss() {
-            Loss::SquaredHinge { .. } => (violation * violation, 2.0 * violation),
+            Loss::SquaredHinge { .. } | Loss::BinarySquaredHinge { .. } => {
+                (violation * violation, 2.0 * violation)
+            }
             _ => (violation, 1.0),
         };
         // Sample weights are at most 2, and the partial sums of scores at most the sum of magnitudes.
@@ -310,13 +323,14 @@ impl<T: Scalar> Problem<T> {
     /// decides about it.
     pub fn on_a_kink(&self, objective: &Objective) -> bool {
         let (margin, of_two) = match objective.loss() {
-            Loss::Hinge { margin } => (margin, false),
+            Loss::Hinge { margin } | Loss::BinaryHinge { margin } => (margin, false),
             Loss::CrammerSinger { margin } => (margin, true),
             _ => return false,
         };
         let near = tolerance::<T>() * (self.magnitudes().score + margin);
+        let binary = objective.loss().is_binary();
         self.samples().iter().any(|row| {
-            let scores: Vec<f64> = self
+            let mut scores: Vec<f64> = self
                 .model
                 .weights()
                 .chunks_exact(self.d)
@@ -326,9 +340,12 @@ impl<T: Scalar> Problem<T> {
                     products.map(|(w, x)| w.to_f64() * x.to_f64()).sum::<f64>() + b.to_f64()
                 })
                 .collect();
+            if binary {
+                scores.insert(0, 0.0);
+            }
             let label = self.labels[*row] as usize;
             let gap = |k: usize| scores[k] - scores[label] + margin;
-            let others = || (0..self.c).filter(|&k| k != label);
+            let others = || (0..scores.len()).filter(|&k| k != label);
             let close = |k: usize| others().any(|j| j < k && (gap(k) - gap(j)).abs() <= near);
             others().any(|k| gap(k).abs() <= near || of_two && close(k))
         })
@@ -440,8 +457,10 @@ fn check_product<T: Scalar>(
 ) {
     let (objective, model, m) = (evaluator.objective(), &problem.model, problem.magnitudes());
     let of_slope = match objective.loss() {
-        Loss::SquaredHinge { .. } => 4.0 * problem.c as f64 * m.score,
-        Loss::CrossEntropy => 2.0 * (1.0 + m.score) * m.score,
+        Loss::SquaredHinge { .. } | Loss::BinarySquaredHinge { .. } => {
+            4.0 * problem.c as f64 * m.score
+        }
+        Loss::CrossEntropy | Loss::Logistic => 2.0 * (1.0 + m.score) * m.score,
         _ => return,
     };
     let scale = of_slope * m.x.max(1.0) + 2.0 * objective.l2() * m.w;
@@ -454,8 +473,12 @@ fn check_product<T: Scalar>(
         panic!("{isa}: {error}");
     }
     // Where the second derivatives jump, rounding rightly decides.
-    let margin = objective.loss().margin();
-    if margin.is_some_and(|margin| problem.on_a_kink(&Objective::hinge(margin))) {
+    let hinge = match objective.loss() {
+        Loss::SquaredHinge { margin } => Some(Objective::hinge(margin)),
+        Loss::BinarySquaredHinge { margin } => Some(Objective::binary_hinge(margin)),
+        _ => None,
+    };
+    if hinge.is_some_and(|hinge| problem.on_a_kink(&hinge)) {
         return;
     }
     let expected = reference::hessian_product(&objective, model, batch, model);

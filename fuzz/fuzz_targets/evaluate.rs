@@ -64,9 +64,10 @@ fn check_stored<T: Scalar, E: Copy>(
 }
 
 fn run<T: Scalar>(input: &Input) {
-    let mut evaluators = evaluators::<T>(input.objective.objective());
+    let objective = input.objective.objective();
+    let mut evaluators = evaluators::<T>(objective);
     for spec in input.problems.iter().take(3) {
-        let problem = Problem::new(spec);
+        let problem = Problem::new(spec, &objective);
         for evaluator in &mut evaluators {
             check(evaluator, &problem);
             match input.storage {

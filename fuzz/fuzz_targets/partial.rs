@@ -21,7 +21,7 @@ struct Input {
 
 fn run<T: Scalar>(input: &Input) {
     let objective = input.objective.objective();
-    let mut problem = Problem::<T>::new(&input.problem);
+    let mut problem = Problem::<T>::new(&input.problem, &objective);
     problem.selection = None;
     if !problem.must_succeed(&objective) {
         return;

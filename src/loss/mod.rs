@@ -5,12 +5,17 @@
 //! label is exchanged for −∞ before, which contributes nothing to a maximum, to a sum of exponentials or to
 //! violated margins, and its derivative is put in its place afterwards.
 //!
+//! A binary loss is that of two classes, of which class 0 has no row: its score is 0. So the score of the label is
+//! exchanged for this 0, if the label is class 1, and else is 0 itself. Either way the row then holds the score of the other
+//! class, and after the second exchange the derivative by the score of the row.
+//!
 //! A loss is evaluated for as many samples as there are lanes, one a lane; [`SampleScores`] knows how their
 //! scores are stored.
 
 mod crammer_singer;
 mod cross_entropy;
 mod hinge;
+mod logistic;
 mod smoothed;
 mod squared_hinge;
 mod targets;
@@ -26,6 +31,7 @@ use crate::{
 use crammer_singer::CrammerSinger;
 use cross_entropy::CrossEntropy;
 use hinge::Hinge;
+use logistic::Logistic;
 use smoothed::SmoothedCrossEntropy;
 use squared_hinge::SquaredHinge;
 
@@ -71,11 +77,14 @@ macro_rules! losses {
 // derivatives and implement `SmoothLoss`.
 losses! { $
     kinked {
-        (Loss::Hinge { margin }, _) => Hinge { margin };
+        (Loss::Hinge { margin } | Loss::BinaryHinge { margin }, _) => Hinge { margin };
         (Loss::CrammerSinger { margin }, _) => CrammerSinger { margin };
     }
     smooth {
-        (Loss::SquaredHinge { margin }, _) => SquaredHinge { margin };
+        (Loss::SquaredHinge { margin } | Loss::BinarySquaredHinge { margin }, _) => {
+            SquaredHinge { margin }
+        };
+        (Loss::Logistic, _) => Logistic;
         (Loss::CrossEntropy, 0.0) => CrossEntropy;
         (Loss::CrossEntropy, smoothing) => SmoothedCrossEntropy { smoothing };
     }
@@ -105,13 +114,13 @@ trait SampleLoss: Copy {
 
 /// A loss whose derivatives are continuous, and have derivatives almost everywhere.
 trait SmoothLoss: SampleLoss {
-    /// Replaces the scores of a sample by the second derivatives of its loss, those of each class by its own score: the
-    /// diagonal of the Hessian.
+    /// Replaces the scores of a sample, of all classes, by the second derivatives of its loss, those of each class by its
+    /// own score: the diagonal of the Hessian.
     fn second_derivatives(self, scores: &mut [f64], label: usize);
 
     /// Replaces the scores, where those of the labels are −∞, by the products of the weighted Hessians with what stands
-    /// in the same places of `direction`, and those of the labels by anything finite. Returns the products at the
-    /// labels, whose score and whose place in the direction are `label`.
+    /// in the same places of `direction` (0 in those of the labels), and those of the labels by anything finite. Returns
+    /// the products at the labels, whose score and whose place in the direction are `label`.
     fn hessian_product<L: Lanes, S: SampleScores<L>>(
         self,
         proof: L::Proof,
@@ -141,7 +150,17 @@ impl Objective {
     /// score.
     #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "only solvers ask"))]
     pub(crate) fn second_derivatives(self, scores: &mut [f64], label: usize) {
-        with_smooth_loss!(self, loss => loss.second_derivatives(scores, label), else scores.fill(0.0))
+        let binary = self.loss().is_binary();
+        let mut of_two_classes = [0.0, scores[0]];
+        let of_classes = if binary { &mut of_two_classes } else { &mut *scores };
+        with_smooth_loss!(
+            self,
+            loss => loss.second_derivatives(of_classes, label),
+            else of_classes.fill(0.0)
+        );
+        if binary {
+            scores[0] = of_two_classes[1];
+        }
     }
 
     /// Whether the loss has no kinks: then it has Hessian products, and solvers that need no more than gradients get to
@@ -186,7 +205,7 @@ pub(crate) fn hessian_product<L: Lanes, S: ScoreBlock<Elem = L::Elem>>(
 ) -> Result<(), usize> {
     scores.pad::<L>();
     direction.pad::<L>();
-    targets.read_direction(direction);
+    targets.take_direction::<L>(proof, direction);
     targets.swap_labels::<L>(proof, scores);
     with_smooth_loss!(
         objective,

@@ -14,11 +14,12 @@ use core::ops::Range;
 /// The targets of a block, in whole vectors: samples that fill up the last one have the weight 0.
 #[derive(Debug, Default)]
 pub(crate) struct Targets<T> {
-    labels: Vec<u32>,
+    /// The row of each label; `u32::MAX` where it has none.
+    label_rows: Vec<u32>,
     /// The same as numbers, −1 past the last one.
     label_numbers: Buffer<T>,
     weights: Buffer<T>,
-    /// −∞, the score of each label, or the derivative with respect to it.
+    /// −∞ or, of a binary loss, 0; the score of each label, or the derivative with respect to it.
     label_scores: Buffer<T>,
     /// The losses, not yet weighted.
     losses: Buffer<T>,
@@ -27,28 +28,36 @@ pub(crate) struct Targets<T> {
 }
 
 impl<T: Element> Targets<T> {
-    /// Loads the targets of the samples `range`. An error is the first one whose label is no class, and the label.
+    /// Loads the targets of the samples `range`, of so many classes. Of a binary loss, the first class has no row. An
+    /// error is the first sample whose label is no class, and the label.
     #[inline(always)]
     pub(crate) fn load(
         &mut self,
         batch: &Batch<'_, T>,
         range: Range<usize>,
         n_classes: usize,
+        binary: bool,
     ) -> Result<(), (usize, u32)> {
         let n = range.len();
-        self.labels.clear();
+        let labels = &mut self.label_rows;
+        labels.clear();
         match batch.selection() {
-            None => self.labels.extend_from_slice(&batch.labels()[range.clone()]),
+            None => labels.extend_from_slice(&batch.labels()[range.clone()]),
             Some(rows) => {
                 let rows = rows[range.clone()].iter();
-                self.labels.extend(rows.map(|row| batch.labels()[*row as usize]));
+                labels.extend(rows.map(|row| batch.labels()[*row as usize]));
             }
         }
         let is_class = |label: u32| (label as usize) < n_classes;
-        if !self.labels.iter().fold(true, |all, label| all & is_class(*label)) {
-            let invalid = self.labels.iter().position(|label| !is_class(*label));
+        if !labels.iter().fold(true, |all, label| all & is_class(*label)) {
+            let invalid = labels.iter().position(|label| !is_class(*label));
             let i = invalid.expect("an out-of-range label");
-            return Err((i, self.labels[i]));
+            return Err((i, labels[i]));
+        }
+        let mut exchanged = T::from_f64(f64::NEG_INFINITY);
+        if binary {
+            labels.iter_mut().for_each(|label| *label = label.wrapping_sub(1));
+            exchanged = T::default();
         }
 
         let padded = n.next_multiple_of(MAX_LANES);
@@ -59,12 +68,12 @@ impl<T: Element> Targets<T> {
         weights[n..].fill(T::default());
         self.label_numbers.resize(padded);
         let (numbers, padding) = self.label_numbers.as_mut_slice().split_at_mut(n);
-        let labels = numbers.iter_mut().zip(&self.labels);
-        labels.for_each(|(number, label)| *number = T::from_f64(f64::from(*label)));
+        let rows = numbers.iter_mut().zip(&self.label_rows);
+        rows.for_each(|(number, row)| *number = T::from_f64(f64::from(*row)));
         padding.fill(T::from_f64(-1.0));
         self.label_scores.resize(padded);
         let label_scores = self.label_scores.as_mut_slice();
-        label_scores[..n].fill(T::from_f64(f64::NEG_INFINITY));
+        label_scores[..n].fill(exchanged);
         label_scores[n..].fill(T::default());
         Ok(())
     }
@@ -76,24 +85,23 @@ impl<T: Element> Targets<T> {
         proof: L::Proof,
         scores: &mut impl ScoreBlock<Elem = T>,
     ) {
-        let Self { labels, label_numbers, label_scores, .. } = self;
-        scores.swap_labels::<L>(
-            proof,
-            labels,
-            label_numbers.as_slice(),
-            label_scores.as_mut_slice(),
-        );
+        let Self { label_rows, label_numbers, label_scores, .. } = self;
+        let (numbers, label_scores) = (label_numbers.as_slice(), label_scores.as_mut_slice());
+        scores.swap_labels::<L>(proof, label_rows, numbers, label_scores);
     }
 
-    /// Keeps the scores of the labels along a direction.
+    /// Keeps the scores of the labels along a direction, and leaves 0 in their places.
     #[inline(always)]
-    pub(super) fn read_direction(&mut self, scores: &mut impl ScoreBlock<Elem = T>) {
-        self.direction.resize(self.weights.as_slice().len());
-        let direction = self.direction.as_mut_slice();
-        direction[self.labels.len()..].fill(T::default());
-        for (i, (label, score)) in self.labels.iter().zip(direction).enumerate() {
-            *score = *scores.at(i, *label as usize);
-        }
+    pub(super) fn take_direction<L: Lanes<Elem = T>>(
+        &mut self,
+        proof: L::Proof,
+        scores: &mut impl ScoreBlock<Elem = T>,
+    ) {
+        let Self { label_rows, label_numbers, direction, .. } = self;
+        let numbers = label_numbers.as_slice();
+        direction.resize(numbers.len());
+        direction.as_mut_slice().fill(T::default());
+        scores.swap_labels::<L>(proof, label_rows, numbers, direction.as_mut_slice());
     }
 
     /// The scores of the labels of the model and of the direction, and the weights, of the samples from `first` on.
@@ -116,7 +124,7 @@ impl<T: Element> Targets<T> {
     /// An error is the first sample whose derivative by the score of the label is not finite.
     #[inline(always)]
     pub(super) fn check_derivatives(&self) -> Result<(), usize> {
-        let derivatives = &self.label_scores.as_slice()[..self.labels.len()];
+        let derivatives = &self.label_scores.as_slice()[..self.label_rows.len()];
         if derivatives.iter().fold(true, |all, derivative| all & derivative.is_finite()) {
             return Ok(());
         }
@@ -134,7 +142,7 @@ impl<T: Element> Targets<T> {
     /// Adds Σ wᵢ Lᵢ to `sum`. An error is the first sample at which a loss or the sum is not finite.
     #[inline(always)]
     pub(crate) fn add_losses(&self, sum: f64) -> Result<f64, usize> {
-        let n = self.labels.len();
+        let n = self.label_rows.len();
         let (weights, losses) = (&self.weights.as_slice()[..n], &self.losses.as_slice()[..n]);
         let total = sum + weighted_sum(weights, losses);
         if losses.iter().fold(total.is_finite(), |all, loss| all & loss.is_finite()) {

@@ -56,8 +56,9 @@ pub(crate) trait ScoreBlock {
         (0..n).find(|&i| (0..c).any(|k| !self.at(i, k).is_finite()))
     }
 
-    /// Exchanges the score of each sample for its label with the sample's place in `label_scores`. The labels are
-    /// there as numbers, too, in whole vectors; past the last one they are no classes.
+    /// Exchanges the score of each sample for its label with the sample's place in `label_scores`, but for labels that are
+    /// no classes of the block. The labels are there as numbers, too, in whole vectors; past the last one they are no
+    /// classes.
     fn swap_labels<L: Lanes<Elem = Self::Elem>>(
         &mut self,
         proof: L::Proof,
@@ -70,8 +71,11 @@ pub(crate) trait ScoreBlock {
 /// Exchanges one score after the other.
 #[inline(always)]
 fn swap_labels<S: ScoreBlock>(scores: &mut S, labels: &[u32], label_scores: &mut [S::Elem]) {
+    let n_classes = scores.n_classes();
     for (i, (label, score)) in labels.iter().zip(label_scores).enumerate() {
-        core::mem::swap(score, scores.at(i, *label as usize));
+        if (*label as usize) < n_classes {
+            core::mem::swap(score, scores.at(i, *label as usize));
+        }
     }
 }
 

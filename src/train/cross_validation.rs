@@ -2,9 +2,9 @@
 
 use super::{
     DualAscent, Lbfgs, NewtonCg, Summary, shuffle,
-    validation::{descending, with_l2},
+    validation::{accuracy_of, descending, with_l2},
 };
-use crate::{Batch, Error, Evaluator, LinearModel, Predictor, Scalar};
+use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 /// Rows of a batch to train on, and those to validate on, to be [selected](Batch::select).
@@ -209,8 +209,7 @@ pub fn cross_validate<T: Scalar, E: From<Error>>(
         for ((training, validation), model) in selected.iter().zip(&mut models) {
             let summary = solver(&mut with_l2(evaluator, l2), model, training)?;
             let loss = plain.loss(model, validation)?;
-            let predictor = Predictor::new(model).with_isa(evaluator.isa());
-            let accuracy = predictor.accuracy(validation)?;
+            let accuracy = accuracy_of(evaluator, model, validation)?;
             let total_weight = validation.total_weight();
             folds.push(FoldScore { loss, accuracy, total_weight, summary });
         }

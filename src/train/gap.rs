@@ -35,6 +35,9 @@
 //! ```
 //!
 //! where g′ is the gradient with respect to W, with its L2 term, at p′.
+//!
+//! **Binary losses.** Their bound is that of [two rows](crate::Objective::to_two_rows): the objectives are equal, and so are
+//! the least values.
 
 use super::{StopReason, dot, margins::Margins};
 use crate::{Batch, Error, Evaluator, LinearModel, Loss, Scalar};
@@ -77,6 +80,11 @@ pub fn optimality_gap<T: Scalar>(
     model: &LinearModel<T>,
     batch: &Batch<'_, T>,
 ) -> Result<Option<f64>, Error> {
+    if let Some(objective) = evaluator.objective().to_two_rows() {
+        evaluator.check(model)?;
+        let mut of_two_rows = Evaluator::new(objective).with_isa(evaluator.isa());
+        return optimality_gap(&mut of_two_rows, &model.to_two_rows()?, batch);
+    }
     match evaluator.objective().loss() {
         _ if evaluator.objective().l2() <= 0.0 => Ok(None),
         Loss::CrossEntropy => of_softmax(evaluator, model, batch),

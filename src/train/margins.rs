@@ -53,7 +53,7 @@ pub(super) struct Balance {
 }
 
 impl Margins {
-    /// `None` for a loss that is none of margins.
+    /// `None` for a loss that is none of margins, of any number of rows.
     ///
     /// # Errors
     /// As [`Evaluator::loss_and_gradient`].
@@ -66,7 +66,7 @@ impl Margins {
             Loss::Hinge { margin } => (Kind::Hinge, margin),
             Loss::SquaredHinge { margin } => (Kind::Squared, margin),
             Loss::CrammerSinger { margin } => (Kind::CrammerSinger, margin),
-            Loss::CrossEntropy => return Ok(None),
+            _ => return Ok(None),
         };
         let sums = class_sums(evaluator, batch, [c, d])?;
         Ok(Some(Self { kind, margin, shares: mean_labels(batch, c, 0.0), sums }))

@@ -20,7 +20,8 @@ pub fn split(n: u32, share: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
 }
 
 /// The share of a batch's samples for which `model` predicts the label, by their weights:
-/// [`Predictor::accuracy`], with the best instruction set.
+/// [`Predictor::accuracy`], with the best instruction set. One row has class 0 alone: of a binary loss, let its
+/// [two rows](LinearModel::to_two_rows) predict.
 ///
 /// # Errors
 /// As [`LinearModel::predict`].
@@ -213,8 +214,7 @@ impl Lbfgs {
             let on_iteration = |progress: &_, model: &_| on_iteration(l2, progress, model);
             let summary = self.fit(&mut with_l2(evaluator, l2), &mut model, batch, on_iteration)?;
             let validation_loss = plain.loss(&model, validation)?;
-            let predictor = Predictor::new(&model).with_isa(evaluator.isa());
-            let validation_accuracy = predictor.accuracy(validation)?;
+            let validation_accuracy = accuracy_of(evaluator, &model, validation)?;
             let model = model.clone();
             points.push(PathPoint { l2, model, summary, validation_accuracy, validation_loss });
             if summary.stop_reason == StopReason::Interrupted {
@@ -223,6 +223,20 @@ impl Lbfgs {
         }
         Ok(points)
     }
+}
+
+/// The share of a batch's samples for which a model predicts the label: one of two rows, of a binary loss.
+pub(super) fn accuracy_of<T: Scalar>(
+    evaluator: &Evaluator<T>,
+    model: &LinearModel<T>,
+    batch: &Batch<'_, T>,
+) -> Result<f64, Error> {
+    let two_rows = match evaluator.objective().loss().is_binary() {
+        true => Some(model.to_two_rows()?),
+        false => None,
+    };
+    let model = two_rows.as_ref().unwrap_or(model);
+    Predictor::new(model).with_isa(evaluator.isa()).accuracy(batch)
 }
 
 /// The λ of a path in the order in which they are fitted: the largest first, as its optimum is the nearest to zero.

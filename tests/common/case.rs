@@ -77,7 +77,10 @@ pub struct Sparse<T> {
 
 /// Whether derivatives jump somewhere.
 pub fn has_kinks(objective: Objective) -> bool {
-    matches!(objective.loss(), Loss::Hinge { .. } | Loss::CrammerSinger { .. })
+    matches!(
+        objective.loss(),
+        Loss::Hinge { .. } | Loss::CrammerSinger { .. } | Loss::BinaryHinge { .. }
+    )
 }
 
 /// A class that no model has.
@@ -100,7 +103,7 @@ impl<T: Scalar> Case<T> {
         }
     }
 
-    /// Normal features, weights (of variance 1 / D, so that the scores are of order 1) and biases.
+    /// Of binary losses, C is 1. Normal features, weights (of variance 1 / D, so that the scores are of order 1) and biases.
     ///
     /// For losses with kinks in f32 they are rounded to eighths, and so clipped that every score is
     /// exact in any order of summation: where the loss has a kink, a rounding error in a score may
@@ -118,7 +121,8 @@ impl<T: Scalar> Case<T> {
         let mut parameters: Vec<T> = (0..c * d).map(|_| normal(deviation)).collect();
         parameters.extend((0..c).map(|_| normal(0.5)));
         let x: Vec<T> = (0..n * d).map(|_| normal(1.0)).collect();
-        let labels: Vec<u32> = (0..n).map(|_| random.below(c) as u32).collect();
+        let n_classes = if objective.loss().is_binary() { 2 } else { c };
+        let labels: Vec<u32> = (0..n).map(|_| random.below(n_classes) as u32).collect();
         let model = LinearModel::from_parameters(c, d, parameters).unwrap();
         Self::new(objective, model, &x, &labels)
     }

@@ -68,6 +68,17 @@ pub fn losses() -> [Objective; 5] {
     ]
 }
 
+/// One of each binary loss, for models of one row.
+pub fn binary_losses() -> [Objective; 3] {
+    [Objective::logistic(), Objective::binary_hinge(1.0), Objective::binary_squared_hinge(1.0)]
+}
+
+/// One of each loss that is for models of so many rows.
+pub fn losses_of(n_rows: usize) -> Vec<Objective> {
+    let binary = binary_losses().into_iter().filter(|_| n_rows == 1);
+    losses().into_iter().chain(binary).collect()
+}
+
 /// The promised bound on scaled errors for the element type.
 pub fn tolerance<T: Scalar>() -> f64 {
     if size_of::<T>() == 4 { 1e-6 } else { 1e-14 }
@@ -154,7 +165,7 @@ impl Scales {
         let w_max = max_abs(model.weights().iter().map(|w| w.to_f64()));
         let dw_max = max_abs(expected.weights.iter().copied());
         let (of_loss, of_slope) = match case.objective.loss() {
-            Loss::SquaredHinge { margin } => {
+            Loss::SquaredHinge { margin } | Loss::BinarySquaredHinge { margin } => {
                 ((score_max + margin).powi(2), 2.0 * (score_max + margin).max(0.5))
             }
             _ => (score_max, 1.0),

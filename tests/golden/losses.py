@@ -1,5 +1,6 @@
-"""Writes losses.json: the squared hinge, the loss of Crammer and Singer and cross-entropy with smoothed labels, on the
-inputs of cases.json, from their definitions with 60 digits (mpmath). Run in this folder."""
+"""Writes losses.json: the squared hinge, the loss of Crammer and Singer, cross-entropy with smoothed labels and the binary
+losses, on the inputs of cases.json, from their definitions with 60 digits (mpmath). Of the binary losses, the model is the
+first row, and the labels are odd or even. Run in this folder."""
 
 import json
 
@@ -39,16 +40,37 @@ def cross_entropy(s, y, _, smoothing):
     return loss, [e_j / z - q for e_j, q in zip(e, asked)]
 
 
-LOSSES = {"squared_hinge": squared_hinge, "crammer_singer": crammer_singer, "cross_entropy": cross_entropy}
+def logistic(s, y, _, __):
+    t = 2 * y - 1
+    return log(1 + exp(-t * s[0])), [-t / (1 + exp(t * s[0]))]
+
+
+def binary_hinge(s, y, margin, _):
+    t = 2 * y - 1
+    violation = margin - t * s[0]
+    return max(mpf(0), violation), [mpf(-t if violation > 0 else 0)]
+
+
+def binary_squared_hinge(s, y, margin, _):
+    t = 2 * y - 1
+    violation = max(mpf(0), margin - t * s[0])
+    return violation * violation, [-2 * t * violation]
+
+
+BINARY = {"logistic": logistic, "binary_hinge": binary_hinge, "binary_squared_hinge": binary_squared_hinge}
+LOSSES = {"squared_hinge": squared_hinge, "crammer_singer": crammer_singer, "cross_entropy": cross_entropy, **BINARY}
 
 
 def evaluate(case, loss, smoothing):
     n, d, c = case["n"], case["d"], case["c"]
     exact = lambda values: [mpf(value) for value in values]
     x, w, b, l2 = exact(case["x"]), exact(case["w"]), exact(case["b"]), mpf(case["l2"])
+    labels = case["y"]
+    if loss in BINARY:
+        c, w, b, labels = 1, w[:d], b[:1], [y % 2 for y in labels]
     weights = exact(case.get("sample_weights") or [1] * n)
     total, dw, db = mpf(0), [2 * l2 * w_kl for w_kl in w], [mpf(0)] * c
-    for i, y in enumerate(case["y"]):
+    for i, y in enumerate(labels):
         row = x[i * d : (i + 1) * d]
         s = [sum(a * v for a, v in zip(w[k * d : (k + 1) * d], row)) + b[k] for k in range(c)]
         sample_loss, ds = LOSSES[loss](s, y, mpf(case["margin"]), mpf(smoothing))
@@ -68,11 +90,11 @@ def main():
     lines = []
     for loss in LOSSES:
         # Squares of 1e30 are beyond f32.
-        kinds = [kind for kind in SIZES + KINDS if (loss, kind) != ("squared_hinge", "scores-1e30")]
+        kinds = [kind for kind in SIZES + KINDS if not ("squared" in loss and kind == "scores-1e30")]
         for i, kind in enumerate(kinds):
             smoothing = 0.0 if loss != "cross_entropy" else [0.1, 0.5, 1.0][i % 3]
             name = f"{loss}-{kind}"
-            inputs = f"cross_entropy-{kind}" if loss == "cross_entropy" else f"hinge-{kind}"
+            inputs = f"cross_entropy-{kind}" if loss in ("cross_entropy", "logistic") else f"hinge-{kind}"
             expected = evaluate(cases[inputs], loss, smoothing)
             if smoothing:
                 name = f"{name}-smoothed"

@@ -183,6 +183,17 @@ fn liblinear_c() {
         moved.weights_mut().iter_mut().for_each(|w| *w += 0.1);
         assert!(ours(objective, &moved, &batch).0 > ours(objective, &model, &batch).0);
     }
+    // As they have it, in one row.
+    let one_row = LinearModel::from_parameters(1, 7, [&w[..], &[beta]].concat()).unwrap();
+    assert_eq!(one_row.to_two_rows().unwrap(), model);
+    for (theirs, objective) in [
+        (logistic, Objective::logistic()),
+        (svm, Objective::binary_hinge(1.0)),
+        (squared, Objective::binary_squared_hinge(1.0)),
+    ] {
+        let objective = objective.with_l2(1.0 / (2.0 * c * n));
+        close(c * n * ours(objective, &one_row, &batch).0, theirs, "c N times ours, one row");
+    }
 }
 
 #[test]

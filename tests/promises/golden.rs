@@ -64,11 +64,19 @@ impl Golden {
             "cross_entropy" => {
                 Objective::cross_entropy().with_label_smoothing(self.label_smoothing)
             }
+            "logistic" => Objective::logistic(),
+            "binary_hinge" => Objective::binary_hinge(self.margin),
+            "binary_squared_hinge" => Objective::binary_squared_hinge(self.margin),
             other => panic!("{}: unknown loss {other}", self.name),
         };
-        let parameters = exactly(&[&self.w[..], &self.b].concat());
-        let model = LinearModel::from_parameters(self.c, self.d, parameters).unwrap();
-        let case = Case::new(objective.with_l2(self.l2), model, &exactly(&self.x), &self.y);
+        let (mut rows, mut labels) = (self.c, self.y.clone());
+        if objective.loss().is_binary() {
+            rows = 1;
+            labels.iter_mut().for_each(|label| *label %= 2);
+        }
+        let parameters = exactly(&[&self.w[..rows * self.d], &self.b[..rows]].concat());
+        let model = LinearModel::from_parameters(rows, self.d, parameters).unwrap();
+        let case = Case::new(objective.with_l2(self.l2), model, &exactly(&self.x), &labels);
         match &self.sample_weights {
             Some(weights) => case.weighted(&exactly(weights)),
             None => case,
@@ -86,7 +94,7 @@ fn golden_cases() -> Vec<Golden> {
         serde_json::from_str(include_str!("../golden/cases.json")).unwrap();
     let others: Vec<OtherLoss> =
         serde_json::from_str(include_str!("../golden/losses.json")).unwrap();
-    assert!(cases.len() >= 30 && others.len() >= 40, "{} and {}", cases.len(), others.len());
+    assert!(cases.len() >= 30 && others.len() >= 80, "{} and {}", cases.len(), others.len());
     for OtherLoss { name, inputs, loss, label_smoothing, expected } in others {
         let inputs = cases.iter().find(|case| case.name == inputs).expect("the inputs").clone();
         cases.push(Golden { name, loss, label_smoothing, expected, ..inputs });
@@ -140,7 +148,8 @@ fn oracle() {
         let case = golden.case::<f64>();
         let oracle = reference::loss_and_gradient(&case.objective, &case.model, &case.batch());
         let gradient = [&oracle.weights[..], &oracle.bias].concat();
-        let gradient = LinearModel::from_parameters(golden.c, golden.d, gradient).unwrap();
+        let rows = case.model.n_classes();
+        let gradient = LinearModel::from_parameters(rows, golden.d, gradient).unwrap();
         let expected = golden.expected();
         let got = crate::common::Evaluated { loss: oracle.loss, gradient };
         Scales::new(&case, &expected).check(&got, &expected, 1e-14, &golden.name);

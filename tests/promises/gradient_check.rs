@@ -13,7 +13,10 @@ fn distance_to_kink(case: &Case<f64>) -> f64 {
     let Some(margin) = case.objective.loss().margin() else { return f64::INFINITY };
     let mut distance = f64::INFINITY;
     for row in case.sample_rows() {
-        let s = reference::scores(&case.model, &case.batch().features().row(row).unwrap());
+        let mut s = reference::scores(&case.model, &case.batch().features().row(row).unwrap());
+        if case.objective.loss().is_binary() {
+            s.insert(0, 0.0);
+        }
         let y = case.labels[row] as usize;
         for k in (0..s.len()).filter(|&k| k != y) {
             distance = distance.min((s[k] - s[y] + margin).abs());
@@ -26,6 +29,7 @@ fn distance_to_kink(case: &Case<f64>) -> f64 {
 
 fn check(objective: Objective) {
     for (n, d, c) in [(1, 1, 2), (13, 5, 3), (40, 9, 10), (7, 18, 17)] {
+        let c = if objective.loss().is_binary() { 1 } else { c };
         let shape = Shape { n, d, c };
         let variants = |seed| {
             let plain = Case::<f64>::random(objective, shape, seed);
@@ -77,6 +81,13 @@ fn squared_hinge() {
 fn crammer_singer() {
     check(Objective::crammer_singer(1.0));
     check(Objective::crammer_singer(0.3).with_l2(0.7));
+}
+
+#[test]
+fn binary() {
+    check(Objective::logistic().with_l2(0.7));
+    check(Objective::binary_hinge(0.3).with_l2(0.7));
+    check(Objective::binary_squared_hinge(0.3).with_l2(0.7));
 }
 
 #[test]

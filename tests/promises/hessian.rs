@@ -18,11 +18,19 @@ fn smooth() -> [Objective; 3] {
     ]
 }
 
+/// Those for models of so many rows.
+fn smooth_of(n_rows: usize) -> Vec<Objective> {
+    let binary =
+        [Objective::logistic().with_l2(0.1), Objective::binary_squared_hinge(1.0).with_l2(0.01)];
+    smooth().into_iter().chain(binary.into_iter().filter(|_| n_rows == 1)).collect()
+}
+
 /// A case and a direction. In f32 the scores by the squared hinge are exact, so that no rounding decides about a
 /// margin.
 fn problem<T: Scalar>(objective: Objective, shape: Shape, seed: u64) -> (Case<T>, LinearModel<T>) {
     let of_scores = match objective.loss() {
         Loss::SquaredHinge { margin } => Objective::hinge(margin),
+        Loss::BinarySquaredHinge { margin } => Objective::binary_hinge(margin),
         _ => objective,
     };
     let case = Case { objective, ..Case::random(of_scores, shape, seed) };
@@ -68,7 +76,9 @@ fn check<T: Scalar>(case: &Case<T>, direction: &LinearModel<T>, context: &str) {
     );
     let (s, t) = (largest_score(case, model), largest_score(case, direction));
     let of_slope = match objective.loss() {
-        Loss::SquaredHinge { .. } => 4.0 * model.n_classes() as f64 * t,
+        Loss::SquaredHinge { .. } | Loss::BinarySquaredHinge { .. } => {
+            4.0 * model.n_classes() as f64 * t
+        }
         _ => 2.0 * (1.0 + s) * t,
     };
     let v_max = max_abs(direction.weights().iter().map(|v| v.to_f64()));
@@ -93,12 +103,16 @@ fn shapes<T: Scalar>() {
         c,
     }));
     for (i, shape) in shapes.into_iter().enumerate() {
-        let objective = smooth()[i % 3];
-        let (case, direction) = problem::<T>(objective, shape, i as u64);
-        check(&case, &direction, &format!("{shape}"));
-        check(&case.clone().column_major(1), &direction, &format!("{shape}, columns"));
-        let case = case.randomly_weighted(1).padded(3).selected(2).repeated(3, 4);
-        check(&case, &direction, &format!("{shape}, selected"));
+        let objectives = smooth_of(shape.c);
+        for objective in objectives[3..].iter().chain([&objectives[i % 3]]) {
+            let (case, direction) = problem::<T>(*objective, shape, i as u64);
+            check(&case, &direction, &format!("{shape}"));
+            check(&case.clone().column_major(1), &direction, &format!("{shape}, columns"));
+            let case = case.randomly_weighted(1).padded(3).selected(2).repeated(3, 4);
+            check(&case, &direction, &format!("{shape}, selected"));
+            let sparse = case.thinned(0.5, 5).sparse(6);
+            check(&sparse, &direction, &format!("{shape}, sparse"));
+        }
     }
 }
 
@@ -116,8 +130,9 @@ fn shapes_f64() {
 #[test]
 fn differences_of_gradients() {
     const STEP: f64 = 1e-6;
-    for objective in smooth() {
+    for objective in smooth_of(1) {
         for (seed, (n, d, c)) in [(13, 5, 3), (40, 9, 10), (60, 40, 40)].into_iter().enumerate() {
+            let c = if objective.loss().is_binary() { 1 } else { c };
             let (case, direction) =
                 problem::<f64>(objective, Shape { n, d, c }, 3 * seed as u64 + 1);
             let case = case.randomly_weighted(5);

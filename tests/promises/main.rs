@@ -6,6 +6,7 @@ mod common;
 
 mod accuracy;
 mod api;
+mod binary;
 mod bits;
 mod checkpoint;
 mod class_weights;

@@ -4,7 +4,7 @@
 //! overwritten, and behind it are canaries that must not be.
 
 use crate::common::{
-    Case, Random, Scales, Shape, check_against_oracle, evaluate, for_each_isa, losses,
+    Case, Random, Scales, Shape, check_against_oracle, evaluate, for_each_isa, losses_of,
     try_evaluate, with_threads,
 };
 use proptest::prelude::*;
@@ -40,7 +40,11 @@ impl Plan {
     }
 
     fn case<T: Scalar>(&self, objective: Objective) -> Case<T> {
-        let mut case = Case::random(objective.with_l2(self.l2), self.shape, self.seed);
+        let mut shape = self.shape;
+        if objective.loss().is_binary() {
+            shape.c = 1;
+        }
+        let mut case = Case::random(objective.with_l2(self.l2), shape, self.seed);
         let share = self.share();
         if let Some(share) = share {
             case = case.thinned(share, self.seed ^ 5);
@@ -162,6 +166,36 @@ fn random_shapes_cross_entropy_f64() {
     random_shapes::<f64>(|_| Objective::cross_entropy(), 4);
 }
 
+#[test]
+fn random_shapes_logistic_f32() {
+    random_shapes::<f32>(|_| Objective::logistic(), 11);
+}
+
+#[test]
+fn random_shapes_logistic_f64() {
+    random_shapes::<f64>(|_| Objective::logistic(), 12);
+}
+
+#[test]
+fn random_shapes_binary_hinge_f32() {
+    random_shapes::<f32>(Objective::binary_hinge, 13);
+}
+
+#[test]
+fn random_shapes_binary_hinge_f64() {
+    random_shapes::<f64>(Objective::binary_hinge, 14);
+}
+
+#[test]
+fn random_shapes_binary_squared_hinge_f32() {
+    random_shapes::<f32>(Objective::binary_squared_hinge, 15);
+}
+
+#[test]
+fn random_shapes_binary_squared_hinge_f64() {
+    random_shapes::<f64>(Objective::binary_squared_hinge, 16);
+}
+
 /// Long rows, many classes, many rows: more than one block in every direction.
 fn large_shapes<T: Scalar>() {
     let shapes = [
@@ -173,10 +207,11 @@ fn large_shapes<T: Scalar>() {
         (270, 520, 510),
     ]
     .into_iter()
-    .chain([(2049, 5, 3), (1, 1100, 130), (33, 513, 129), (1500, 1, 1), (1, 1, 1100)]);
+    .chain([(2049, 5, 3), (1, 1100, 130), (33, 513, 129), (1500, 1, 1), (1, 1, 1100)])
+    .chain([(3000, 33, 1), (130, 1025, 1)]);
     for (index, (n, d, c)) in shapes.enumerate() {
         let shape = Shape { n, d, c };
-        for objective in losses() {
+        for objective in losses_of(c) {
             let seed = index as u64;
             let whole = Case::<T>::random(objective.with_l2(1e-3), shape, seed);
             let scattered = whole.clone().randomly_weighted(seed).selected(seed).padded(5);
@@ -294,13 +329,14 @@ fn few_violations_f64() {
 /// the last shape in its scratch memory would show in the next.
 fn small_shapes<T: Scalar>() {
     const SIZES: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 18];
-    for objective in losses().map(|objective| objective.with_l2(0.1)) {
+    for objective in losses_of(1).into_iter().map(|objective| objective.with_l2(0.1)) {
+        let classes = if objective.loss().is_binary() { &SIZES[..1] } else { &SIZES };
         for_each_isa(|isa| {
             let mut evaluator = Evaluator::new(objective).with_isa(isa);
             for (n, d, c) in SIZES
                 .iter()
                 .flat_map(|&n| SIZES.iter().map(move |&d| (n, d)))
-                .flat_map(|(n, d)| SIZES.iter().map(move |&c| (n, d, c)))
+                .flat_map(|(n, d)| classes.iter().map(move |&c| (n, d, c)))
             {
                 let shape = Shape { n, d, c };
                 let case = Case::<T>::random(objective, shape, (n * 1000 + d * 30 + c) as u64);

@@ -62,7 +62,8 @@ use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 /// Dual coordinate ascent, for the losses with kinks (the hinge of Weston and Watkins, and that of Crammer and Singer)
 /// and for the squared hinge, with λ > 0. It goes past kinks to the optimum, and stops when a bound on F − F*, the
-/// distance to it, shows that it is there: [`Summary::gap`].
+/// distance to it, shows that it is there: [`Summary::gap`]. The binary hinge losses are fitted as
+/// [two rows](crate::Objective::to_two_rows).
 ///
 /// Takes memory for N × C dual variables. A pass takes the time of a few evaluations on one thread.
 ///
@@ -121,9 +122,9 @@ impl DualAscent {
     /// `on_epoch` is told of every epoch and the best model so far, the starting point being number 0.
     ///
     /// # Errors
-    /// Those of [`Evaluator::loss_and_gradient`] at the starting point; [`Error::NoDual`] for cross-entropy;
-    /// [`Error::Setting`] for a tolerance that is NaN or negative, or where λ is 0 or λ or 1 / λ is beyond the range of
-    /// `T`; [`Error::SizeOverflow`] for more samples than a `u32` can count.
+    /// Those of [`Evaluator::loss_and_gradient`] at the starting point; [`Error::NoDual`] for cross-entropy and the
+    /// logistic loss; [`Error::Setting`] for a tolerance that is NaN or negative, or where λ is 0 or λ or 1 / λ is beyond
+    /// the range of `T`; [`Error::SizeOverflow`] for more samples than a `u32` can count.
     pub fn fit<T: Scalar>(
         &self,
         evaluator: &mut Evaluator<T>,
@@ -132,6 +133,32 @@ impl DualAscent {
         mut on_epoch: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         check("tolerance", self.tolerance, self.tolerance >= 0.0, "at least 0")?;
+        let two_rows = evaluator.objective().to_two_rows();
+        // Of the logistic loss, cross-entropy has no margin.
+        let Some(objective) = two_rows.filter(|two_rows| two_rows.loss().margin().is_some()) else {
+            return self.ascend(evaluator, model, batch, &mut on_epoch);
+        };
+        evaluator.check(model)?;
+        let mut evaluator = Evaluator::new(objective).with_isa(evaluator.isa());
+        let mut of_two_rows = model.to_two_rows()?;
+        let summary =
+            self.ascend(&mut evaluator, &mut of_two_rows, batch, &mut |progress, best| {
+                // The rows are each other's negatives.
+                *model = best.to_one_row().expect("two rows");
+                on_epoch(progress, model)
+            })?;
+        *model = of_two_rows.to_one_row()?;
+        Ok(summary)
+    }
+
+    /// [`fit`](Self::fit), of models of a row a class.
+    fn ascend<T: Scalar>(
+        &self,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
+        on_epoch: OnEpoch<'_, T>,
+    ) -> Result<Summary, Error> {
         let objective = evaluator.objective();
         check_l2::<T>(objective.l2())?;
         let (c, d) = (model.n_classes(), model.n_features());
@@ -152,7 +179,7 @@ impl DualAscent {
 
         let soon = Lbfgs { max_iterations: self.max_epochs.min(SOON), ..Lbfgs::default() };
         let cost = Cost::new(evaluator, Data::Batch(batch));
-        let summary = soon.minimize(cost, model, Some(batch), &mut on_epoch)?;
+        let summary = soon.minimize(cost, model, Some(batch), &mut *on_epoch)?;
         if summary.stop_reason == StopReason::Interrupted {
             return Ok(summary);
         }
@@ -178,7 +205,7 @@ impl DualAscent {
             samples,
             evaluations,
         };
-        let stop_reason = fit.run(&mut on_epoch)?;
+        let stop_reason = fit.run(on_epoch)?;
         let gap = Some((fit.best.objective - fit.bound).max(0.0));
         Ok(Summary { progress: fit.progress(), stop_reason, gap })
     }
