@@ -61,7 +61,7 @@
 //! | [`Evaluator`] | computes; owns the scratch memory, so that it allocates once |
 //! | [`Partial`] | sums over chunks of the data, from one process or many |
 //! | [`PartialTree`] | such sums joined in a fixed order, for the same bits on any number of processes |
-//! | [`Isa`] | the instruction set: AVX-512, AVX2 or portable, the best by default |
+//! | [`Isa`] | the instruction set: AVX-512, AVX2, NEON or portable, the best by default |
 //! | [`Error`] | what was wrong, with the sizes, the row and the value |
 //!
 //! # Features

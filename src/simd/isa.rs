@@ -2,6 +2,8 @@
 //! dispatch follow. An [`Isa`] exists only for one that the machine has, so whatever takes an `Isa` may use
 //! its instructions without asking again.
 
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{Lanes, Run, math::Elementary, portable};
@@ -13,6 +15,7 @@ use super::{Lanes, Run, math::Elementary, portable};
 /// | `portable` | 8, in whatever registers the build has | nothing |
 /// | `avx2` | 8 | AVX2, FMA and F16C |
 /// | `avx512` | 16 | AVX-512 F, BW, DQ and VL: Skylake-X and later |
+/// | `neon` | 8, in two registers | AArch64 |
 ///
 /// ```
 /// use softmargin::{Error, Evaluator, Isa, Objective};
@@ -84,6 +87,8 @@ isas! {
     Avx2(x86::Avx2): "avx2", x86::Avx2::detect(), x86::F32x8, x86::F64x4;
     #[cfg(target_arch = "x86_64")]
     Avx512(x86::Avx512): "avx512", x86::Avx512::detect(), x86::F32x16, x86::F64x8;
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon): "neon", neon::Neon::detect(), neon::F32x8, neon::F64x4;
 }
 
 impl Isa {

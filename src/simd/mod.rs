@@ -10,6 +10,8 @@
 
 mod isa;
 pub(crate) mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod widen;
 #[cfg(target_arch = "x86_64")]
@@ -21,6 +23,7 @@ pub(crate) use widen::Widen;
 
 use crate::element::Element;
 use core::ops::{Add, Div, Mul, Sub};
+use widen::followed_by_zeros;
 
 /// The lanes of the widest vectors: what blocks of rows, rows of scratch memory and arrays of lanes are
 /// multiples of, so that they hold whole vectors on every instruction set.
@@ -61,7 +64,11 @@ pub trait Lanes:
     ///
     /// # Safety
     /// `n` must be at most `LANES`, and `source` valid for reading `n` elements.
-    unsafe fn load_first(proof: Self::Proof, source: *const Self::Elem, n: usize) -> Self;
+    #[inline(always)]
+    unsafe fn load_first(proof: Self::Proof, source: *const Self::Elem, n: usize) -> Self {
+        // SAFETY: the caller grants `n` elements; an array of the most lanes has `LANES` elements.
+        unsafe { Self::load(proof, followed_by_zeros(source, n).as_ptr()) }
+    }
 
     /// The `LANES` integers from `source` on, as numbers.
     ///
@@ -97,7 +104,11 @@ pub trait Lanes:
     ///
     /// # Safety
     /// `n` must be at most `LANES`, and `source` valid for reading `n` numbers.
-    unsafe fn from_first_f32(proof: Self::Proof, source: *const f32, n: usize) -> Self;
+    #[inline(always)]
+    unsafe fn from_first_f32(proof: Self::Proof, source: *const f32, n: usize) -> Self {
+        // SAFETY: the caller grants `n` numbers; an array of the most lanes has `LANES` numbers.
+        unsafe { Self::from_f32(proof, followed_by_zeros(source, n).as_ptr()) }
+    }
 
     /// Writes the lanes to `target` on.
     ///

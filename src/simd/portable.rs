@@ -76,16 +76,6 @@ macro_rules! portable_lanes {
             }
 
             #[inline(always)]
-            unsafe fn load_first((): (), source: *const $elem, n: usize) -> Self {
-                let mut lanes = [0.0; $lanes];
-                for (i, lane) in lanes.iter_mut().enumerate().take(n) {
-                    // SAFETY: `i < n`, and the caller grants `n` elements.
-                    *lane = unsafe { *source.add(i) };
-                }
-                Self(<$vector>::new(lanes))
-            }
-
-            #[inline(always)]
             unsafe fn from_u8((): (), source: *const u8) -> Self {
                 // SAFETY: the caller grants `LANES` numbers; an array is as aligned as its element.
                 Self(<$vector>::new(unsafe { *source.cast::<[u8; $lanes]>() }.map(<$elem>::from)))
@@ -113,16 +103,6 @@ macro_rules! portable_lanes {
             unsafe fn from_f32((): (), source: *const f32) -> Self {
                 // SAFETY: the caller grants `LANES` numbers; an array is as aligned as its element.
                 Self(<$vector>::new(unsafe { *source.cast::<[f32; $lanes]>() }.map(<$elem>::from)))
-            }
-
-            #[inline(always)]
-            unsafe fn from_first_f32((): (), source: *const f32, n: usize) -> Self {
-                let mut lanes = [0.0; $lanes];
-                for (i, lane) in lanes.iter_mut().enumerate().take(n) {
-                    // SAFETY: `i < n`, and the caller grants `n` numbers.
-                    *lane = unsafe { *source.add(i) }.into();
-                }
-                Self(<$vector>::new(lanes))
             }
 
             #[inline(always)]

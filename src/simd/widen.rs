@@ -18,14 +18,33 @@ pub trait Widen<T>: Stored {
     /// `n` must be at most `LANES`, and `source` valid for reading `n` numbers.
     #[inline(always)]
     unsafe fn load_first<L: Lanes<Elem = T>>(proof: L::Proof, source: *const Self, n: usize) -> L {
-        let mut numbers = [Self::default(); MAX_LANES];
-        for (i, number) in numbers.iter_mut().enumerate().take(n) {
-            // SAFETY: `i < n`, and the caller grants `n` numbers.
-            *number = unsafe { *source.add(i) };
-        }
-        // SAFETY: an array of the most lanes that there are has `LANES` numbers.
-        unsafe { Self::load(proof, numbers.as_ptr()) }
+        // SAFETY: the caller grants `n` numbers; an array of the most lanes has `LANES` numbers.
+        unsafe { Self::load(proof, followed_by_zeros(source, n).as_ptr()) }
     }
+}
+
+/// The `n` numbers from `source` on, followed by zeros, as many as there may be lanes. Reads nothing else.
+///
+/// # Safety
+/// `n` must be at most [`MAX_LANES`], and `source` valid for reading `n` numbers.
+#[inline(always)]
+pub(super) unsafe fn followed_by_zeros<E: Stored>(source: *const E, n: usize) -> [E; MAX_LANES] {
+    let mut numbers = [E::default(); MAX_LANES];
+    let mut copied = 0;
+    // A copy of each power of two is a load and a store; one of `n` numbers would be a call of memcpy, for which kernels
+    // give up their registers.
+    for part in [16, 8, 4, 2, 1] {
+        if n & part != 0 {
+            // SAFETY: the powers of two in `n` add up to `n`, which the caller grants and which is no more than the
+            // numbers that there are.
+            unsafe {
+                let target = numbers.as_mut_ptr().add(copied);
+                target.copy_from_nonoverlapping(source.add(copied), part);
+            }
+            copied += part;
+        }
+    }
+    numbers
 }
 
 macro_rules! widen {
@@ -103,12 +122,12 @@ mod tests {
     struct Load<'a, E>(&'a [E], usize);
 
     impl<T: Element, E: Widen<T>> Run<T> for Load<'_, E> {
-        type Output = Vec<f64>;
+        type Output = [Vec<f64>; 2];
 
+        /// The lanes of all numbers, and of the first ones.
         #[inline(always)]
-        fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> Vec<f64> {
+        fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> [Vec<f64>; 2] {
             let Self(numbers, n) = self;
-            let mut lanes = vec![T::default(); MAX_LANES];
             assert!(numbers.len() >= L::LANES);
             let n = n.min(L::LANES);
             // SAFETY: there are as many numbers as lanes.
@@ -116,36 +135,31 @@ mod tests {
                 let source = numbers.as_ptr();
                 [E::load(proof, source), E::load_first(proof, source, n)]
             };
-            let mut all = Vec::new();
-            for vector in vectors {
+            let [all, mut first] = vectors.map(|vector| {
+                let mut lanes = [T::default(); MAX_LANES];
                 vector.write_to(&mut lanes);
-                all.extend(lanes[..L::LANES].iter().map(|lane| lane.to_f64()));
-            }
-            let zero = all.split_off(L::LANES + n);
-            assert!(zero.iter().all(|lane| lane.to_bits() == 0));
-            all
+                lanes[..L::LANES].iter().map(|lane| lane.to_f64()).collect::<Vec<_>>()
+            });
+            assert!(first.drain(n..).all(|lane| lane.to_bits() == 0));
+            [all, first]
         }
     }
 
     /// Every lane is the number that it was made of, to the bit, but for the bits of a NaN.
     fn check<E: Widen<f32> + Widen<f64>>(numbers: &[E]) {
-        let check = |isa: Isa, lanes: Vec<f64>, numbers: &[E], first: usize| {
-            let whole = lanes.len() - first;
-            for (i, lane) in lanes.iter().enumerate() {
-                let number = numbers[i % whole].value();
-                let same = lane.to_bits() == number.to_bits();
-                assert!(same || lane.is_nan() && number.is_nan(), "{isa}: {lane} from {number}");
-            }
-        };
         for isa in Isa::available() {
             for (i, numbers) in numbers.windows(MAX_LANES).enumerate() {
                 for first in [i % MAX_LANES, MAX_LANES] {
-                    let lanes = isa.run::<f32, _>(Load(numbers, first));
-                    let n = first.min(if isa.name() == "avx512" { 16 } else { 8 });
-                    check(isa, lanes, numbers, n);
-                    let lanes = isa.run::<f64, _>(Load(numbers, first));
-                    let n = first.min(if isa.name() == "avx512" { 8 } else { 4 });
-                    check(isa, lanes, numbers, n);
+                    let singles = isa.run::<f32, _>(Load(numbers, first));
+                    let doubles = isa.run::<f64, _>(Load(numbers, first));
+                    for lanes in singles.into_iter().chain(doubles) {
+                        for (lane, number) in lanes.into_iter().zip(numbers) {
+                            let number = number.value();
+                            let same = lane.to_bits() == number.to_bits();
+                            let both_nan = lane.is_nan() && number.is_nan();
+                            assert!(same || both_nan, "{isa}: {lane} from {number}");
+                        }
+                    }
                 }
             }
         }

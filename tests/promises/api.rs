@@ -155,4 +155,6 @@ fn instruction_sets_and_their_names() {
             assert!(names.contains(&"avx512"));
         }
     }
+    #[cfg(target_arch = "aarch64")]
+    assert_eq!(names, ["portable", "neon"]);
 }

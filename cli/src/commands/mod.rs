@@ -229,9 +229,13 @@ struct ComputeArgs {
     /// Threads; all processors by default
     #[arg(long, value_parser = threads)]
     threads: Option<usize>,
-    /// The instruction set: portable, avx2 or avx512; the best of this machine by default
-    #[arg(long)]
+    #[arg(long, help = isa_help())]
     isa: Option<Isa>,
+}
+
+fn isa_help() -> String {
+    let names = Isa::NAMES.join(", ");
+    format!("The instruction set, of {names}; the best of this machine by default")
 }
 
 impl ComputeArgs {
