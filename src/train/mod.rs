@@ -44,7 +44,7 @@ mod sgd;
 mod shifted;
 mod validation;
 
-pub use checkpoint::{Checkpoint, Resumable};
+pub use checkpoint::{Checkpoint, Resumable, Save};
 pub use cost::Evaluate;
 pub use cross_validation::{
     CrossValidated, CrossValidation, Estimate, Fold, FoldScore, cross_validate, stratified_folds,

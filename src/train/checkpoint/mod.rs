@@ -75,6 +75,9 @@ fn differs(what: &str, saved: &dyn ToString, given: &dyn ToString) -> Error {
 /// The bits of a fit are those of a version, and so is what a checkpoint has of it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// What saves a fit on its way, or keeps what is to be saved.
+pub type Save<'a, T> = &'a mut dyn FnMut(&Checkpoint<T>);
+
 /// An [`Lbfgs`] fit that is saved on its way, and goes on from what was saved.
 ///
 /// The fit that goes on must be over the same data, for the same objective, by the same solver, on the same instruction
@@ -122,7 +125,7 @@ pub struct Resumable<'a, T> {
     pub every: usize,
     /// What saves. It is also called in the last iteration, where the callback, a tolerance or `max_iterations` ends the
     /// fit. The first iteration of a fit from zero may be one that is not saved.
-    pub save: Option<&'a mut dyn FnMut(&Checkpoint<T>)>,
+    pub save: Option<Save<'a, T>>,
 }
 
 impl<T: Scalar> Resumable<'_, T> {
