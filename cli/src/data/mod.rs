@@ -27,8 +27,8 @@ pub use compute::Compute;
 pub use labels::{Classes, Label, Labels};
 pub use options::{Format, Header, IndexBase, LabelColumn, ReadOptions, Schema, Split, separator};
 pub use sample::sample;
-pub(crate) use scaling::Moments;
 pub use scaling::Scaling;
+pub(crate) use scaling::{Moments, Ranges};
 
 use anyhow::{Context, Result, bail};
 use array::{Array, BadValue};

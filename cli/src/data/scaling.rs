@@ -187,9 +187,11 @@ impl Scaling {
 pub(crate) struct Moments {
     n: f64,
     pub(crate) sums: Vec<f64>,
-    /// The smallest and the largest value of each feature.
-    pub(crate) ranges: Vec<(f32, f32)>,
+    pub(crate) ranges: Ranges,
 }
+
+/// The smallest and the largest value of each feature.
+pub(crate) type Ranges = Vec<(f32, f32)>;
 
 impl Moments {
     /// Of no rows yet.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     apply::Applied,
-    data::{Dataset, Moments, Scaling, Split, sample},
+    data::{Dataset, Moments, Ranges, Scaling, Split, sample},
     interrupt,
     metrics::Metrics,
     model_file::Parameters,
@@ -133,7 +133,7 @@ impl<'a> Leader<'a> {
         let scaling = if data.n_entries().is_some() {
             Scaling::standardize(data)?
         } else {
-            let pass = |means: &[f64]| -> Result<(Vec<f64>, Vec<(f32, f32)>)> {
+            let pass = |means: &[f64]| -> Result<(Vec<f64>, Ranges)> {
                 self.ask(Task::Moments, means);
                 let (own, mut ranges) = moments(self.0, data, means);
                 let joined = join(self.0, own);
@@ -372,7 +372,7 @@ fn moments(
     world: &World,
     data: &Dataset,
     means: &[f64],
-) -> (Result<PartialTree<f32>, Fault>, Vec<(f32, f32)>) {
+) -> (Result<PartialTree<f32>, Fault>, Ranges) {
     let (chunks, d) = (Chunks::of(data.n_samples), data.n_features);
     let own = chunks.of_rank(world.rank(), world.size());
     let means = (!means.is_empty()).then_some(means);
