@@ -41,6 +41,7 @@ fn json_has_every_key() {
         "metrics_of",
         "objective",
         "processes",
+        "resumed_at",
         "samples",
         "seconds",
         "stop_reason",

@@ -75,6 +75,9 @@ impl LearnedCurvature {
     }
 }
 
+/// Rows that are copied at a time, with their weights for one class.
+const WEIGHTED_ROWS: usize = 512;
+
 /// A factor for each class, or one for all of them, or the diagonal alone.
 #[derive(Clone, Debug)]
 pub(super) struct Curvature {
@@ -398,14 +401,22 @@ impl Curvature {
             };
             // Most samples are surely of another class; all of these together hardly count.
             let least = NEGLIGIBLE * (0..n).map(weight).sum::<f64>() / n as f64;
-            let mut weighted = Vec::with_capacity(n * m);
-            for (i, x) in samples.chunks_exact(m).enumerate().filter(|(i, _)| weight(*i) > least) {
-                let root = weight(i).sqrt() as f32;
-                weighted.extend(x.iter().map(|x| root * x));
+            let kept: Vec<usize> = (0..n).filter(|i| weight(*i) > least).collect();
+            let mut panels: Vec<Vec<f32>> = (0..Cholesky::n_panels(m))
+                .map(|p| vec![0.0; (m - Cholesky::columns(m, p).start) * Cholesky::WIDTH])
+                .collect();
+            let mut weighted = Vec::with_capacity(WEIGHTED_ROWS.min(kept.len()) * m);
+            for rows in kept.chunks(WEIGHTED_ROWS) {
+                weighted.clear();
+                for &i in rows {
+                    let root = weight(i).sqrt() as f32;
+                    weighted.extend(samples[i * m..][..m].iter().map(|x| root * x));
+                }
+                for_each_chunk(&mut panels, 1, |p, panel| {
+                    add_second_moments(&weighted, m, Cholesky::columns(m, p), &mut panel[0]);
+                });
             }
-            let mut panels = vec![Vec::new(); Cholesky::n_panels(m)];
             for_each_chunk(&mut panels, 1, |p, panel| {
-                panel[0] = second_moments(&weighted, m, Cholesky::columns(m, p));
                 for (j, l) in Cholesky::columns(m, p).enumerate() {
                     let diagonal = &mut panel[0][j * Cholesky::WIDTH + j];
                     *diagonal += *diagonal * RIDGE + ridge(l);
@@ -448,12 +459,10 @@ impl Curvature {
     }
 }
 
-/// Σ xᵢ xᵢᵀ over rows of length `m`, in these columns and the rows from the first of them on, as
+/// Adds Σ xᵢ xᵢᵀ over rows of length `m` to a panel, in these columns and the rows from the first of them on, as
 /// [`Cholesky`] wants them.
-fn second_moments(rows: &[f32], m: usize, columns: Range<usize>) -> Vec<f32> {
+fn add_second_moments(rows: &[f32], m: usize, columns: Range<usize>, panel: &mut [f32]) {
     let size = [m - columns.start, rows.len() / m, columns.len()];
-    let mut panel = vec![0.0; size[0] * Cholesky::WIDTH];
     let right = Strided::rows(&rows[columns.start.min(rows.len())..], m);
-    multiply(size, 1.0, right.transposed(), right, 0.0, &mut panel, Cholesky::WIDTH);
-    panel
+    multiply(size, 1.0, right.transposed(), right, 1.0, panel, Cholesky::WIDTH);
 }
