@@ -127,7 +127,7 @@ impl Objective {
     }
 
     /// Binary logistic regression: the logistic loss of a model of one row, with labels 0 and 1. It is cross-entropy of
-    /// two rows in half the work where that is bound by arithmetic: see [`to_two_rows`](Self::to_two_rows).
+    /// two rows with half the multiplications and a single exponential: see [`to_two_rows`](Self::to_two_rows).
     ///
     /// ```
     /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
@@ -151,13 +151,13 @@ impl Objective {
     }
 
     /// The binary linear SVM: the hinge loss of a model of one row, with labels 0 and 1, and margin Δ, usually 1. It is
-    /// the [hinge](Self::hinge) of two rows in half the work.
+    /// the [hinge](Self::hinge) of two rows with half the multiplications.
     pub fn binary_hinge(margin: f64) -> Self {
         Self::new(Loss::BinaryHinge { margin })
     }
 
     /// The hinge loss of a model of one row with its margin violations squared, with labels 0 and 1, and margin Δ,
-    /// usually 1. It is the [squared hinge](Self::squared_hinge) of two rows in half the work.
+    /// usually 1. It is the [squared hinge](Self::squared_hinge) of two rows with half the multiplications.
     pub fn binary_squared_hinge(margin: f64) -> Self {
         Self::new(Loss::BinarySquaredHinge { margin })
     }
