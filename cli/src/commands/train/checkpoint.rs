@@ -9,7 +9,7 @@ use crate::{
     progress::say,
 };
 use anyhow::{Context, Result, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use softmargin::{
     Error, Isa, LinearModel,
     train::{Checkpoint, Lbfgs, Progress, Resumable},
@@ -38,8 +38,9 @@ impl CheckpointArgs {
     /// If the solver has no state that is saved.
     pub(super) fn check(&self, solver: Solver) -> Result<()> {
         if self.checkpoint.is_some() && solver != Solver::Lbfgs {
-            let solver = format!("{solver:?}").to_lowercase();
-            bail!("--checkpoint is for --solver lbfgs; the state of {solver} is not saved");
+            let solver = solver.to_possible_value().expect("no solver is hidden");
+            let name = solver.get_name();
+            bail!("--checkpoint is for --solver lbfgs; the state of {name} is not saved");
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::{
 use anyhow::{Result, anyhow, bail};
 use bytemuck::Pod;
 use softmargin::{
-    Batch, Error, Evaluator, Isa, LinearModel, NonFinite, Partial, PartialTree,
+    Batch, Error, Evaluator, Features, Isa, LinearModel, NonFinite, Partial, PartialTree,
     train::{Resumable, Summary},
 };
 use std::{iter, mem, ops::Range, path::Path, thread};
@@ -366,6 +366,29 @@ fn told<T: Pod>(world: &World) -> Vec<T> {
     numbers
 }
 
+/// The sums over the chunks of a rank: `add` adds all rows of a chunk, or some of them, to `sums`; then `take` empties it.
+fn sum_chunks<A>(
+    world: &World,
+    data: &Dataset,
+    sums: &mut A,
+    mut add: impl FnMut(&mut A, Range<usize>, Features<'_, f32>) -> Result<(), Error>,
+    take: impl Fn(&mut A) -> Result<Partial<f32>, Error>,
+) -> Result<PartialTree<f32>, Error> {
+    let chunks = Chunks::of(data.n_samples);
+    let own = chunks.of_rank(world.rank(), world.size());
+    let mut tree = PartialTree::new();
+    data.for_each_chunk_of(own.map(|chunk| chunks.rows(chunk)), |rows, x| {
+        let (chunk, end) = (rows.start / chunks.rows, rows.end);
+        add(sums, rows, x)?;
+        if end == chunks.rows(chunk).end {
+            let chunk = chunk as u64;
+            tree.push(chunk..chunk + 1, take(sums)?)?;
+        }
+        Ok(())
+    })?;
+    Ok(tree)
+}
+
 /// The sums of the rows of a rank that standardizing takes, without means or with them, as partials of one class; and the
 /// smallest and the largest value of each feature.
 fn moments(
@@ -373,49 +396,41 @@ fn moments(
     data: &Dataset,
     means: &[f64],
 ) -> (Result<PartialTree<f32>, Fault>, Ranges) {
-    let (chunks, d) = (Chunks::of(data.n_samples), data.n_features);
-    let own = chunks.of_rank(world.rank(), world.size());
     let means = (!means.is_empty()).then_some(means);
-    let (mut tree, mut moments) = (PartialTree::new(), Moments::of(data));
-    let pass = data.for_each_chunk_of(own.map(|chunk| chunks.rows(chunk)), |rows, x| {
-        let (chunk, end) = (rows.start / chunks.rows, rows.end);
-        moments.add(&x, means)?;
-        if end == chunks.rows(chunk).end {
+    let (d, mut moments) = (data.n_features, Moments::of(data));
+    let tree = sum_chunks(
+        world,
+        data,
+        &mut moments,
+        |moments, _, x| moments.add(&x, means),
+        |moments| {
             let mut sums = mem::replace(&mut moments.sums, vec![0.0; d]);
             // A partial has a bias, a loss and a weight, too.
             sums.extend([0.0; 3]);
-            let chunk = chunk as u64;
-            tree.push(chunk..chunk + 1, Partial::from_sums(1, d, sums)?)?;
-        }
-        Ok(())
-    });
-    (pass.map(|()| tree).map_err(Fault::Error), moments.ranges)
+            Partial::from_sums(1, d, sums)
+        },
+    );
+    (tree.map_err(Fault::Error), moments.ranges)
 }
 
-/// The sums over the chunks of a rank.
+/// The sums of the losses and gradients of the rows of a rank.
 fn sum(
     world: &World,
     samples: &Samples<'_>,
     evaluator: &mut Evaluator<f32>,
     model: &LinearModel<f32>,
 ) -> Result<PartialTree<f32>, Error> {
-    let chunks = Chunks::of(samples.data.n_samples);
-    let own = chunks.of_rank(world.rank(), world.size());
     let new = || Partial::new(model.n_classes(), model.n_features());
-    let (mut tree, mut partial) = (PartialTree::new(), new());
-    samples.data.for_each_chunk_of(own.map(|chunk| chunks.rows(chunk)), |rows, x| {
-        // All rows of the chunk, or some of them.
-        let (chunk, end) = (rows.start / chunks.rows, rows.end);
-        if let Some(batch) = samples.batch_of(rows, x)? {
-            evaluator.accumulate(model, &batch, &mut partial)?;
-        }
-        if end == chunks.rows(chunk).end {
-            let chunk = chunk as u64;
-            tree.push(chunk..chunk + 1, mem::replace(&mut partial, new()))?;
-        }
-        Ok(())
-    })?;
-    Ok(tree)
+    sum_chunks(
+        world,
+        samples.data,
+        &mut new(),
+        |partial, rows, x| match samples.batch_of(rows, x)? {
+            Some(batch) => evaluator.accumulate(model, &batch, partial),
+            None => Ok(()),
+        },
+        |partial| Ok(mem::replace(partial, new())),
+    )
 }
 
 /// The classes that a model predicts of the rows of a rank.
