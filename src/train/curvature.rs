@@ -53,6 +53,9 @@ const RIDGE: f32 = 1e-5;
 /// Samples whose weight is a smaller share of the mean are left out.
 const NEGLIGIBLE: f64 = 0.05;
 
+/// Rows that are copied at a time, with their weights for one class.
+const WEIGHTED_ROWS: usize = 512;
+
 /// What one fit has learnt of the curvature, for other samples of the same kind. It begins with nothing. See
 /// [`Lbfgs::fit_with_curvature`](super::Lbfgs::fit_with_curvature).
 #[derive(Clone, Debug, Default)]
@@ -74,9 +77,6 @@ impl LearnedCurvature {
         self.0 = Some((*objective, curvature.clone()));
     }
 }
-
-/// Rows that are copied at a time, with their weights for one class.
-const WEIGHTED_ROWS: usize = 512;
 
 /// A factor for each class, or one for all of them, or the diagonal alone.
 #[derive(Clone, Debug)]
@@ -152,7 +152,7 @@ impl<T: Scalar> Sample<T> {
 
     /// As many others, between them, to learn the curvature of each class from: a model is surer of the samples it was
     /// fitted to than of all the rest, and curvature is where it is not sure.
-    pub(super) fn apart(n_classes: usize, batch: &Batch<'_, T>, n_samples: u64) -> Option<Self> {
+    fn apart(n_classes: usize, batch: &Batch<'_, T>, n_samples: u64) -> Option<Self> {
         Self::every_second(1, n_classes, batch, n_samples)
     }
 
@@ -259,7 +259,7 @@ impl Curvature {
 
     /// The most that can be learnt at `model`: a factor for each class, from `sample` or from others, or what serves
     /// all classes.
-    pub(super) fn at<T: Scalar>(
+    fn at<T: Scalar>(
         isa: Isa,
         objective: &Objective,
         model: &LinearModel<T>,
@@ -274,7 +274,7 @@ impl Curvature {
     }
 
     /// One factor for all classes or, of sparse features where it is too large, its diagonal.
-    pub(super) fn common<T: Scalar>(
+    fn common<T: Scalar>(
         isa: Isa,
         objective: &Objective,
         model: &LinearModel<T>,

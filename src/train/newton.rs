@@ -4,7 +4,7 @@
 use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     cost::{Cost, Data, Point},
-    curvature::{Curvature, Sample},
+    curvature::{Curvature, Sample, Source},
     dot, gap,
     lbfgs::{self, Lbfgs},
     max_norm, shifted,
@@ -153,7 +153,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             let (c, n) = (self.best.model.n_classes(), self.batch.n_samples());
             let from_zero = max_norm(self.best.model.parameters()) == 0.0;
             let to_fit = from_zero.then(|| Sample::to_fit(c, self.batch, n as u64)).flatten();
-            let mut apart = None;
+            let apart = to_fit.is_some();
             if let Some(to_fit) = to_fit {
                 let solver = Lbfgs::default();
                 let fitted = lbfgs::fit_roughly(&solver, &mut self.cost, &self.best, &to_fit, n)?;
@@ -162,11 +162,10 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
                     self.iteration += 1;
                     stop_reason = self.report(on_iteration);
                 }
-                apart = Sample::apart(c, self.batch, n as u64);
             }
             if stop_reason.is_none() {
-                let model = &self.best.model;
-                curvature = Curvature::at(isa, &objective, model, self.batch, apart);
+                let source = Source::Model { model: self.best.model.clone(), apart };
+                curvature = source.learn(isa, &objective, c, self.batch, n as u64);
             }
         }
         let stop_reason = match stop_reason {
