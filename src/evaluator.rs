@@ -196,7 +196,8 @@ impl<T: Scalar> Evaluator<T> {
     pub(crate) fn check(&self, model: &LinearModel<T>) -> Result<(), Error> {
         self.objective.validate()?;
         model.check_features(model.n_features())?;
-        self.objective.check_rows(model.n_classes())
+        let loss = self.objective.loss();
+        if loss.is_binary() { model.check_rows(loss.name(), 1) } else { Ok(()) }
     }
 
     /// Sums over the samples into `self.total`: losses and gradients, or Hessian products.

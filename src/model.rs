@@ -132,7 +132,8 @@ impl<T: Scalar> LinearModel<T> {
         Self::from_parameters(1, self.n_features, rows.map(difference).collect())
     }
 
-    fn check_rows(&self, what: &'static str, expected: usize) -> Result<(), Error> {
+    /// An error unless the model has as many rows as `what` is for.
+    pub(crate) fn check_rows(&self, what: &'static str, expected: usize) -> Result<(), Error> {
         let actual = self.n_classes;
         if actual == expected { Ok(()) } else { Err(Error::Rows { what, expected, actual }) }
     }

@@ -227,14 +227,6 @@ impl Objective {
         if self.loss.is_binary() { 2 } else { n_rows }
     }
 
-    /// Checks that the loss is for models of so many rows.
-    pub(crate) fn check_rows(&self, actual: usize) -> Result<(), Error> {
-        match self.loss.is_binary() && actual != 1 {
-            true => Err(Error::Rows { what: self.loss.name(), expected: 1, actual }),
-            false => Ok(()),
-        }
-    }
-
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let legal = |value: f64| value >= 0.0 && value.is_finite();
         if !legal(self.l2) {

@@ -125,9 +125,15 @@ pub trait Lanes:
     /// `self * b + c`, rounded once where the machine has FMA.
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// `self` where it is greater, else `b`; a NaN in `b` propagates, one in `self` does not.
-    fn max(self, b: Self) -> Self;
+    #[inline(always)]
+    fn max(self, b: Self) -> Self {
+        Self::select(self.gt(b), self, b)
+    }
     /// `self` where it is less, else `b`; a NaN in `b` propagates, one in `self` does not.
-    fn min(self, b: Self) -> Self;
+    #[inline(always)]
+    fn min(self, b: Self) -> Self {
+        Self::select(b.gt(self), self, b)
+    }
 
     /// Whether `self > b`, lane by lane.
     fn gt(self, b: Self) -> Self::Mask;

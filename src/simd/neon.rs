@@ -114,16 +114,6 @@ macro_rules! neon_lanes {
             }
 
             #[inline(always)]
-            fn max(self, b: Self) -> Self {
-                Self::select(self.gt(b), self, b)
-            }
-
-            #[inline(always)]
-            fn min(self, b: Self) -> Self {
-                Self::select(b.gt(self), self, b)
-            }
-
-            #[inline(always)]
             fn gt(self, b: Self) -> Self::Mask {
                 halves!($gt, self.0, b.0)
             }

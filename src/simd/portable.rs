@@ -125,16 +125,6 @@ macro_rules! portable_lanes {
             }
 
             #[inline(always)]
-            fn max(self, b: Self) -> Self {
-                Self::select(self.gt(b), self, b)
-            }
-
-            #[inline(always)]
-            fn min(self, b: Self) -> Self {
-                Self::select(b.gt(self), self, b)
-            }
-
-            #[inline(always)]
             fn gt(self, b: Self) -> $vector {
                 self.0.simd_gt(b.0)
             }
