@@ -1,6 +1,11 @@
 //! A block of rows, where it lies in memory: by rows, or by columns.
 
-use crate::{MatrixView, batch::RowRange, view::View};
+use crate::{
+    MatrixView,
+    batch::RowRange,
+    simd::{LINE, prefetch},
+    view::View,
+};
 use core::ops::Range;
 
 /// Rows whose starts are looked up together. The rows of a block are filled up to a multiple of it.
@@ -138,10 +143,6 @@ impl<'a, T> RowBlock<'a, T> {
 
     /// Row `i` of the next block (or of this one, if it is the last), to be prefetched.
     ///
-    /// While a block is worked on, the next one is brought into L2, line by line, as a burst of requests would
-    /// hold up the loads of the current tile. Of every [`GROUP`] of rows the scores ask for the first two and
-    /// the gradient for the last two, each along the first tile of classes.
-    ///
     /// # Panics
     /// If `i` is not less than the number of rows, rounded up to a multiple of [`GROUP`].
     #[inline(always)]
@@ -150,14 +151,46 @@ impl<'a, T> RowBlock<'a, T> {
         self.start.wrapping_add(self.ahead[i])
     }
 
-    /// Of a group of rows of the next block, the half that the gradient asks for.
-    ///
-    /// # Panics
-    /// If there is no such group.
+    /// The lines of all rows of the next block.
     #[inline(always)]
-    pub(super) fn group_ahead(&self, first: usize) -> [*const T; GROUP / 2] {
-        let offsets = &self.ahead[first..][GROUP / 2..GROUP];
-        // Within the slice of the matrix, as every row is.
-        core::array::from_fn(|i| self.start.wrapping_add(offsets[i]))
+    pub(super) fn lines_ahead(&self) -> LinesAhead<'a, T> {
+        let (n, d) = (self.ahead.len(), self.n_features());
+        // Rows without anything between them are one long row.
+        let side_by_side = self.ahead[n - 1].wrapping_sub(self.ahead[0]) == (n - 1) * d;
+        let (rows, features) =
+            if side_by_side { (&self.ahead[..1], n * d) } else { (self.ahead, d) };
+        let row_lines = (features * size_of::<T>()).div_ceil(LINE);
+        LinesAhead { start: self.start, rows, row_lines, next: self.start, left: 0 }
+    }
+}
+
+/// The lines of the rows that come next, in the order in which they lie in memory.
+///
+/// While a block is worked on, the next one is brought into L2, line by line, as a burst of requests would
+/// hold up the loads of the current tile; and row by row, so that the requests touch one page after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct LinesAhead<'a, T> {
+    start: *const T,
+    /// The offsets of the rows to come.
+    rows: &'a [usize],
+    /// The lines of a row.
+    row_lines: usize,
+    /// Those of the current row: the first one that is left, and their number.
+    next: *const T,
+    left: usize,
+}
+
+impl<T> LinesAhead<'_, T> {
+    /// Asks for the next line, if any is left.
+    #[inline(always)]
+    pub(super) fn request(&mut self) {
+        if self.left == 0 {
+            let Some((row, rows)) = self.rows.split_first() else { return };
+            (self.next, self.left) = (self.start.wrapping_add(*row), self.row_lines);
+            self.rows = rows;
+        }
+        prefetch(self.next);
+        self.next = self.next.wrapping_add(LINE / size_of::<T>());
+        self.left -= 1;
     }
 }

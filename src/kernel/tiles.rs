@@ -69,7 +69,6 @@ tiles! {
         10: 1 2;
         11: 1 2;
         12: 1 2;
-        13: 1 2;
     }
     /// Runs a kernel for many classes: with tiles of the given broadcast elements × vectors.
     many {
@@ -87,11 +86,12 @@ tiles! {
 
 /// How many tiles cover a few classes, as evenly as possible, and how many vectors a tile has at most. The sums, a
 /// vector for each column of the tile and one more fit the registers. One tile for all classes is best, as each
-/// line of X is then read once; with few classes, longer tiles make up for the loads of what is broadcast.
+/// line of X is then read once; with few classes, longer tiles make up for the loads of what is broadcast. Of 13 classes,
+/// whose sums and vectors would just fit 32 registers, the compiler keeps some in memory.
 pub(super) const fn few_tiles<L: Lanes>(n_classes: usize) -> (usize, usize) {
     match (L::REGISTERS, n_classes) {
         (32.., ..=6) => (1, 4),
-        (32.., _) => (n_classes.div_ceil(13), 2),
+        (32.., _) => (n_classes.div_ceil(12), 2),
         (16.., _) => (n_classes.div_ceil(6), 2),
         _ => (n_classes.div_ceil(2), 2),
     }

@@ -243,7 +243,7 @@ macro_rules! prefetch {
 
 prefetch! {
     /// Asks for a cache line to be brought into L2, for later.
-    prefetch, _MM_HINT_T2
+    prefetch, _MM_HINT_T1
 }
 prefetch! {
     /// Asks for a cache line to be brought into L1, for soon.

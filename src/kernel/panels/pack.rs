@@ -65,13 +65,24 @@ impl<T: Element> Read<T> for PackBlock<'_, T> {
                 for r in first..rows.len().min(first + TOGETHER) {
                     let target = &mut panel[r * width..][..width];
                     let next = (r + TOGETHER).min(rows.len() - 1);
+                    // SAFETY: the block has the rows.
+                    let (row, next) = unsafe { (rows.row(r), rows.row(next)) };
+                    if d - start >= width {
+                        // A constant number of vectors, which the compiler unrolls.
+                        for v in 0..width / L::LANES {
+                            let feature = start + v * L::LANES;
+                            prefetch(next.wrapping_add(feature));
+                            // SAFETY: a row is valid for reading its `d` features, which whole panels are part of.
+                            let x: L = unsafe { E::load(proof, row.add(feature)) };
+                            scale.features(proof, x, feature).write_to(&mut target[v * L::LANES..]);
+                        }
+                        continue;
+                    }
                     let features = (start..d).step_by(L::LANES);
                     for (feature, target) in features.zip(target.chunks_exact_mut(L::LANES)) {
-                        // SAFETY: the block has the rows, and they are valid for reading their `d` features.
-                        let x: L = unsafe {
-                            prefetch(rows.row(next).wrapping_add(feature));
-                            load(proof, rows.row(r).add(feature), d - feature)
-                        };
+                        prefetch(next.wrapping_add(feature));
+                        // SAFETY: a row is valid for reading its `d` features.
+                        let x: L = unsafe { load(proof, row.add(feature), d - feature) };
                         scale.features(proof, x, feature).write_to(target);
                     }
                 }

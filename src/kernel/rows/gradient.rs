@@ -15,7 +15,7 @@ use crate::{
         tiles::{TileKernel, few, few_tiles},
     },
     scores::{ClassMajor, NEAR_STRIDE, ScoreBlock},
-    simd::{Lanes, prefetch},
+    simd::Lanes,
     summation::Levels,
 };
 use core::ops::Range;
@@ -25,7 +25,7 @@ use core::ops::Range;
 #[inline(always)]
 pub(super) fn accumulate<L: Lanes>(
     proof: L::Proof,
-    x: &CopiedRows<'_, L::Elem>,
+    x: &mut CopiedRows<'_, L::Elem>,
     ds: &ClassMajor<'_, L::Elem>,
     gradient: &mut TaskGradient<L::Elem>,
 ) {
@@ -55,6 +55,7 @@ pub(super) fn accumulate<L: Lanes>(
                 let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
                 let (ds, sums) = (&ds[start * STRIDE..], &mut sums[start * stride + feature..]);
                 let (rows, chain, first) = (rows.clone(), levels.first, tile == 0);
+                let x = &mut *x;
                 let sum = Sum { x, rows, chain, first, feature, ds, sums, stride };
                 few::<L>(proof, (classes, width), sum);
             }
@@ -70,8 +71,8 @@ pub(super) fn accumulate<L: Lanes>(
 const STRIDE: usize = NEAR_STRIDE;
 
 /// Part of the sums and what is added to them.
-struct Sum<'a, T> {
-    x: &'a CopiedRows<'a, T>,
+struct Sum<'a, 'x, T> {
+    x: &'a mut CopiedRows<'x, T>,
     /// Whole groups of the block.
     rows: Range<usize>,
     /// Rows of the first level.
@@ -88,11 +89,12 @@ struct Sum<'a, T> {
 }
 
 /// In register tiles of `K` classes × `V` vectors: one, or a few for small ones.
-impl<T: Element> TileKernel<T> for Sum<'_, T> {
+impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
         let Sum { x, rows, chain, first, feature, ds, sums, stride } = self;
         let zero = L::splat(proof, T::default());
+        let mut ahead = x.ahead;
         let copies = CopiedRows::<T>::copies::<L>();
         // In a copy, all vectors are whole.
         let rest = if copies { x.stride - feature } else { x.rows.n_features() - feature };
@@ -113,10 +115,8 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
             for group in (start..rows.end.min(start + step)).step_by(GROUP) {
                 let starts = x.group::<L>(group);
                 for i in 0..GROUP {
-                    if !copies && first && i < V {
-                        for ahead in x.rows.group_ahead(group) {
-                            prefetch(ahead.wrapping_add(feature + i * L::LANES));
-                        }
+                    if !copies && first {
+                        (0..const { V.div_ceil(2) }).for_each(|_| ahead.request());
                     }
                     let mut vectors = [zero; V];
                     for v in 0..V {
@@ -153,5 +153,6 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                 }
             }
         }
+        x.ahead = ahead;
     }
 }

@@ -7,7 +7,9 @@ pub(super) mod pack;
 mod scores;
 
 use super::{
-    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, block::GROUP, rows_within,
+    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient,
+    block::{GROUP, LinesAhead},
+    rows_within,
 };
 use crate::{
     LinearModel,
@@ -26,6 +28,11 @@ const BLOCK_BYTES: usize = 128 << 10;
 /// instead, an evaluation of 4000 × 3072 × 10 takes a fifth more.
 const LEAST_ROWS: usize = 32;
 
+/// Where so few rows take up more than this, a block stays in L3 at best. The fewer of them there are, the sooner it is
+/// read again: with 32 rows instead, an evaluation of 1000 × 100000 × 10 takes a third more.
+const LONG_BYTES: usize = 512 << 10;
+const LEAST_LONG_ROWS: usize = 16;
+
 /// The most rows of a block. The losses ask for nothing from memory, so that long blocks of short rows leave it idle:
 /// with 256 rows instead, an evaluation of 1000000 × 32 × 2 takes half as long again.
 const MOST_ROWS: usize = 64;
@@ -41,7 +48,11 @@ impl Plan for Rows {
     const SHARES_GRADIENT: bool = false;
 
     fn block_rows<T: Element>(self, shape: Shape) -> usize {
-        rows_within::<T>(BLOCK_BYTES, shape.n_features).clamp(LEAST_ROWS, MOST_ROWS)
+        let least = match shape.n_features * size_of::<T>() * LEAST_ROWS {
+            ..=LONG_BYTES => LEAST_ROWS,
+            _ => LEAST_LONG_ROWS,
+        };
+        rows_within::<T>(BLOCK_BYTES, shape.n_features).clamp(least, MOST_ROWS)
     }
 
     #[inline(always)]
@@ -97,6 +108,8 @@ impl Plan for Rows {
 /// the same places in L1.
 pub(crate) struct CopiedRows<'a, T> {
     rows: RowBlock<'a, T>,
+    /// What is left of the next block to be asked for: by the scores one half, by the gradient the other.
+    ahead: LinesAhead<'a, T>,
     copy: &'a mut [T],
     /// From one row of the copy to the next.
     stride: usize,
@@ -114,7 +127,8 @@ impl<'a, T: Element> CopiedRows<'a, T> {
         let stride = (rows.n_features().div_ceil(MAX_LANES) | 1) * MAX_LANES;
         let copied_rows = if Self::copies::<L>() { rows.padded_len() } else { 0 };
         copy.resize(copied_rows * stride);
-        Self { rows, copy: copy.as_mut_slice(), stride, sums }
+        let ahead = rows.lines_ahead();
+        Self { rows, ahead, copy: copy.as_mut_slice(), stride, sums }
     }
 
     /// Whether rows are copied. A copy costs as much as it saves where the registers hold the sums of so many

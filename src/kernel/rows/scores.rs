@@ -20,13 +20,13 @@ use crate::{
         tiles::{TileKernel, few, few_tiles},
     },
     scores::ClassMajor,
-    simd::{Lanes, MAX_LANES, prefetch},
+    simd::{Lanes, MAX_LANES},
 };
 use core::ops::Range;
 
 /// What of the packed weights is walked over at a time, for all rows of a block: it stays in an L1 of 32 KiB while
 /// the rows pass through.
-const WEIGHT_BYTES: usize = 28 << 10;
+const WEIGHT_BYTES: usize = 32 << 10;
 
 /// Writes the scores of the rows, and their copy. When they are no multiple of the lanes, the places past them are
 /// written too, with anything.
@@ -77,7 +77,10 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
         let Block { x, tile, part, scores, stride } = self;
         let copies = CopiedRows::<T>::copies::<L>();
-        let CopiedRows { rows, copy, stride: copy_stride, sums: kept } = x;
+        // All lines of the next block, or the half that is not left to the gradient.
+        let requests = if copies { R } else { R.div_ceil(2) };
+        let CopiedRows { rows, ahead: lines_ahead, copy, stride: copy_stride, sums: kept } = x;
+        let mut ahead = *lines_ahead;
         let (d, copy_stride) = (rows.n_features(), *copy_stride);
         let vectors = d.div_ceil(L::LANES);
         // In a copy, all vectors are whole.
@@ -98,13 +101,9 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
             for offset in (0..GROUP).step_by(R) {
                 let targets: [_; R] =
                     core::array::from_fn(|r| copy.wrapping_add((group + offset + r) * copy_stride));
-                let (mut starts, mut ahead) =
-                    (targets.map(<*mut T>::cast_const), [core::ptr::null(); R]);
+                let mut starts = targets.map(<*mut T>::cast_const);
                 if FIRST || !copies {
                     starts.copy_from_slice(&in_place[offset..][..R]);
-                }
-                if FIRST {
-                    ahead = core::array::from_fn(|r| rows.ahead(group + offset + r));
                 }
                 // One vector of scores after the other, or all in the same place.
                 let kept = match kept.len() > of_rows {
@@ -123,14 +122,14 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                 }
                 for v in part.start..part.end.min(whole) {
                     let mut vectors = [sums[0][0]; R];
+                    if FIRST {
+                        (0..requests).for_each(|_| ahead.request());
+                    }
                     for r in 0..R {
                         // SAFETY: a row is valid for reading its `whole` vectors, and its copy for writing them, as
                         // asserted.
                         unsafe {
                             vectors[r] = L::load(proof, starts[r].add(v * L::LANES));
-                            if FIRST && (copies || offset + r < GROUP / 2) {
-                                prefetch(ahead[r].wrapping_add(v * L::LANES));
-                            }
                             if FIRST && copies {
                                 vectors[r].store(targets[r].add(v * L::LANES));
                             }
@@ -174,6 +173,7 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                 }
             }
         }
+        *lines_ahead = ahead;
     }
 }
 
