@@ -101,11 +101,13 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
         assert!(rest >= V * L::LANES || V == 1);
         assert!(rows.end.is_multiple_of(GROUP) && ds.len() >= (K - 1) * STRIDE + rows.end);
 
-        // Few sums are added to in several chains, as each addition waits for the one before.
+        // Few sums are added to in several chains, as each addition waits for the one before, if there are registers for
+        // them.
         let n_chains = const {
+            let fit = L::REGISTERS.saturating_sub(V + 1) / (K * V);
             match K * V {
-                ..=2 => 4,
-                3..=4 => 2,
+                ..=2 if fit >= 4 => 4,
+                ..=4 if fit >= 2 => 2,
                 _ => 1,
             }
         };
