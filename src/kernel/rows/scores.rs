@@ -24,9 +24,9 @@ use crate::{
 };
 use core::ops::Range;
 
-/// What of the packed weights is walked over at a time, for all rows of a block: it stays in an L1 of 32 KiB while
-/// the rows pass through.
-const WEIGHT_BYTES: usize = 32 << 10;
+/// What of the packed weights is walked over at a time, for all rows of a block: it stays in L1 while the rows pass
+/// through. With 32 KiB instead, an evaluation of 60000 × 784 × 10 takes a twentieth more, in `f64` an eighth.
+const WEIGHT_BYTES: usize = 16 << 10;
 
 /// Writes the scores of the rows, and their copy. When they are no multiple of the lanes, the places past them are
 /// written too, with anything.
