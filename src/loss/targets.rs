@@ -49,7 +49,8 @@ impl<T: Element> Targets<T> {
             }
         }
         let is_class = |label: u32| (label as usize) < n_classes;
-        if !labels.iter().fold(true, |all, label| all & is_class(*label)) {
+        // The largest label alone is compared as a number of classes: vectors find it in half the instructions.
+        if !is_class(labels.iter().fold(0, |most, label| most.max(*label))) {
             let invalid = labels.iter().position(|label| !is_class(*label));
             let i = invalid.expect("an out-of-range label");
             return Err((i, labels[i]));
@@ -160,10 +161,17 @@ impl<T: Element> Targets<T> {
 #[inline(always)]
 fn weighted_sum<T: Element>(weights: &[T], losses: &[T]) -> f64 {
     let mut sums = [0.0; 8];
-    for (weights, losses) in weights.chunks(sums.len()).zip(losses.chunks(sums.len())) {
-        for ((sum, weight), loss) in sums.iter_mut().zip(weights).zip(losses) {
-            *sum += weight.to_f64() * loss.to_f64();
+    let terms = |weight: &T, loss: &T| weight.to_f64() * loss.to_f64();
+    // Whole chunks by themselves, so that the sums stay in registers.
+    let (whole_weights, rest_weights) = weights.as_chunks::<8>();
+    let (whole_losses, rest_losses) = losses.as_chunks::<8>();
+    for (weights, losses) in whole_weights.iter().zip(whole_losses) {
+        for i in 0..sums.len() {
+            sums[i] += terms(&weights[i], &losses[i]);
         }
+    }
+    for ((sum, weight), loss) in sums.iter_mut().zip(rest_weights).zip(rest_losses) {
+        *sum += terms(weight, loss);
     }
     sum_halves(sums)
 }
