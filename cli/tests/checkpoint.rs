@@ -87,7 +87,9 @@ fn killed_and_started_again() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_softmargin"));
         command.args(&saved).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("started");
-        sleep(time.mul_f64(0.2 + 0.05 * f64::from(killed % 7)));
+        // The first kill comes so early that enough is left for the next.
+        let part = if killed == 0 { 0.1 } else { 0.3 + 0.05 * f64::from(killed % 7) };
+        sleep(time.mul_f64(part));
         child.kill().expect("killed, or over");
         let output = child.wait_with_output().expect("ended");
         let Ok(bytes) = fs::read(&checkpoint) else {
@@ -104,8 +106,7 @@ fn killed_and_started_again() {
         assert!(killed < 200, "it does not come to an end");
     };
     println!("killed {killed} times");
-    // What is left after one checkpoint may be over before the next kill.
-    assert!(killed > 0 && begun > 0, "killed {killed} times, with a checkpoint {begun} times");
+    assert!(killed > 1 && begun > 0, "killed {killed} times, with a checkpoint {begun} times");
     assert!(object["resumed_at"].as_u64() > Some(0), "{object}");
     assert_eq!(lasting(object), lasting(expected));
     assert!(fs::read(&out).expect("a model") == fs::read(&whole).expect("a model"), "other bits");
