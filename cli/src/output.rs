@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use std::{
-    fs::{File, Metadata},
+    fs::{self, File, Metadata},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -41,6 +41,7 @@ impl Output {
             _ => Path::new("."),
         };
         let folder = folder.to_owned();
+        remove_leftover(&folder, &target).with_context(context)?;
         let opened = match unnamed(&folder) {
             Some(file) => Ok((file, None)),
             None => beside(&folder).map(|file| {
@@ -139,15 +140,58 @@ fn unnamed(_: &Path) -> Option<File> {
 }
 
 /// Gives a file without a name the one of `target`. A name that exists cannot be given, so that there is another
-/// one in between.
+/// one in between: always the same, so that what a process leaves that is killed there is found by the next.
 #[cfg(target_os = "linux")]
 fn name(file: &File, folder: &Path, target: &Path) -> io::Result<()> {
-    use rustix::fs::{AtFlags, CWD, linkat};
+    use rustix::{
+        fs::{AtFlags, CWD, linkat},
+        io::Errno,
+    };
     use std::os::fd::AsRawFd;
+    let beside = name_beside(folder, target);
     let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let link = |path: &Path| Ok(linkat(CWD, &*unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?);
-    let beside = tempfile::Builder::new().prefix(PREFIX).make_in(folder, link)?;
-    beside.into_temp_path().persist(target).map_err(|error| error.error)
+    // Until it has its place or this process ends. Where files cannot be locked, nobody waits.
+    let _ = file.lock();
+    while let Err(error) = linkat(CWD, &*unnamed, CWD, &beside, AtFlags::SYMLINK_FOLLOW) {
+        if error != Errno::EXIST {
+            return Err(error.into());
+        }
+        remove_leftover(folder, target)?;
+    }
+    fs::rename(&beside, target).inspect_err(|_| {
+        let _ = fs::remove_file(&beside);
+    })
+}
+
+/// Removes what a process that wrote `target` was killed before it could rename; what another one is about to rename
+/// is waited for.
+#[cfg(target_os = "linux")]
+fn remove_leftover(folder: &Path, target: &Path) -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags, open};
+    use std::os::unix::fs::MetadataExt;
+    let path = name_beside(folder, target);
+    let remove = || -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = File::from(open(&path, flags, Mode::empty())?);
+        file.lock()?;
+        let (there, locked) = (path.symlink_metadata()?, file.metadata()?);
+        // As it could be locked, whoever made it lives no more.
+        if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) {
+            fs::remove_file(&path)?;
+        }
+        Ok(())
+    };
+    match remove().map_err(|error| error.kind()) {
+        Err(kind) if kind != io::ErrorKind::NotFound => {
+            Err(io::Error::new(kind, format!("{} is in the way: {kind}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn remove_leftover(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -156,6 +200,16 @@ fn name(_: &File, _: &Path, _: &Path) -> io::Result<()> {
 }
 
 const PREFIX: &str = ".softmargin-";
+
+/// Where a file is for the moment before it takes the place of `target`.
+#[cfg(target_os = "linux")]
+fn name_beside(folder: &Path, target: &Path) -> PathBuf {
+    // At most 240 bytes, as a name may be no longer than 255.
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    folder.join(
+        name.chars().take(60).fold(PREFIX.to_owned(), |name, c| name + c.encode_utf8(&mut [0; 4])),
+    )
+}
 
 /// A file with a name of its own.
 fn beside(folder: &Path) -> io::Result<NamedTempFile> {

@@ -129,6 +129,43 @@ fn nothing_is_left_behind() {
     }
 }
 
+/// A file that is ready has a hidden name for a moment. What a process that was killed left there is taken away by the
+/// next run, and what another process is about to put in its place is waited for.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hidden_file_is_taken_away_or_waited_for() {
+    let folder = folder();
+    let (model, hidden) = (folder.path().join("model"), folder.path().join(".softmargin-model"));
+    let out = text(&model);
+    let train = ["train", "--max-iter", "1", "--out", &out];
+    let names = || {
+        let entries = fs::read_dir(folder.path()).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").file_name()).collect::<Vec<_>>()
+    };
+    fs::write(&hidden, "half").expect("written");
+    assert!(spawn(&train).wait().expect("ended").success());
+    assert!(is_whole(&model));
+    assert_eq!(names(), ["model"]);
+
+    fs::write(&model, "old").expect("written");
+    let other = fs::File::create(&hidden).expect("a file");
+    other.lock().expect("locked");
+    let mut waiting = spawn(&train);
+    sleep(Duration::from_millis(700));
+    assert!(waiting.try_wait().expect("a child").is_none(), "it took away another's file");
+    assert!(hidden.exists());
+    fs::rename(&hidden, &model).expect("renamed");
+    drop(other);
+    assert!(waiting.wait().expect("ended").success());
+    assert!(is_whole(&model));
+    assert_eq!(names(), ["model"]);
+
+    // One that cannot be taken away is named, before anything is done.
+    fs::create_dir(&hidden).expect("a folder");
+    fails(1, &train, &["cannot write", &out, ".softmargin-model is in the way"]);
+    assert!(is_whole(&model));
+}
+
 /// Runs a shell script as root of a name space of its own, in which it may mount file systems; `$0` is the
 /// program. None where the system does not grant that.
 fn in_name_space(script: &str) -> Option<(Option<i32>, String, String)> {
