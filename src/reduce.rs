@@ -142,7 +142,7 @@ fn sum_of_squares<T: Scalar>(isa: Isa, weights: &[T]) -> f64 {
     parts.iter().sum()
 }
 
-/// The sum of the squares of some weights, in as many sums as there are lanes.
+/// The sum of the squares of some weights, in so many sums that no addition waits for the one before.
 pub struct Squares<'a, T> {
     weights: &'a [T],
 }
@@ -152,12 +152,11 @@ impl<T: Element> Run<T> for Squares<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, _: L::Proof) -> f64 {
-        let mut sums = [0.0; 8];
-        for chunk in self.weights.chunks(sums.len()) {
-            for (sum, w) in sums.iter_mut().zip(chunk) {
-                *sum += w.to_f64() * w.to_f64();
-            }
-        }
+        let (chunks, rest) = self.weights.as_chunks();
+        let mut sums = [0.0; 32];
+        let mut add = |i: usize, w: T| sums[i] += w.to_f64() * w.to_f64();
+        chunks.iter().for_each(|chunk: &[T; 32]| (0..32).for_each(|i| add(i, chunk[i])));
+        rest.iter().enumerate().for_each(|(i, w)| add(i, *w));
         sums.iter().sum()
     }
 }
