@@ -45,21 +45,25 @@ pub(super) fn accumulate<L: Lanes>(
         let (sums, stride) = gradient.recent.add(rows.len(), [n_classes, n_features]);
         let mut feature = 0;
         while feature < n_features {
-            let width = match (readable - feature) / L::LANES {
-                rest if rest >= most => most,
+            let whole = (readable - feature) / L::LANES;
+            let width = match whole {
+                _ if whole >= most => most,
                 2.. => 2,
                 _ => 1,
             };
+            // A single tile of classes takes all that are as wide. Several take turns, so that X stays in L1.
+            let n = if n_tiles == 1 { (whole / width).max(1) } else { 1 };
+            let end = feature + n * width * L::LANES;
             for tile in 0..n_tiles {
                 let start = tile_start(n_classes, n_tiles, tile);
                 let classes = tile_start(n_classes, n_tiles, tile + 1) - start;
-                let (ds, sums) = (&ds[start * STRIDE..], &mut sums[start * stride + feature..]);
+                let (ds, sums) = (&ds[start * STRIDE..], &mut sums[start * stride..]);
                 let (rows, chain, first) = (rows.clone(), levels.first, tile == 0);
-                let x = &mut *x;
-                let sum = Sum { x, rows, chain, first, feature, ds, sums, stride };
+                let (x, features) = (&mut *x, feature..end);
+                let sum = Sum { x, rows, chain, first, features, ds, sums, stride };
                 few::<L>(proof, (classes, width), sum);
             }
-            feature += width * L::LANES;
+            feature = end;
         }
         if gradient.recent.n_rows() >= levels.second {
             gradient.complete::<L>(proof);
@@ -77,13 +81,13 @@ struct Sum<'a, 'x, T> {
     rows: Range<usize>,
     /// Rows of the first level.
     chain: usize,
-    /// Whether the tile is the first for these features.
+    /// Whether the tile of classes is the first for these features.
     first: bool,
-    /// The first feature of the tile.
-    feature: usize,
+    /// Whole tiles of them; a last vector that is not whole is by itself.
+    features: Range<usize>,
     /// From the first class of the tile on.
     ds: &'a [T],
-    /// From the first class and feature of the tile on.
+    /// From the first class of the tile on.
     sums: &'a mut [T],
     stride: usize,
 }
@@ -92,13 +96,14 @@ struct Sum<'a, 'x, T> {
 impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
-        let Sum { x, rows, chain, first, feature, ds, sums, stride } = self;
+        let Sum { x, rows, chain, first, features, ds, sums, stride } = self;
         let zero = L::splat(proof, T::default());
         let mut ahead = x.ahead;
         let copies = CopiedRows::<T>::copies::<L>();
         // In a copy, all vectors are whole.
-        let rest = if copies { x.stride - feature } else { x.rows.n_features() - feature };
-        assert!(rest >= V * L::LANES || V == 1);
+        let readable = if copies { x.stride } else { x.rows.n_features() };
+        let tail = if V == 1 { L::LANES - 1 } else { 0 };
+        assert!(features.end <= readable + tail);
         assert!(rows.end.is_multiple_of(GROUP) && ds.len() >= (K - 1) * STRIDE + rows.end);
 
         // Few sums are added to in several chains, as each addition waits for the one before, if there are registers for
@@ -112,46 +117,49 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
             }
         };
         let step = n_chains * chain;
-        for start in rows.clone().step_by(step) {
-            let mut tiles = [[[zero; V]; K]; GROUP];
-            for group in (start..rows.end.min(start + step)).step_by(GROUP) {
-                let starts = x.group::<L>(group);
-                for i in 0..GROUP {
-                    if !copies && first {
-                        (0..const { V.div_ceil(2) }).for_each(|_| ahead.request());
-                    }
-                    let mut vectors = [zero; V];
-                    for v in 0..V {
-                        let source = starts[i].wrapping_add(feature + v * L::LANES);
-                        // SAFETY: a row is valid for reading `rest` elements from `feature` on, `V` whole vectors or
-                        // fewer elements than one.
-                        vectors[v] = unsafe {
-                            if V > 1 || rest >= L::LANES {
-                                L::load(proof, source)
-                            } else {
-                                L::load_first(proof, source, rest)
-                            }
-                        };
-                    }
-                    for k in 0..K {
-                        // SAFETY: `ds` was asserted to have places for all rows up to a whole group.
-                        let ds = unsafe { *ds.get_unchecked(k * STRIDE + group + i) };
-                        let ds = L::splat(proof, ds);
-                        let tile = &mut tiles[i % n_chains];
+        for feature in features.step_by(V * L::LANES) {
+            let rest = readable - feature;
+            for start in rows.clone().step_by(step) {
+                let mut tiles = [[[zero; V]; K]; GROUP];
+                for group in (start..rows.end.min(start + step)).step_by(GROUP) {
+                    let starts = x.group::<L>(group);
+                    for i in 0..GROUP {
+                        if !copies && first {
+                            (0..const { V.div_ceil(2) }).for_each(|_| ahead.request());
+                        }
+                        let mut vectors = [zero; V];
                         for v in 0..V {
-                            tile[k][v] = ds.mul_add(vectors[v], tile[k][v]);
+                            let source = starts[i].wrapping_add(feature + v * L::LANES);
+                            // SAFETY: a row is valid for reading `rest` elements from `feature` on: `V` whole vectors,
+                            // as the features end with one if `V` is not 1, or fewer elements than one has.
+                            vectors[v] = unsafe {
+                                if V > 1 || rest >= L::LANES {
+                                    L::load(proof, source)
+                                } else {
+                                    L::load_first(proof, source, rest)
+                                }
+                            };
+                        }
+                        for k in 0..K {
+                            // SAFETY: `ds` was asserted to have places for all rows up to a whole group.
+                            let ds = unsafe { *ds.get_unchecked(k * STRIDE + group + i) };
+                            let ds = L::splat(proof, ds);
+                            let tile = &mut tiles[i % n_chains];
+                            for v in 0..V {
+                                tile[k][v] = ds.mul_add(vectors[v], tile[k][v]);
+                            }
                         }
                     }
                 }
-            }
-            for k in 0..K {
-                for v in 0..V {
-                    let mut sum = tiles[0][k][v];
-                    for i in 1..n_chains {
-                        sum = sum + tiles[i][k][v];
+                for k in 0..K {
+                    for v in 0..V {
+                        let mut sum = tiles[0][k][v];
+                        for i in 1..n_chains {
+                            sum = sum + tiles[i][k][v];
+                        }
+                        let sums = &mut sums[k * stride + feature + v * L::LANES..];
+                        (L::from_slice(proof, sums) + sum).write_to(sums);
                     }
-                    let sums = &mut sums[k * stride + v * L::LANES..];
-                    (L::from_slice(proof, sums) + sum).write_to(sums);
                 }
             }
         }
