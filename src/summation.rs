@@ -10,6 +10,7 @@
 //! | last | all that a task, or a round of tasks, sees | `f64` in memory |
 
 use crate::simd::Lanes;
+use core::ops::AddAssign;
 
 /// Sums of the first level that the second one adds up. Terms that are all equal, as those of repeated rows
 /// are, err in one direction: by 2⁻²⁴ of the sum for half the length of each level.
@@ -64,12 +65,13 @@ impl Levels {
 
 /// The sum of some numbers, of which there are a power of two: by halves, so that few additions wait for others.
 #[inline(always)]
-pub(crate) fn sum_halves<const N: usize>(mut numbers: [f64; N]) -> f64 {
+pub(crate) fn sum_halves<T: Copy + AddAssign, const N: usize>(mut numbers: [T; N]) -> T {
     let mut n = N;
     while n > 1 {
         n /= 2;
         for i in 0..n {
-            numbers[i] += numbers[n + i];
+            let other = numbers[n + i];
+            numbers[i] += other;
         }
     }
     numbers[0]

@@ -152,16 +152,13 @@ pub trait Lanes:
     /// The sum of the lanes of each of four vectors, in a fixed order of additions.
     fn sum4(vectors: [Self; 4]) -> [Self::Elem; 4];
 
-    /// Lane i is the sum of the lanes of vector i, for as many vectors as there are lanes.
-    #[inline(always)]
-    fn sum_each(proof: Self::Proof, vectors: &[Self; MAX_LANES]) -> Self {
-        let mut sums = [Self::Elem::default(); MAX_LANES];
-        for i in (0..Self::LANES).step_by(4) {
-            let four = Self::sum4([vectors[i], vectors[i + 1], vectors[i + 2], vectors[i + 3]]);
-            sums[i..i + 4].copy_from_slice(&four);
-        }
-        Self::from_slice(proof, &sums)
-    }
+    /// Adds lanes of each vector to others of the same, so that one vector has what is left of both: the first round
+    /// of [`sum_each`](Self::sum_each).
+    fn sum_pairs(self, b: Self) -> Self;
+
+    /// Lane i is the sum of the lanes of vector i, for as many vectors as there are lanes: by
+    /// [`sum_pairs`](Self::sum_pairs) of vectors 2i and 2i + 1 each.
+    fn sum_each(proof: Self::Proof, pairs: &[Self; MAX_LANES / 2]) -> Self;
 
     /// The largest lane of each of four vectors without NaN.
     fn max4(vectors: [Self; 4]) -> [Self::Elem; 4];

@@ -3,7 +3,7 @@
 //! take tiles of their own, as three of them are no multiple of eight classes, and double the length of the sums over
 //! the features.
 
-use super::{Backends, Lanes, Run};
+use super::{Backends, Lanes, MAX_LANES, Run};
 use core::{
     arch::{aarch64::*, asm},
     mem::transmute,
@@ -141,6 +141,26 @@ macro_rules! neon_lanes {
             }
 
             neon_lanes!(@across sum4, $elem, $add, $add_neighbours, |$of_neighbours, $v| $across4);
+            #[inline(always)]
+            fn sum_pairs(self, b: Self) -> Self {
+                // SAFETY: `self` was made with a proof that the machine has the instruction.
+                Self(unsafe { [$add(self.0[0], self.0[1]), $add(b.0[0], b.0[1])] })
+            }
+
+            #[inline(always)]
+            fn sum_each(proof: Neon, pairs: &[Self; MAX_LANES / 2]) -> Self {
+                let $of_neighbours = $add_neighbours;
+                let mut sums = [<$elem>::default(); $lanes];
+                for (sums, pairs) in sums.as_chunks_mut::<4>().0.iter_mut().zip(pairs.as_chunks().0) {
+                    let [Self([a, b]), Self([c, d])] = *pairs;
+                    let $v = [a, b, c, d];
+                    // SAFETY: the proof shows that the machine has the instructions, which touch no memory; and the
+                    // registers of the results have the bits of an array.
+                    *sums = unsafe { transmute($across4) };
+                }
+                Self::from_slice(proof, &sums)
+            }
+
             neon_lanes!(@across max4, $elem, $max, $max_neighbours, |$of_neighbours, $v| $across4);
 
             #[inline(always)]

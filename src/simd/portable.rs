@@ -1,7 +1,8 @@
 //! Lanes for every machine, over the crate `wide`: SSE2 on a plain x86-64 build, NEON on AArch64,
 //! SIMD128 on WebAssembly, scalars elsewhere; AVX2 where the whole build is made for it.
 
-use super::{Lanes, Run, widen::f16_to_f32};
+use super::{Lanes, MAX_LANES, Run, widen::f16_to_f32};
+use crate::summation::sum_halves;
 use core::ops::{Add, Div, Mul, Sub};
 use wide::{f32x8, f64x4};
 
@@ -155,6 +156,22 @@ macro_rules! portable_lanes {
             #[inline(always)]
             fn sum4(v: [Self; 4]) -> [$elem; 4] {
                 v.map(|v| v.0.reduce_add())
+            }
+
+            #[inline(always)]
+            fn sum_pairs(self, b: Self) -> Self {
+                let (a, b) = (self.0.to_array(), b.0.to_array());
+                let sum = |v: [$elem; $lanes], i: usize| v[i] + v[i + $lanes / 2];
+                let lane = |i: usize| if i < $lanes / 2 { sum(a, i) } else { sum(b, i - $lanes / 2) };
+                Self(<$vector>::new(core::array::from_fn(lane)))
+            }
+
+            #[inline(always)]
+            fn sum_each((): (), pairs: &[Self; MAX_LANES / 2]) -> Self {
+                Self(<$vector>::new(core::array::from_fn(|i| {
+                    let pair = pairs[i / 2].0.to_array();
+                    sum_halves::<_, { $lanes / 2 }>(pair.as_chunks().0[i % 2])
+                })))
             }
 
             #[inline(always)]

@@ -64,7 +64,7 @@ macro_rules! x86_lanes {
         from_u8: $from_u8:expr, from_i8: $from_i8:expr;
         from_f16: $from_f16:expr, from_bf16: $from_bf16:expr;
         from_f32: $from_f32:expr, from_first_f32: $from_first_f32:expr;
-        sum4: $sum4:ident, max4: $max4:ident, sum_each: $sum_each:ident;
+        sum4: $sum4:ident, max4: $max4:ident, sum_each: $sum_each:ident of $unpack_low:ident, $unpack_high:ident;
         interleave: $interleave:ident, call: $call:ident;
         $(scale: |$x:ident, $n:ident| $scale:expr;)?
     ) => {
@@ -224,13 +224,15 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
-            fn sum_each(_: $proof, v: &[Self; MAX_LANES]) -> Self {
-                let mut vectors = [v[0].0; $lanes];
-                for i in 0..$lanes {
-                    vectors[i] = v[i].0;
-                }
+            fn sum_pairs(self, b: Self) -> Self {
+                // SAFETY: `self` was made with a proof that the machine has the instructions.
+                Self(unsafe { $add($unpack_low(self.0, b.0), $unpack_high(self.0, b.0)) })
+            }
+
+            #[inline(always)]
+            fn sum_each(_: $proof, pairs: &[Self; MAX_LANES / 2]) -> Self {
                 // SAFETY: the proof shows that the machine has the instructions.
-                Self(unsafe { $sum_each(vectors) })
+                Self(unsafe { $sum_each(core::array::from_fn(|i| pairs[i].0)) })
             }
 
             #[inline(always)]
@@ -304,7 +306,7 @@ x86_lanes! {
     };
     from_f32: _mm256_loadu_ps,
     from_first_f32: |source, n| _mm256_maskload_ps(source, first_of_8(n));
-    sum4: sum4_f32x8, max4: max4_f32x8, sum_each: sum_each_f32x8;
+    sum4: sum4_f32x8, max4: max4_f32x8, sum_each: sum_each_f32x8 of _mm256_unpacklo_ps, _mm256_unpackhi_ps;
     interleave: interleave_f32x8, call: call_avx2;
 }
 
@@ -336,7 +338,7 @@ x86_lanes! {
     };
     from_f32: |source: *const f32| _mm256_cvtps_pd(_mm_loadu_ps(source)),
     from_first_f32: |source, n| _mm256_cvtps_pd(_mm_maskload_ps(source, _mm256_castsi256_si128(first_of_8(n))));
-    sum4: sum4_f64x4, max4: max4_f64x4, sum_each: sum_each_f64x4;
+    sum4: sum4_f64x4, max4: max4_f64x4, sum_each: sum_each_f64x4 of _mm256_unpacklo_pd, _mm256_unpackhi_pd;
     interleave: interleave_f64x4, call: call_avx2;
 }
 
@@ -367,7 +369,7 @@ x86_lanes! {
     };
     from_f32: _mm512_loadu_ps,
     from_first_f32: |source, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, source);
-    sum4: sum4_f32x16, max4: max4_f32x16, sum_each: sum_each_f32x16;
+    sum4: sum4_f32x16, max4: max4_f32x16, sum_each: sum_each_f32x16 of _mm512_unpacklo_ps, _mm512_unpackhi_ps;
     interleave: interleave_f32x16, call: call_avx512;
     scale: |x, n| {
         let stays = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(n, _mm512_set1_ps(f32::SCALE_ZERO));
@@ -399,7 +401,7 @@ x86_lanes! {
     };
     from_f32: |source: *const f32| _mm512_cvtps_pd(_mm256_loadu_ps(source)),
     from_first_f32: |source, n| _mm512_cvtps_pd(_mm256_maskz_loadu_ps(((1u32 << n) - 1) as __mmask8, source));
-    sum4: sum4_f64x8, max4: max4_f64x8, sum_each: sum_each_f64x8;
+    sum4: sum4_f64x8, max4: max4_f64x8, sum_each: sum_each_f64x8 of _mm512_unpacklo_pd, _mm512_unpackhi_pd;
     interleave: interleave_f64x8, call: call_avx512;
     scale: |x, n| {
         let stays = _mm512_cmp_pd_mask::<_CMP_NLT_UQ>(n, _mm512_set1_pd(f64::SCALE_ZERO));
@@ -519,46 +521,38 @@ across4!(f32x16: max4_f32x16, _mm512_max_ps, _mm256_max_ps, _mm_max_ps);
 across4!(f64x8: sum4_f64x8, _mm512_add_pd, _mm_add_pd);
 across4!(f64x8: max4_f64x8, _mm512_max_pd, _mm_max_pd);
 
-/// The sums of as many vectors as there are lanes. Each round adds halves of what lies in the same 128 bits, and then
-/// these to each other, so that two vectors take the place of one.
+/// The sums of as many vectors as there are lanes, two of which are added up to a pair each. Each round adds halves of
+/// what lies in the same 128 bits, and then these to each other, so that two vectors take the place of one.
 macro_rules! sum_each {
-    ($features:literal, $name:ident, $vector:ty, $lanes:literal, |$v:ident| $body:block) => {
-        /// Lane i is the sum of the lanes of vector i.
-        ///
+    ($features:literal, $name:ident, $vector:ty, $n:literal, |$pairs:ident| $body:block) => {
         /// # Safety
         #[doc = concat!("The machine must have ", $features, ".")]
         #[inline(always)]
-        unsafe fn $name($v: [$vector; $lanes]) -> $vector {
+        unsafe fn $name($pairs: [$vector; $n]) -> $vector {
             // SAFETY: as the caller says.
             unsafe { $body }
         }
     };
 }
 
-sum_each!("AVX2", sum_each_f32x8, __m256, 8, |v| {
-    let mut fours = [v[0]; 2];
+sum_each!("AVX2", sum_each_f32x8, __m256, 4, |pairs| {
+    let mut fours = [pairs[0]; 2];
     for i in 0..2 {
-        let [a, b, c, d] = [v[4 * i], v[4 * i + 1], v[4 * i + 2], v[4 * i + 3]];
-        let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-        let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        let (ab, cd) = (pairs[2 * i], pairs[2 * i + 1]);
         let low = _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd);
         fours[i] = _mm256_add_ps(low, _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd));
     }
     let [a, b] = fours;
     _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
 });
-sum_each!("AVX2", sum_each_f64x4, __m256d, 4, |v| {
-    let [a, b, c, d] = v;
-    let ab = _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
-    let cd = _mm256_add_pd(_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d));
+sum_each!("AVX2", sum_each_f64x4, __m256d, 2, |pairs| {
+    let [ab, cd] = pairs;
     _mm256_add_pd(_mm256_permute2f128_pd::<0x20>(ab, cd), _mm256_permute2f128_pd::<0x31>(ab, cd))
 });
-sum_each!("AVX-512 F", sum_each_f32x16, __m512, 16, |v| {
-    let mut fours = [v[0]; 4];
+sum_each!("AVX-512 F", sum_each_f32x16, __m512, 8, |pairs| {
+    let mut fours = [pairs[0]; 4];
     for i in 0..4 {
-        let [a, b, c, d] = [v[4 * i], v[4 * i + 1], v[4 * i + 2], v[4 * i + 3]];
-        let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-        let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        let (ab, cd) = (pairs[2 * i], pairs[2 * i + 1]);
         let low = _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd);
         fours[i] = _mm512_add_ps(low, _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd));
     }
@@ -570,16 +564,8 @@ sum_each!("AVX-512 F", sum_each_f32x16, __m512, 16, |v| {
     let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd);
     _mm512_add_ps(even, _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd))
 });
-sum_each!("AVX-512 F", sum_each_f64x8, __m512d, 8, |v| {
-    let mut twos = [v[0]; 4];
-    for i in 0..4 {
-        let (low, high) = (
-            _mm512_unpacklo_pd(v[2 * i], v[2 * i + 1]),
-            _mm512_unpackhi_pd(v[2 * i], v[2 * i + 1]),
-        );
-        twos[i] = _mm512_add_pd(low, high);
-    }
-    let [a, b, c, d] = twos;
+sum_each!("AVX-512 F", sum_each_f64x8, __m512d, 4, |pairs| {
+    let [a, b, c, d] = pairs;
     let even = _mm512_shuffle_f64x2::<0b10_00_10_00>(a, b);
     let ab = _mm512_add_pd(even, _mm512_shuffle_f64x2::<0b11_01_11_01>(a, b));
     let even = _mm512_shuffle_f64x2::<0b10_00_10_00>(c, d);

@@ -45,7 +45,7 @@ pub(super) fn compute<L: Lanes>(
         let n_parts = size_of_val(tile.weights).div_ceil(WEIGHT_BYTES);
         // The sums of so many rows are kept: all, if there is more than one part.
         let kept = if n_parts > 1 { x.rows.len().next_multiple_of(L::LANES) } else { L::LANES };
-        x.sums.resize(kept * tile.bias.len() * L::LANES);
+        x.sums.resize(kept / 2 * tile.bias.len() * L::LANES);
         for part in 0..n_parts {
             let part = tile_start(vectors, n_parts, part)..tile_start(vectors, n_parts, part + 1);
             let scores = &mut scores[tile.start * stride..];
@@ -93,8 +93,8 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
         assert!(tile.weights.len() >= part.end * K * L::LANES);
         let (copy, weights) = (copy.as_mut_ptr(), tile.weights.as_ptr());
         let kept = kept.as_mut_slice();
-        // Sums of the rows of a vector of scores: for each class, one of each row.
-        let of_rows = K * L::LANES * L::LANES;
+        // Sums of the rows of a vector of scores: for each class, a vector of two rows each.
+        let of_rows = K * L::LANES / 2 * L::LANES;
 
         for group in (0..rows.len()).step_by(GROUP) {
             let in_place = rows.group(group);
@@ -111,15 +111,7 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                     false => &mut kept[..of_rows],
                 };
                 let row = (group + offset) % L::LANES;
-                let place = |k: usize, r: usize| ((k * L::LANES) + row + r) * L::LANES;
                 let mut sums = [[L::splat(proof, T::default()); R]; K];
-                if part.start > 0 {
-                    for k in 0..K {
-                        for r in 0..R {
-                            sums[k][r] = L::from_slice(proof, &kept[place(k, r)..]);
-                        }
-                    }
-                }
                 for v in part.start..part.end.min(whole) {
                     let mut vectors = [sums[0][0]; R];
                     if FIRST {
@@ -155,19 +147,24 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                 }
 
                 for k in 0..K {
-                    for r in 0..R {
-                        sums[k][r].write_to(&mut kept[place(k, r)..]);
+                    for r in (0..R).step_by(2) {
+                        let mut pair = sums[k][r].sum_pairs(sums[k][r + 1]);
+                        let kept = &mut kept[(k * L::LANES + row + r) / 2 * L::LANES..];
+                        if part.start > 0 {
+                            pair = L::from_slice(proof, kept) + pair;
+                        }
+                        pair.write_to(kept);
                     }
                 }
                 let last = row + R == L::LANES || group + offset + R == rows.padded_len();
                 if last && part.end == vectors {
                     let first = group + offset - row;
-                    for (k, kept) in kept.chunks_exact(L::LANES * L::LANES).enumerate() {
-                        let mut sums = [L::splat(proof, T::default()); MAX_LANES];
-                        for i in 0..L::LANES {
-                            sums[i] = L::from_slice(proof, &kept[i * L::LANES..]);
+                    for (k, kept) in kept.chunks_exact(L::LANES / 2 * L::LANES).enumerate() {
+                        let mut pairs = [L::splat(proof, T::default()); MAX_LANES / 2];
+                        for i in 0..L::LANES / 2 {
+                            pairs[i] = L::from_slice(proof, &kept[i * L::LANES..]);
                         }
-                        let totals = L::splat(proof, tile.bias[k]) + L::sum_each(proof, &sums);
+                        let totals = L::splat(proof, tile.bias[k]) + L::sum_each(proof, &pairs);
                         totals.write_to(&mut scores[k * stride + first..]);
                     }
                 }
