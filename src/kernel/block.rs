@@ -181,6 +181,12 @@ pub(crate) struct LinesAhead<'a, T> {
 }
 
 impl<T> LinesAhead<'_, T> {
+    /// No lines.
+    pub(super) fn none() -> Self {
+        let start = core::ptr::null();
+        Self { start, rows: &[], row_lines: 0, next: start, left: 0 }
+    }
+
     /// Asks for the next line, if any is left.
     #[inline(always)]
     pub(super) fn request(&mut self) {

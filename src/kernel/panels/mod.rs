@@ -16,7 +16,9 @@ mod tile;
 pub(crate) use terms::{MAX_HELD, RowLists, add_held};
 
 use super::{
-    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, gradient_stride,
+    Copies, PackedWeights, Plan, Shape, TaskGradient,
+    block::LinesAhead,
+    gradient_stride,
     read::{Read, Unscaled, read},
     rows_within,
     tiles::largest_many,
@@ -46,8 +48,8 @@ pub(crate) struct Panels;
 pub(crate) struct PackedBlock<'a, T> {
     /// Panels of `panel_rows` rows.
     x: &'a [T],
-    /// The rows where they lie, followed by those of the next block.
-    rows: Option<RowBlock<'a, T>>,
+    /// What is left of the next block to be asked for, where it is read as it lies.
+    ahead: LinesAhead<'a, T>,
     n_rows: usize,
     n_features: usize,
     panel_rows: usize,
@@ -88,13 +90,15 @@ impl Plan for Panels {
         let pack = pack::PackBlock { panels: &mut *x, panel_rows };
         if !samples.in_place() {
             read::<L>(proof, samples, reading, pack);
-            return PackedBlock { x, rows: None, n_rows, n_features, panel_rows };
+            return PackedBlock { x, ahead: LinesAhead::none(), n_rows, n_features, panel_rows };
         }
         let rows = reading.rows_in_place(samples);
+        let mut ahead = LinesAhead::none();
         if let Some(rows) = &rows {
             pack.rows::<L, _, _>(proof, rows, Unscaled);
+            ahead = rows.lines_ahead();
         }
-        PackedBlock { x, rows, n_rows, n_features, panel_rows }
+        PackedBlock { x, ahead, n_rows, n_features, panel_rows }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 //! whose elements are broadcast from the panels of X.
 
 use super::{
-    PackedBlock, n_panels, panel_width,
+    PackedBlock, panel_width,
     tile::{Tile, add_outer_products, store},
     vectors_in_panel,
 };
@@ -13,7 +13,7 @@ use crate::{
         tiles::{TileKernel, largest_many, many},
     },
     scores::SampleMajor,
-    simd::{LINE, Lanes, prefetch},
+    simd::{LINE, Lanes},
 };
 use core::ops::Range;
 
@@ -27,7 +27,7 @@ const WEIGHT_BYTES: usize = 32 << 10;
 #[inline(always)]
 pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
-    block: &PackedBlock<'_, L::Elem>,
+    block: &mut PackedBlock<'_, L::Elem>,
     weights: &PackedWeights<L::Elem>,
     scores: &mut SampleMajor<'_, L::Elem>,
 ) {
@@ -39,7 +39,7 @@ pub(super) fn compute<L: Lanes>(
         let panels = scores.as_mut_slice().chunks_exact_mut(block.panel_rows * width);
         for (panel, scores) in panels.enumerate() {
             let features = features.clone();
-            let rows = Rows { block, weights, features, panel, scores };
+            let rows = Rows { block: &mut *block, weights, features, panel, scores };
             many::<L>(proof, score_tile::<L>(vectors_in_panel::<L>(c, panel)), rows);
         }
     }
@@ -55,8 +55,8 @@ const fn score_tile<L: Lanes>(vectors: usize) -> (usize, usize) {
 }
 
 /// The rows of a block and some weights of a panel of classes.
-struct Rows<'a, T> {
-    block: &'a PackedBlock<'a, T>,
+struct Rows<'a, 'x, T> {
+    block: &'a mut PackedBlock<'x, T>,
     weights: &'a PackedWeights<T>,
     /// From a multiple of the width of a panel on.
     features: Range<usize>,
@@ -67,17 +67,18 @@ struct Rows<'a, T> {
 }
 
 /// Their scores, or what these features add to them, in tiles of `M` rows × `V` vectors of classes.
-impl<T: Element> TileKernel<T> for Rows<'_, T> {
+impl<T: Element> TileKernel<T> for Rows<'_, '_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const M: usize, const V: usize>(self, proof: L::Proof) {
         let Rows { block, weights, features, panel, scores } = self;
-        let PackedBlock { x, ref rows, n_rows, panel_rows, .. } = *block;
+        let PackedBlock { x, n_rows, panel_rows, ref mut ahead, .. } = *block;
         let (d, width) = (weights.n_features, panel_width::<L>());
+        let n_panels = weights.n_classes.div_ceil(width);
         let bias = &weights.bias.as_slice()[panel * width..][..width];
         let weights = &weights.weights.as_slice()[panel * d * width..][..d * width];
         assert!(features.start.is_multiple_of(width) && features.end <= d);
         assert!(n_rows.next_multiple_of(M) <= panel_rows);
-        assert!(x.len() >= n_panels::<L>(d) * panel_rows * width);
+        assert!(x.len() >= super::n_panels::<L>(d) * panel_rows * width);
 
         for row in (0..n_rows).step_by(M) {
             let mut tile: Tile<L, M, V> = [[L::splat(proof, T::default()); V]; M];
@@ -85,15 +86,9 @@ impl<T: Element> TileKernel<T> for Rows<'_, T> {
                 let a = x.as_ptr().wrapping_add(feature * panel_rows + row * width);
                 let b = weights.as_ptr().wrapping_add(feature * width);
                 let steps = width.min(features.end - feature);
-                // Along the first panel of classes, the rows of the next block are asked for.
-                if let (0, Some(rows)) = (panel, rows) {
-                    for r in row..row + M {
-                        let ahead = rows.ahead(r.min(n_rows - 1)).wrapping_add(feature);
-                        for line in (0..steps).step_by(LINE / size_of::<T>()) {
-                            prefetch(ahead.wrapping_add(line));
-                        }
-                    }
-                }
+                // Little by little, as many as the tile has lines of X, divided among the panels of classes.
+                let lines = (M * steps * size_of::<T>()).div_ceil(LINE * n_panels);
+                (0..lines).for_each(|_| ahead.request());
                 let at = |k| (k, k * width);
                 // SAFETY: X has the panel that starts with `feature`, as asserted, and it the rows of
                 // the tile, as their number divides that of the panel; the weights have the features.
