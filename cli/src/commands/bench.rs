@@ -18,6 +18,7 @@ use serde::Serialize;
 use softmargin::{Batch, CsrView, Evaluator, Features, LinearModel, MatrixView, Scalar};
 use std::{
     io::{Write, stdout},
+    ops::Deref,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -425,12 +426,12 @@ impl<T: Scalar> Data<T> {
 
 /// X.
 enum Stored<T> {
-    Same(Vec<T>),
-    U8(Vec<u8>),
-    I8(Vec<i8>),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
-    Csr { indptr: Vec<usize>, indices: Vec<u32>, values: Vec<T> },
+    Same(Aligned<T>),
+    U8(Aligned<u8>),
+    I8(Aligned<i8>),
+    F16(Aligned<f16>),
+    Bf16(Aligned<bf16>),
+    Csr { indptr: Vec<usize>, indices: Vec<u32>, values: Aligned<T> },
 }
 
 impl<T: Scalar> Stored<T> {
@@ -486,14 +487,39 @@ impl<T: Scalar> Stored<T> {
     }
 }
 
+/// Numbers that begin at a cache line, as those of a mapped NPY file or of a tensor of PyTorch do.
+struct Aligned<E> {
+    values: Vec<E>,
+    start: usize,
+}
+
+impl<E: Default + Clone> Aligned<E> {
+    fn new(n: usize) -> Self {
+        const LINE: usize = 64;
+        let values = vec![E::default(); n + LINE];
+        let start = values.as_ptr().align_offset(LINE).min(LINE);
+        Self { values, start }
+    }
+}
+
+impl<E> Deref for Aligned<E> {
+    type Target = [E];
+
+    fn deref(&self) -> &[E] {
+        &self.values[self.start..]
+    }
+}
+
 /// What `of` makes of random numbers from −1.5 to 1.5.
-fn random<E: Default + Clone + Send>(n: usize, of: impl Fn(f64) -> E + Sync) -> Vec<E> {
-    let mut values = vec![E::default(); n];
+fn random<E: Default + Clone + Send>(n: usize, of: impl Fn(f64) -> E + Sync) -> Aligned<E> {
+    let mut aligned = Aligned::new(n);
+    let values = &mut aligned.values[aligned.start..][..n];
     values.par_chunks_mut(1 << 16).enumerate().for_each(|(i, part)| {
         let mut random = uniform(i as u64);
         part.iter_mut().for_each(|x| *x = of(3.0 * (random() - 0.5)));
     });
-    values
+    aligned.values.truncate(aligned.start + n);
+    aligned
 }
 
 /// Numbers from 0 to 1, and less than 1.
