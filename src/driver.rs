@@ -116,7 +116,6 @@ impl<T: Element, P: Plan> Run<T> for Planned<'_, P, T> {
                 return;
             }
         }
-        workspace.gradient.complete::<L>(proof);
     }
 }
 

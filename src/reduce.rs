@@ -34,13 +34,11 @@ impl<T: Element> Run<T> for Fold<'_, T> {
         if shared {
             let held = workspaces.iter().map(|task| (&task.copies, &task.scores, &task.gradient));
             add_held::<L>(proof, held, classes, d, dw);
-        } else if let Some((first, others)) = workspaces.split_first() {
+        } else {
             for (class, dw) in classes.zip(dw.chunks_exact_mut(d)) {
-                dw.copy_from_slice(first.gradient.class(class, d));
-                for task in others {
-                    dw.iter_mut()
-                        .zip(task.gradient.class(class, d))
-                        .for_each(|(sum, term)| *sum += term);
+                dw.fill(0.0);
+                for task in workspaces {
+                    task.gradient.add_class::<L>(proof, class, dw);
                 }
             }
         }

@@ -51,13 +51,16 @@ pub(crate) struct PackedWeights<T> {
     n_features: usize,
 }
 
-/// What a task contributes to the gradient.
+/// What a task contributes to the gradient, unless it is shared.
 #[derive(Debug, Default)]
 pub(crate) struct TaskGradient<T> {
-    /// Σ wᵢ dLᵢ/dW of the task, at the [`gradient_stride`]; empty if the gradient is shared.
+    /// Σ wᵢ dLᵢ/dW of the task but for the recent sums, at the [`gradient_stride`].
     dw: Buffer<f64>,
-    /// What is not yet part of it.
+    /// Whether anything was added to dW; if not, it is not even cleared.
+    begun: bool,
+    /// What is not yet part of dW.
     recent: RecentSums<T>,
+    shape: [usize; 2],
     /// The rows of the last block that count; empty if there was none.
     rows: RowLists,
     sparse: bool,
@@ -68,23 +71,49 @@ impl<T: Element> TaskGradient<T> {
     /// Starts at zero. Many derivatives may be zero if they are `sparse`; all tasks add to one gradient if it is
     /// `shared`.
     pub(crate) fn clear(&mut self, weights: [usize; 2], sparse: bool, shared: bool) {
-        let [n_classes, n_features] = weights;
-        self.dw.resize(if shared { 0 } else { n_classes * gradient_stride(n_features) });
-        self.dw.as_mut_slice().fill(0.0);
+        self.begun = false;
         self.recent.clear();
         self.rows.clear();
-        (self.sparse, self.shared) = (sparse, shared);
+        (self.shape, self.sparse, self.shared) = (weights, sparse, shared);
     }
 
-    /// Adds to the gradient what is not yet part of it. To be called after the last block.
+    /// dW, to be added to.
     #[inline(always)]
-    pub(crate) fn complete<L: Lanes<Elem = T>>(&mut self, proof: L::Proof) {
-        self.recent.fold::<L>(proof, self.dw.as_mut_slice());
+    fn dw(&mut self) -> &mut [f64] {
+        if !self.begun {
+            let [n_classes, n_features] = self.shape;
+            self.dw.resize(n_classes * gradient_stride(n_features));
+            self.dw.as_mut_slice().fill(0.0);
+            self.begun = true;
+        }
+        self.dw.as_mut_slice()
     }
 
-    /// The gradient of a class, unless it is shared.
-    pub(crate) fn class(&self, class: usize, n_features: usize) -> &[f64] {
-        &self.dw.as_slice()[class * gradient_stride(n_features)..][..n_features]
+    /// Adds the recent sums to dW.
+    #[inline(always)]
+    fn fold<L: Lanes<Elem = T>>(&mut self, proof: L::Proof) {
+        let ([n_classes, d], stride) = (self.shape, gradient_stride(self.shape[1]));
+        self.dw();
+        let classes = self.dw.as_mut_slice().chunks_exact_mut(stride);
+        for (class, dw) in classes.enumerate().take(n_classes) {
+            self.recent.add_class::<L>(proof, class, &mut dw[..d]);
+        }
+        self.recent.clear();
+    }
+
+    /// Adds the gradient of a class to `target`.
+    #[inline(always)]
+    pub(crate) fn add_class<L: Lanes<Elem = T>>(
+        &self,
+        proof: L::Proof,
+        class: usize,
+        target: &mut [f64],
+    ) {
+        if self.begun {
+            let dw = &self.dw.as_slice()[class * gradient_stride(self.shape[1])..];
+            target.iter_mut().zip(dw).for_each(|(sum, term)| *sum += term);
+        }
+        self.recent.add_class::<L>(proof, class, target);
     }
 }
 

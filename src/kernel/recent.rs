@@ -1,7 +1,6 @@
 //! The sums of the last rows of a task, in the element type: the second level of summation, where X is read by rows.
 //! They are added to dW in `f64` after so many rows that this hardly takes time.
 
-use super::gradient_stride;
 use crate::{
     buffer::Buffer,
     element::Element,
@@ -12,7 +11,6 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct RecentSums<T> {
     sums: Buffer<T>,
-    n_features: usize,
     /// From one class to the next: whole vectors at an odd number of cache lines, so that those of all classes find
     /// places in L1.
     stride: usize,
@@ -33,7 +31,6 @@ impl<T: Element> RecentSums<T> {
         [n_classes, n_features]: [usize; 2],
     ) -> (&mut [T], usize) {
         if self.n_rows == 0 {
-            self.n_features = n_features;
             self.stride = (n_features.div_ceil(MAX_LANES) | 1) * MAX_LANES;
             self.sums.resize(n_classes * self.stride);
             self.sums.as_mut_slice().fill(T::default());
@@ -47,19 +44,19 @@ impl<T: Element> RecentSums<T> {
         self.n_rows
     }
 
-    /// Adds the sums to dW, which has the [`gradient_stride`], and starts anew.
+    /// Adds the sums of a class to as many numbers as there are features.
     #[inline(always)]
-    pub(super) fn fold<L: Lanes<Elem = T>>(&mut self, proof: L::Proof, dw: &mut [f64]) {
-        if self.n_rows == 0 {
-            return;
-        }
-        let width = gradient_stride(self.n_features);
-        let classes = self.sums.as_slice().chunks_exact(self.stride);
-        for (sums, dw) in classes.zip(dw.chunks_exact_mut(width)) {
-            for (sums, dw) in sums.chunks_exact(L::LANES).zip(dw.chunks_exact_mut(L::LANES)) {
-                L::from_slice(proof, sums).add_widened(dw);
+    pub(super) fn add_class<L: Lanes<Elem = T>>(
+        &self,
+        proof: L::Proof,
+        class: usize,
+        target: &mut [f64],
+    ) {
+        if self.n_rows > 0 {
+            let sums = &self.sums.as_slice()[class * self.stride..][..self.stride];
+            for (sums, target) in sums.chunks_exact(L::LANES).zip(target.chunks_mut(L::LANES)) {
+                L::from_slice(proof, sums).add_widened(target);
             }
         }
-        self.n_rows = 0;
     }
 }

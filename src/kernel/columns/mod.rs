@@ -80,6 +80,6 @@ impl Plan for Columns {
         gradient: &mut TaskGradient<L::Elem>,
         _: &mut [L::Elem],
     ) {
-        gradient::accumulate::<L>(proof, x, ds, gradient.dw.as_mut_slice());
+        gradient::accumulate::<L>(proof, x, ds, gradient.dw());
     }
 }

@@ -124,12 +124,13 @@ impl Plan for Panels {
         gradient: &mut TaskGradient<L::Elem>,
         _: &mut [L::Elem],
     ) {
-        let TaskGradient { dw, rows, sparse, shared, .. } = gradient;
-        rows.list::<L>(proof, ds, *sparse);
-        if !*shared {
-            let (terms, d) = (rows.terms(x.x, ds.as_slice()), x.n_features);
-            let (classes, stride) = (0..ds.n_classes(), gradient_stride(d));
-            gradient::accumulate::<L>(proof, &[terms], classes, d, dw.as_mut_slice(), stride);
+        gradient.rows.list::<L>(proof, ds, gradient.sparse);
+        if !gradient.shared {
+            gradient.dw();
+            let terms = gradient.rows.terms(x.x, ds.as_slice());
+            let (classes, d) = (0..ds.n_classes(), x.n_features);
+            let dw = gradient.dw.as_mut_slice();
+            gradient::accumulate::<L>(proof, &[terms], classes, d, dw, gradient_stride(d));
         }
     }
 }

@@ -42,6 +42,9 @@ pub(super) fn accumulate<L: Lanes>(
     let n_rows = x.rows.padded_len();
     for start in (0..n_rows).step_by(levels.second) {
         let rows = start..n_rows.min(start + levels.second);
+        if gradient.recent.n_rows() + rows.len() > levels.second {
+            gradient.fold::<L>(proof);
+        }
         let (sums, stride) = gradient.recent.add(rows.len(), [n_classes, n_features]);
         let mut feature = 0;
         while feature < n_features {
@@ -64,9 +67,6 @@ pub(super) fn accumulate<L: Lanes>(
                 few::<L>(proof, (classes, width), sum);
             }
             feature = end;
-        }
-        if gradient.recent.n_rows() >= levels.second {
-            gradient.complete::<L>(proof);
         }
     }
 }
