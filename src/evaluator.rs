@@ -142,20 +142,10 @@ impl<T: Scalar> Evaluator<T> {
         product: &mut LinearModel<T>,
     ) -> Result<(), Error> {
         self.check(model)?;
-        if !self.objective.is_smooth() {
-            return Err(Error::NoHessian { loss: self.objective.loss().name() });
-        }
-        for (what, other) in [("direction", direction), ("product", &*product)] {
-            model.check_shape(what, other.n_classes(), other.n_features())?;
-        }
-        let finite = |value: &T| value.is_finite();
-        if let Some(index) = direction.parameters().iter().position(|value| !finite(value)) {
-            let value = direction.parameters()[index].to_f64();
-            return Err(Error::Direction { index, value });
-        }
+        self.check_direction(model, direction)?;
+        model.check_shape("product", product.n_classes(), product.n_features())?;
         self.sum(model, batch, Some(direction), true)?;
-        let (l2, sums) = (self.objective.l2(), &self.total);
-        write_mean(self.isa, l2, direction, sums, "Hessian product", product)
+        self.mean_product(direction, &self.total, product)
     }
 
     /// Adds the unnormalised sums of one chunk of the data to `partial`.
@@ -190,6 +180,67 @@ impl<T: Scalar> Evaluator<T> {
         partial.check_shape(model)?;
         model.check_shape("gradient", gradient.n_classes(), gradient.n_features())?;
         self.mean(model, partial, Some(gradient))
+    }
+
+    /// [`accumulate`](Self::accumulate) of Hessian products instead of gradients.
+    ///
+    /// # Errors
+    /// As [`hessian_product`](Self::hessian_product); `partial` is untouched then.
+    #[cfg(feature = "train")]
+    pub(crate) fn accumulate_hessian_product(
+        &mut self,
+        model: &LinearModel<T>,
+        batch: &Batch<'_, T>,
+        direction: &LinearModel<T>,
+        partial: &mut Partial<T>,
+    ) -> Result<(), Error> {
+        self.check(model)?;
+        self.check_direction(model, direction)?;
+        partial.check_shape(model)?;
+        self.sum(model, batch, Some(direction), true)?;
+        partial.merge(&self.total)
+    }
+
+    /// [`finish`](Self::finish) of Hessian products with a direction.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish); the product is untouched then.
+    #[cfg(feature = "train")]
+    pub(crate) fn finish_hessian_product(
+        &mut self,
+        direction: &LinearModel<T>,
+        partial: &Partial<T>,
+        product: &mut LinearModel<T>,
+    ) -> Result<(), Error> {
+        partial.check_shape(direction)?;
+        if partial.total_weight() == 0.0 {
+            return Err(Error::NoSamples);
+        }
+        self.mean_product(direction, partial, product)
+    }
+
+    /// Evaluates another objective from now on.
+    #[cfg(feature = "train")]
+    pub(crate) fn set_objective(&mut self, objective: Objective) {
+        self.objective = objective;
+    }
+
+    /// What must hold of a direction.
+    fn check_direction(
+        &self,
+        model: &LinearModel<T>,
+        direction: &LinearModel<T>,
+    ) -> Result<(), Error> {
+        if !self.objective.is_smooth() {
+            return Err(Error::NoHessian { loss: self.objective.loss().name() });
+        }
+        model.check_shape("direction", direction.n_classes(), direction.n_features())?;
+        let finite = |value: &T| value.is_finite();
+        if let Some(index) = direction.parameters().iter().position(|value| !finite(value)) {
+            let value = direction.parameters()[index].to_f64();
+            return Err(Error::Direction { index, value });
+        }
+        Ok(())
     }
 
     /// What must hold whatever the data.
@@ -299,6 +350,16 @@ impl<T: Scalar> Evaluator<T> {
             return Err(diagnose::gradient(&self.objective, model, direction, batch));
         }
         Ok(())
+    }
+
+    /// From sums to H v.
+    fn mean_product(
+        &self,
+        direction: &LinearModel<T>,
+        sums: &Partial<T>,
+        product: &mut LinearModel<T>,
+    ) -> Result<(), Error> {
+        write_mean(self.isa, self.objective.l2(), direction, sums, "Hessian product", product)
     }
 
     /// From sums to L and its gradient.

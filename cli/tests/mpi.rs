@@ -178,6 +178,12 @@ fn the_same_bits_on_any_number_of_ranks() {
         let alone = json(&[&["train", "--json"], arguments].concat());
         let (_, object) = first.expect("some runs");
         assert_eq!(object["converged"], true);
+        // As far as the optimum as one process says; unless classes count too little for a bound.
+        let [gap, of_one] = [&object, &alone].map(|object| object["gap"].as_f64());
+        assert!(gap.is_some() && of_one.is_some() || case == 0, "case {case}: {gap:?}, {of_one:?}");
+        if let (Some(gap), Some(of_one)) = (gap, of_one) {
+            assert!(gap <= 2.0 * of_one + 1e-5, "case {case}: {gap:e}, {of_one:e}");
+        }
         let objective = |object: &Value| object["objective"].as_f64().expect("a number");
         let difference = (objective(&alone) - objective(&object)).abs();
         // Which shows, as it sums in another order: that this can fail.

@@ -64,6 +64,7 @@ impl<'py> Job<'_, 'py> {
         let fun = self.fun.clone().unbind();
         let callback = self.callback.map(|callback| callback.clone().unbind());
         let (mut raised, mut last) = (None, None);
+        let n_classes = model.n_classes();
         let result = detached(py, || {
             let sample = x.map(|x| batch(x, &labels, of_samples)).transpose()?;
             let mut in_callback = None;
@@ -71,9 +72,15 @@ impl<'py> Job<'_, 'py> {
                 &mut Evaluator::new(self.objective),
                 &mut model,
                 sample.as_ref(),
-                |_, model, partial| {
+                |sums, partial| {
+                    // The bound on the distance to the optimum takes sums that `fun` does not compute.
+                    let known = sums.objective.loss() == self.objective.loss()
+                        && sums.model.n_classes() == n_classes;
+                    if !known || sums.direction.is_some() {
+                        return Err(Error::NoSamples);
+                    }
                     let sums = Python::attach(|py| {
-                        let sums = fun.call1(py, to_arrays(py, model))?;
+                        let sums = fun.call1(py, to_arrays(py, sums.model))?;
                         let Ok(sums) = sums.bind(py).cast::<Partial>() else {
                             let kind = sums.bind(py).get_type();
                             let message = format!("fun is to return a Partial, not {kind}");

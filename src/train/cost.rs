@@ -1,7 +1,8 @@
-//! What L-BFGS minimises: the objective over a batch, or over what adds up to one, at a point.
+//! What is minimised: the objective over a batch, or over what adds up to one, at a point. Nothing else that L-BFGS,
+//! Newton's method and the bound on the distance to the optimum ask of the samples is more than sums over all of them.
 
 use super::{curvature::Curvature, line_search::Along};
-use crate::{Batch, Error, Evaluator, LinearModel, Partial, Scalar};
+use crate::{Batch, Error, Evaluator, LinearModel, Objective, Partial, Scalar};
 
 /// A model, and what is known of it.
 pub(super) struct Point<T> {
@@ -58,20 +59,75 @@ impl<T: Scalar> Point<T> {
 /// What [`Lbfgs::fit_chunks`](super::Lbfgs::fit_chunks) wants to be called with every chunk.
 pub type Evaluate<'a, T> = &'a mut dyn FnMut(&Batch<'_, T>) -> Result<(), Error>;
 
+/// The sums over all samples that a solver asks for, where it does not see the samples: those of the losses and their
+/// gradients at a model, or of their Hessian products with a direction.
+///
+/// Whoever has some of the samples [adds](Self::add) them up. To have another process do so, send it all fields. See
+/// [`Lbfgs::fit_partials`](super::Lbfgs::fit_partials).
+///
+/// ```
+/// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Partial, train::Sums};
+///
+/// # fn main() -> Result<(), softmargin::Error> {
+/// let batch = Batch::new(MatrixView::new(&[2.0_f64], 1, 1)?, &[0])?;
+/// let model = LinearModel::<f64>::zeros(2, 1);
+/// let sums = Sums { objective: Objective::cross_entropy(), model: &model, direction: None };
+/// let mut evaluator = Evaluator::new(sums.objective);
+/// let mut partial = Partial::new(2, 1);
+/// sums.add(&mut evaluator, &batch, &mut partial)?;
+/// assert_eq!(partial.sums()[..4], [-1.0, 1.0, -0.5, 0.5]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Sums<'a, T> {
+    /// What they are of, but for its L2 term. It is not always that of the fit: the bound on the distance to the optimum
+    /// takes sums of another one, too.
+    pub objective: Objective,
+    /// Where it is evaluated. It may have a class more than that of the fit.
+    pub model: &'a LinearModel<T>,
+    /// What the Hessian is multiplied with, if Hessian products are asked for.
+    pub direction: Option<&'a LinearModel<T>>,
+}
+
+impl<T: Scalar> Sums<'_, T> {
+    /// Adds the samples of a batch to a partial for models of the shape of [`model`](Self::model), as
+    /// [`Evaluator::accumulate`] does. The evaluator lends its memory and its instruction set; from here on it is one of
+    /// [`objective`](Self::objective).
+    ///
+    /// # Errors
+    /// As [`Evaluator::loss_and_gradient`] and [`Evaluator::hessian_product`]; the partial is untouched then.
+    pub fn add(
+        &self,
+        evaluator: &mut Evaluator<T>,
+        batch: &Batch<'_, T>,
+        partial: &mut Partial<T>,
+    ) -> Result<(), Error> {
+        evaluator.set_objective(self.objective);
+        match self.direction {
+            None => evaluator.accumulate(self.model, batch, partial),
+            Some(direction) => {
+                evaluator.accumulate_hessian_product(self.model, batch, direction, partial)
+            }
+        }
+    }
+}
+
 /// What is evaluated.
 pub(super) enum Data<'a, 'b, T> {
     Batch(&'a Batch<'b, T>),
-    /// What adds the sums over all samples to an empty partial, and tells how many samples they are; and the partial.
-    Partials(Accumulate<'a, T>, Partial<T>),
+    /// What adds the sums over all samples to an empty partial, and tells how many samples they are.
+    Partials(Accumulate<'a, T>),
 }
 
-type Accumulate<'a, T> =
-    &'a mut dyn FnMut(&mut Evaluator<T>, &LinearModel<T>, &mut Partial<T>) -> Result<u64, Error>;
+type Accumulate<'a, T> = &'a mut dyn FnMut(&Sums<'_, T>, &mut Partial<T>) -> Result<u64, Error>;
 
-/// The evaluator and its data, and how much it had to do.
+/// An evaluator and its samples, and how much it had to do.
 pub(super) struct Cost<'a, 'b, T> {
     pub(super) evaluator: &'a mut Evaluator<T>,
     data: Data<'a, 'b, T>,
+    /// The last sums of all samples.
+    partial: Partial<T>,
     pub(super) evaluations: usize,
     pub(super) samples: u64,
     /// What went wrong that no shorter step would have mended: reading the data, perhaps.
@@ -80,35 +136,87 @@ pub(super) struct Cost<'a, 'b, T> {
 
 impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
     pub(super) fn new(evaluator: &'a mut Evaluator<T>, data: Data<'a, 'b, T>) -> Self {
-        Self { evaluator, data, evaluations: 0, samples: 0, error: None }
+        let partial = Partial::new(0, 0);
+        Self { evaluator, data, partial, evaluations: 0, samples: 0, error: None }
+    }
+
+    /// Another evaluator of the same samples.
+    pub(super) fn with<'s>(&'s mut self, evaluator: &'s mut Evaluator<T>) -> Cost<'s, 'b, T> {
+        let data = match &mut self.data {
+            Data::Batch(batch) => Data::Batch(batch),
+            Data::Partials(accumulate) => Data::Partials(accumulate),
+        };
+        Cost::new(evaluator, data)
+    }
+
+    /// The samples, if all of them are here.
+    pub(super) fn batch(&self) -> Option<&'a Batch<'b, T>> {
+        match self.data {
+            Data::Batch(batch) => Some(batch),
+            Data::Partials(_) => None,
+        }
     }
 
     /// Sets the objective of a point, and its gradient.
     pub(super) fn evaluate(&mut self, point: &mut Point<T>) -> Result<(), Error> {
-        let result = self.try_evaluate(point);
+        let result = self.loss_and_gradient(&point.model, &mut point.gradient);
         if let Err(error) = &result
             && !matches!(error, Error::NonFinite { .. } | Error::Overflow { .. })
         {
             self.error = Some(error.clone());
         }
-        result
+        point.objective = result?;
+        Ok(())
     }
 
-    fn try_evaluate(&mut self, point: &mut Point<T>) -> Result<(), Error> {
+    /// As [`Evaluator::loss_and_gradient`], over all samples.
+    pub(super) fn loss_and_gradient(
+        &mut self,
+        model: &LinearModel<T>,
+        gradient: &mut LinearModel<T>,
+    ) -> Result<f64, Error> {
+        if let Data::Batch(batch) = self.data {
+            self.evaluations += 1;
+            self.samples += batch.n_samples() as u64;
+            return self.evaluator.loss_and_gradient(model, batch, gradient);
+        }
+        self.sum(model, None)?;
+        self.evaluator.finish(model, &self.partial, gradient)
+    }
+
+    /// As [`Evaluator::hessian_product`], over all samples.
+    pub(super) fn hessian_product(
+        &mut self,
+        model: &LinearModel<T>,
+        direction: &LinearModel<T>,
+        product: &mut LinearModel<T>,
+    ) -> Result<(), Error> {
+        if let Data::Batch(batch) = self.data {
+            self.evaluations += 1;
+            self.samples += batch.n_samples() as u64;
+            return self.evaluator.hessian_product(model, batch, direction, product);
+        }
+        self.sum(model, Some(direction))?;
+        self.evaluator.finish_hessian_product(direction, &self.partial, product)
+    }
+
+    /// The sums over all samples.
+    pub(super) fn sum(
+        &mut self,
+        model: &LinearModel<T>,
+        direction: Option<&LinearModel<T>>,
+    ) -> Result<&Partial<T>, Error> {
+        self.partial.reshape(model.n_classes(), model.n_features());
+        self.partial.clear();
+        let sums = Sums { objective: self.evaluator.objective(), model, direction };
         self.evaluations += 1;
-        let Self { evaluator, samples, .. } = self;
-        let Point { model, gradient, .. } = point;
-        point.objective = match &mut self.data {
+        self.samples += match &mut self.data {
             Data::Batch(batch) => {
-                *samples += batch.n_samples() as u64;
-                evaluator.loss_and_gradient(model, batch, gradient)?
+                sums.add(self.evaluator, batch, &mut self.partial)?;
+                batch.n_samples() as u64
             }
-            Data::Partials(accumulate, partial) => {
-                partial.clear();
-                *samples += accumulate(evaluator, model, partial)?;
-                evaluator.finish(model, partial, gradient)?
-            }
+            Data::Partials(accumulate) => accumulate(&sums, &mut self.partial)?,
         };
-        Ok(())
+        Ok(&self.partial)
     }
 }

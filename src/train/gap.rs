@@ -39,7 +39,12 @@
 //! **Binary losses.** Their bound is that of [two rows](crate::Objective::to_two_rows): the objectives are equal, and so are
 //! the least values.
 
-use super::{StopReason, dot, margins::Margins};
+use super::{
+    StopReason, Summary,
+    cost::{Cost, Data},
+    dot,
+    margins::{Margins, class_sums},
+};
 use crate::{Batch, Error, Evaluator, LinearModel, Loss, Scalar};
 
 /// Hessian products that are spent on the first correction, at most.
@@ -80,38 +85,46 @@ pub fn optimality_gap<T: Scalar>(
     model: &LinearModel<T>,
     batch: &Batch<'_, T>,
 ) -> Result<Option<f64>, Error> {
-    if let Some(objective) = evaluator.objective().to_two_rows() {
-        evaluator.check(model)?;
-        let mut of_two_rows = Evaluator::new(objective).with_isa(evaluator.isa());
-        return optimality_gap(&mut of_two_rows, &model.to_two_rows()?, batch);
+    of_cost(&mut Cost::new(evaluator, Data::Batch(batch)), model)
+}
+
+/// [`optimality_gap`], of all samples wherever they are.
+fn of_cost<T: Scalar>(
+    cost: &mut Cost<'_, '_, T>,
+    model: &LinearModel<T>,
+) -> Result<Option<f64>, Error> {
+    let objective = cost.evaluator.objective();
+    if let Some(objective) = objective.to_two_rows() {
+        cost.evaluator.check(model)?;
+        let mut of_two_rows = Evaluator::new(objective).with_isa(cost.evaluator.isa());
+        return of_cost(&mut cost.with(&mut of_two_rows), &model.to_two_rows()?);
     }
-    match evaluator.objective().loss() {
-        _ if evaluator.objective().l2() <= 0.0 => Ok(None),
-        Loss::CrossEntropy => of_softmax(evaluator, model, batch),
-        _ => of_margins(evaluator, model, batch),
+    match objective.loss() {
+        _ if objective.l2() <= 0.0 => Ok(None),
+        Loss::CrossEntropy => of_softmax(cost, model),
+        _ => of_margins(cost, model),
     }
 }
 
 /// The bound for cross-entropy.
 fn of_softmax<T: Scalar>(
-    evaluator: &mut Evaluator<T>,
+    cost: &mut Cost<'_, '_, T>,
     model: &LinearModel<T>,
-    batch: &Batch<'_, T>,
 ) -> Result<Option<f64>, Error> {
-    let objective = evaluator.objective();
+    let objective = cost.evaluator.objective();
     let l2 = objective.l2();
     let (c, d) = (model.n_classes(), model.n_features());
+    let asked = mean_labels(cost, [c, d])?;
     let mut gradient = LinearModel::zeros(c, d);
-    let loss = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
+    let loss = cost.loss_and_gradient(model, &mut gradient)?;
     let (weights, bias) = (wide(model.weights()), wide(model.bias()));
     let mean_loss = loss - l2 * dot(&weights, &weights);
-    let asked = mean_labels(batch, c, objective.label_smoothing());
 
     let (mut g, mut g_bias) = (wide(gradient.weights()), wide(gradient.bias()));
     // More would make the bound no smaller by more than a tenth.
     let rest = 0.1 * dot(&g, &g) / (4.0 * l2);
     let enough = rest / (mean_loss + (c as f64).ln());
-    let step = bias_step(evaluator, model, batch, &asked, enough, [&g, &g_bias])?;
+    let step = bias_step(cost, model, &asked, enough, [&g, &g_bias])?;
     // p′ = p (1 + c − pᵀc) is no distribution unless this is at most 1.
     let range = step.change.iter().fold(0.0, |max: f64, c| max.max(*c))
         - step.change.iter().fold(0.0, |min: f64, c| min.min(*c));
@@ -137,7 +150,7 @@ fn of_softmax<T: Scalar>(
     // As they are rounded.
     let exponentials: Vec<f64> = constant.bias().iter().map(|bias| bias.to_f64().exp()).collect();
     let total: f64 = exponentials.iter().sum();
-    evaluator.loss_and_gradient(&constant, batch, &mut gradient)?;
+    cost.loss_and_gradient(&constant, &mut gradient)?;
     let of_constant = wide(gradient.weights());
     let mut excess = mean_loss - dot(&of_constant, &weights);
     for k in 0..c {
@@ -150,58 +163,65 @@ fn of_softmax<T: Scalar>(
     Ok(Some((1.0 - share) * divergence + dot(&g, &g) / (4.0 * l2) + share * excess.max(0.0)))
 }
 
-/// The bound on a fit, unless it was stopped from outside or failed. What it has found is not lost where the bound cannot
-/// be computed.
+/// Adds the bound to how a fit ended, unless it was stopped from outside or failed. What it has found is not lost where
+/// the bound cannot be computed.
 pub(super) fn after_fit<T: Scalar>(
-    stop_reason: StopReason,
-    evaluator: &mut Evaluator<T>,
+    summary: Summary,
+    cost: &mut Cost<'_, '_, T>,
     model: &LinearModel<T>,
-    batch: &Batch<'_, T>,
-) -> Option<f64> {
-    if stop_reason.failed() || stop_reason == StopReason::Interrupted {
-        return None;
+) -> Summary {
+    let reason = summary.stop_reason;
+    if reason.failed() || reason == StopReason::Interrupted {
+        return summary;
     }
-    optimality_gap(evaluator, model, batch).unwrap_or(None)
+    Summary { gap: of_cost(cost, model).unwrap_or(None), ..summary }
 }
 
 /// The mean of the distributions that are asked for.
-pub(super) fn mean_labels<T: Scalar>(
-    batch: &Batch<'_, T>,
-    n_classes: usize,
-    smoothing: f64,
-) -> Vec<f64> {
-    let mut mean = vec![0.0; n_classes];
-    for i in 0..batch.n_samples() {
-        let row = batch.row_index(i);
-        mean[batch.labels()[row] as usize] += batch.weight(row).to_f64();
-    }
-    let of_one = (1.0 - smoothing) / batch.total_weight();
-    mean.iter_mut().for_each(|mean| *mean = *mean * of_one + smoothing / n_classes as f64);
-    mean
+fn mean_labels<T: Scalar>(
+    cost: &mut Cost<'_, '_, T>,
+    shape: [usize; 2],
+) -> Result<Vec<f64>, Error> {
+    let shares = match cost.batch() {
+        // Without a pass over the features.
+        Some(batch) => {
+            let mut shares = vec![0.0; shape[0]];
+            for row in (0..batch.n_samples()).map(|i| batch.row_index(i)) {
+                let label = batch.labels()[row];
+                let none = Error::Label { row, label, classes: shape[0] };
+                *shares.get_mut(label as usize).ok_or(none)? += batch.weight(row).to_f64();
+            }
+            shares.iter_mut().for_each(|share| *share /= batch.total_weight());
+            shares
+        }
+        None => class_sums(cost, shape)?.0,
+    };
+    let smoothing = cost.evaluator.objective().label_smoothing();
+    let smoothed = |share: f64| (1.0 - smoothing) * share + smoothing / shape[0] as f64;
+    Ok(shares.into_iter().map(smoothed).collect())
 }
 
 /// The bound for a loss of margins.
 fn of_margins<T: Scalar>(
-    evaluator: &mut Evaluator<T>,
+    cost: &mut Cost<'_, '_, T>,
     model: &LinearModel<T>,
-    batch: &Batch<'_, T>,
 ) -> Result<Option<f64>, Error> {
     let shape = [model.n_classes(), model.n_features()];
-    let l2 = evaluator.objective().l2();
+    let l2 = cost.evaluator.objective().l2();
+    let Some(margins) = Margins::new(cost, shape)? else { return Ok(None) };
     let mut gradient = LinearModel::zeros(shape[0], shape[1]);
     let mut point = model.clone();
-    let objective = evaluator.loss_and_gradient(&point, batch, &mut gradient)?;
+    let objective = cost.loss_and_gradient(&point, &mut gradient)?;
     let mut at = objective;
-    let Some(margins) = Margins::new(evaluator, batch, shape)? else { return Ok(None) };
-    if evaluator.objective().is_smooth() && margins.shares.iter().all(|share| *share > 0.0) {
+    if cost.evaluator.objective().is_smooth() && margins.shares.iter().all(|share| *share > 0.0) {
         // To a bias that leaves less to make up for.
         let g = [wide(gradient.weights()), wide(gradient.bias())];
-        let step = bias_step(evaluator, model, batch, &margins.shares, 0.0, [&g[0], &g[1]])?;
+        let step = bias_step(cost, model, &margins.shares, 0.0, [&g[0], &g[1]])?;
         for (bias, change) in point.bias_mut().iter_mut().zip(step.change) {
             *bias = T::from_f64(bias.to_f64() + change);
         }
         let mut moved = LinearModel::zeros(shape[0], shape[1]);
-        match evaluator.loss_and_gradient(&point, batch, &mut moved) {
+        match cost.loss_and_gradient(&point, &mut moved) {
             Ok(lower) if lower <= at => (at, gradient) = (lower, moved),
             _ => point.clone_from(model),
         }
@@ -238,9 +258,8 @@ struct BiasStep {
 /// The step that makes the gradient of the bias small, so that no part of it is more than `enough` of that of `asked`:
 /// by conjugate gradients. No step, if that makes it no smaller.
 fn bias_step<T: Scalar>(
-    evaluator: &mut Evaluator<T>,
+    cost: &mut Cost<'_, '_, T>,
     model: &LinearModel<T>,
-    batch: &Batch<'_, T>,
     asked: &[f64],
     enough: f64,
     [g, g_bias]: [&[f64]; 2],
@@ -272,7 +291,7 @@ fn bias_step<T: Scalar>(
             *unit = T::from_f64(*p / size);
             *p = unit.to_f64() * size;
         }
-        evaluator.hessian_product(model, batch, &direction, &mut product)?;
+        cost.hessian_product(model, &direction, &mut product)?;
         let h_p: Vec<f64> = product.bias().iter().map(|h| size * h.to_f64()).collect();
         let p_h_p = dot(&p, &h_p);
         if p_h_p <= 0.0 {

@@ -5,7 +5,7 @@
 use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
     checkpoint::{Checkpoint, Resumable},
-    cost::{Cost, Data, Evaluate, Point},
+    cost::{Cost, Data, Evaluate, Point, Sums},
     curvature::{Curvature, LearnedCurvature, Sample, Source},
     line_search, max_norm,
     secants::Secants,
@@ -139,8 +139,8 @@ impl Lbfgs {
     /// learnt from: some thousands of the samples; without any, it is not.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and those of `for_each_batch`, whenever they occur; the model is the best one
-    /// so far then.
+    /// As [`fit`](Self::fit), and those of `for_each_batch`, whenever they occur, but in the passes for [`Summary::gap`],
+    /// which is `None` then; the model is the best one so far.
     pub fn fit_chunks<T: Scalar>(
         &self,
         evaluator: &mut Evaluator<T>,
@@ -153,16 +153,19 @@ impl Lbfgs {
     }
 
     /// As [`fit_chunks`](Self::fit_chunks), over data of which other processes have parts. This one alone decides where
-    /// to go; all it needs of the others is their sums.
+    /// to go; all it needs of the others are their sums.
     ///
-    /// For every evaluation, `accumulate` is to add to an empty partial the sums over all samples for a model, and to
-    /// return their number. What it is to do is its own: to tell the others the model, say, to
-    /// [accumulate](Evaluator::accumulate) what is here, and to join what they send, in the order of a
-    /// [`PartialTree`](crate::PartialTree) if the model is to have the same bits on any number of processes.
+    /// For every evaluation, `accumulate` is to add to an empty partial the [`Sums`] over all samples, and to return their
+    /// number. What it is to do is its own: to send the others what is asked for, say, to [add](Sums::add) up what is
+    /// here, and to join what they send, in the order of a [`PartialTree`](crate::PartialTree) if the model is to have the
+    /// same bits on any number of processes.
     ///
     /// ```
     /// use core::ops::ControlFlow;
-    /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Partial, train::Lbfgs};
+    /// use softmargin::{
+    ///     Batch, Evaluator, LinearModel, MatrixView, Objective, Partial,
+    ///     train::{Lbfgs, Sums},
+    /// };
     /// use std::sync::mpsc::channel;
     ///
     /// # fn main() -> Result<(), softmargin::Error> {
@@ -172,29 +175,31 @@ impl Lbfgs {
     /// let (my_labels, other_labels) = labels.split_at(10);
     /// let objective = Objective::cross_entropy().with_l2(1e-3);
     ///
-    /// let (models, to_evaluate) = channel::<LinearModel<f32>>();
-    /// let (sums, of_other) = channel();
+    /// let (questions, asked) = channel::<(Objective, LinearModel<f32>, Option<LinearModel<f32>>)>();
+    /// let (answers, of_other) = channel();
     /// std::thread::scope(|scope| {
-    ///     // The other process. It ends when no model is going to come.
+    ///     // The other process. It ends when nothing more is going to be asked.
     ///     scope.spawn(move || -> Result<(), softmargin::Error> {
     ///         let batch = Batch::new(MatrixView::new(others, 10, 3)?, other_labels)?;
     ///         let mut evaluator = Evaluator::new(objective);
-    ///         for model in to_evaluate {
-    ///             let mut partial = Partial::new(2, 3);
-    ///             let sent = evaluator.accumulate(&model, &batch, &mut partial).map(|()| partial);
-    ///             sums.send(sent).expect("a receiver");
+    ///         for (objective, model, direction) in asked {
+    ///             let sums = Sums { objective, model: &model, direction: direction.as_ref() };
+    ///             let mut partial = Partial::new(model.n_classes(), model.n_features());
+    ///             let sent = sums.add(&mut evaluator, &batch, &mut partial).map(|()| partial);
+    ///             answers.send(sent).expect("a receiver");
     ///         }
     ///         Ok(())
     ///     });
     ///     let batch = Batch::new(MatrixView::new(mine, 10, 3)?, my_labels)?;
-    ///     let mut model = LinearModel::zeros(2, 3);
+    ///     let (mut model, mut evaluator) = (LinearModel::zeros(2, 3), Evaluator::new(objective));
     ///     let summary = Lbfgs::default().fit_partials(
     ///         &mut Evaluator::new(objective),
     ///         &mut model,
     ///         Some(&batch),
-    ///         |evaluator, model, partial| {
-    ///             models.send(model.clone()).expect("the other process");
-    ///             let here = evaluator.accumulate(model, &batch, partial);
+    ///         |sums, partial| {
+    ///             let question = (sums.objective, sums.model.clone(), sums.direction.cloned());
+    ///             questions.send(question).expect("the other process");
+    ///             let here = sums.add(&mut evaluator, &batch, partial);
     ///             // What was asked for is received, whatever became of it here.
     ///             let there = of_other.recv().expect("the other process");
     ///             here?;
@@ -203,8 +208,10 @@ impl Lbfgs {
     ///         },
     ///         |_, _| ControlFlow::Continue(()),
     ///     );
-    ///     drop(models);
-    ///     assert!(summary?.stop_reason.converged());
+    ///     drop(questions);
+    ///     let summary = summary?;
+    ///     assert!(summary.stop_reason.converged());
+    ///     assert!(summary.gap.expect("a bound") < 1e-4);
     ///     Ok(())
     /// })
     /// # }
@@ -212,17 +219,14 @@ impl Lbfgs {
     ///
     /// # Errors
     /// As [`fit_chunks`](Self::fit_chunks), with those of `accumulate`. An [`Error::NonFinite`] of it, after the first
-    /// evaluation, tells that a step was too long, and a shorter one is tried; any other error ends the fit.
+    /// evaluation, tells that a step was too long, and a shorter one is tried; any other error ends the fit. Who cannot
+    /// compute the sums for [`Summary::gap`], which come last, returns an error for them, and the gap is `None`.
     pub fn fit_partials<T: Scalar>(
         &self,
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         sample: Option<&Batch<'_, T>>,
-        accumulate: impl FnMut(
-            &mut Evaluator<T>,
-            &LinearModel<T>,
-            &mut Partial<T>,
-        ) -> Result<u64, Error>,
+        accumulate: impl FnMut(&Sums<'_, T>, &mut Partial<T>) -> Result<u64, Error>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         Resumable::new(*self).fit_partials(evaluator, model, sample, accumulate, on_iteration)
@@ -230,7 +234,7 @@ impl Lbfgs {
 
     pub(super) fn minimize<T: Scalar>(
         &self,
-        cost: Cost<'_, '_, T>,
+        cost: &mut Cost<'_, '_, T>,
         model: &mut LinearModel<T>,
         sample: Option<&Batch<'_, T>>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
@@ -242,7 +246,7 @@ impl Lbfgs {
 impl<T: Scalar> Resumable<'_, T> {
     pub(super) fn minimize(
         &mut self,
-        mut cost: Cost<'_, '_, T>,
+        cost: &mut Cost<'_, '_, T>,
         model: &mut LinearModel<T>,
         sample: Option<&Batch<'_, T>>,
         learned: Option<&mut LearnedCurvature>,
@@ -279,7 +283,7 @@ impl<T: Scalar> Resumable<'_, T> {
         let stop_reason = fit.run(sample, known, &mut on_iteration);
         let progress = fit.progress();
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
-        match fit.cost.error {
+        match fit.cost.error.take() {
             Some(error) => Err(error),
             None => Ok(Summary { progress, stop_reason: stop_reason?, gap: None }),
         }
@@ -294,7 +298,7 @@ struct Fit<'a, 'b, 'c, 'd, T> {
     resumable: &'a mut Resumable<'d, T>,
     /// What a fit that goes on from a checkpoint of this one has to have in common with it.
     properties: Vec<(String, String)>,
-    cost: Cost<'b, 'c, T>,
+    cost: &'a mut Cost<'b, 'c, T>,
     /// Of an evaluation.
     n_samples: u64,
     best: Point<T>,
@@ -419,7 +423,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                 return Ok(ControlFlow::Continue(Source::Zeros));
             };
             let (solver, n) = (self.resumable.solver, batch.n_samples());
-            let fitted = fit_roughly(&solver, &mut self.cost, &self.best, &to_fit, n)?;
+            let fitted = fit_roughly(&solver, self.cost, &self.best, &to_fit, n)?;
             if let Some(mut point) = fitted {
                 self.accept(&mut point);
                 if let Some(stop_reason) = self.report(on_iteration) {
@@ -570,8 +574,8 @@ pub(super) fn fit_roughly<T: Scalar>(
     let rough = Lbfgs { max_iterations: ROUGH_ITERATIONS, curvature: false, ..*solver };
     let mut point = Point::at(&from.model);
     let go_on = |_: &Progress, _: &LinearModel<T>| ControlFlow::Continue(());
-    let few_cost = Cost::new(&mut evaluator, Data::Batch(&few));
-    let summary = rough.minimize(few_cost, &mut point.model, Some(&few), go_on)?;
+    let mut of_few = Cost::new(&mut evaluator, Data::Batch(&few));
+    let summary = rough.minimize(&mut of_few, &mut point.model, Some(&few), go_on)?;
     cost.evaluations += summary.progress.evaluations;
     cost.samples += summary.progress.samples;
     cost.evaluate(&mut point)?;

@@ -1,7 +1,7 @@
 //! What the dual problems of the losses of margins have in common: see [`dual`](super::dual) for the mathematics.
 
-use super::gap::mean_labels;
-use crate::{Batch, Error, Evaluator, LinearModel, Loss, Objective, Scalar};
+use super::cost::Cost;
+use crate::{Error, Evaluator, LinearModel, Loss, Objective, Scalar};
 
 /// A loss whose dual variables have bounds of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Kind {
     }
 }
 
-/// A loss of margins, and the classes of a batch.
+/// A loss of margins, and the classes of the samples.
 #[derive(Debug)]
 pub(super) struct Margins {
     pub(super) kind: Kind,
@@ -58,18 +58,17 @@ impl Margins {
     /// # Errors
     /// As [`Evaluator::loss_and_gradient`].
     pub(super) fn new<T: Scalar>(
-        evaluator: &Evaluator<T>,
-        batch: &Batch<'_, T>,
-        [c, d]: [usize; 2],
+        cost: &mut Cost<'_, '_, T>,
+        shape: [usize; 2],
     ) -> Result<Option<Self>, Error> {
-        let (kind, margin) = match evaluator.objective().loss() {
+        let (kind, margin) = match cost.evaluator.objective().loss() {
             Loss::Hinge { margin } => (Kind::Hinge, margin),
             Loss::SquaredHinge { margin } => (Kind::Squared, margin),
             Loss::CrammerSinger { margin } => (Kind::CrammerSinger, margin),
             _ => return Ok(None),
         };
-        let sums = class_sums(evaluator, batch, [c, d])?;
-        Ok(Some(Self { kind, margin, shares: mean_labels(batch, c, 0.0), sums }))
+        let (shares, sums) = class_sums(cost, shape)?;
+        Ok(Some(Self { kind, margin, shares, sums }))
     }
 
     /// What makes up for the derivatives of the bias, which are to be 0: class k with g more than 0 has its samples pass
@@ -113,23 +112,26 @@ impl Margins {
     }
 }
 
-/// Two gradients have the sums of the features of all classes: where the score of one class alone is higher than all
-/// others, it is the one that violates the margin 0 of each sample of another class.
-fn class_sums<T: Scalar>(
-    evaluator: &Evaluator<T>,
-    batch: &Batch<'_, T>,
+/// [`Margins::shares`] and [`Margins::sums`]. A gradient has them: where the score of a class that no sample is of is
+/// higher than all others, it is the one that violates the margin 0 of each sample.
+///
+/// # Errors
+/// As [`Evaluator::loss_and_gradient`].
+pub(super) fn class_sums<T: Scalar>(
+    cost: &mut Cost<'_, '_, T>,
     [c, d]: [usize; 2],
-) -> Result<Vec<f64>, Error> {
-    let mut evaluator = Evaluator::new(Objective::hinge(0.0)).with_isa(evaluator.isa());
-    let mut sums = vec![0.0; c * d];
-    let mut gradient = LinearModel::zeros(c, d);
-    for first in 0..c.min(2) {
-        let mut model = LinearModel::zeros(c, d);
-        model.bias_mut()[first] = T::from_f64(1.0);
-        evaluator.loss_and_gradient(&model, batch, &mut gradient)?;
-        let classes = if first == 0 { d..c * d } else { 0..d };
-        let of_others = sums[classes.clone()].iter_mut().zip(&gradient.weights()[classes]);
-        of_others.for_each(|(sum, slope)| *sum = -slope.to_f64());
+) -> Result<(Vec<f64>, Vec<f64>), Error> {
+    let mut evaluator = Evaluator::new(Objective::hinge(0.0)).with_isa(cost.evaluator.isa());
+    let mut model = LinearModel::zeros(c + 1, d);
+    model.bias_mut()[c] = T::from_f64(1.0);
+    let mut cost = cost.with(&mut evaluator);
+    let partial = cost.sum(&model, None)?;
+    partial.check_shape(&model)?;
+    let total = partial.total_weight();
+    if total == 0.0 {
+        return Err(Error::NoSamples);
     }
-    Ok(sums)
+    let (weights, bias) = partial.gradient().split_at((c + 1) * d);
+    let share = |sum: &f64| -sum / total;
+    Ok((bias[..c].iter().map(share).collect(), weights[..c * d].iter().map(share).collect()))
 }

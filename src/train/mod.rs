@@ -45,7 +45,7 @@ mod shifted;
 mod validation;
 
 pub use checkpoint::{Checkpoint, Resumable, Save};
-pub use cost::Evaluate;
+pub use cost::{Evaluate, Sums};
 pub use cross_validation::{
     CrossValidated, CrossValidation, Estimate, Fold, FoldScore, cross_validate, stratified_folds,
 };
@@ -112,7 +112,7 @@ pub struct Summary {
     /// Why it stopped there.
     pub stop_reason: StopReason,
     /// A bound on F − F*, by how much the objective is above the least there is: that of [`DualAscent`], or
-    /// [`optimality_gap`]. `None` where none is known, of data in chunks, and of a fit that failed or was interrupted.
+    /// [`optimality_gap`]. `None` where none is known, and of a fit that failed or was interrupted.
     pub gap: Option<f64>,
 }
 

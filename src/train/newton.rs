@@ -111,13 +111,12 @@ impl NewtonCg {
         if !objective.is_smooth() {
             return Err(Error::NoHessian { loss: objective.loss().name() });
         }
-        let mut fit = Fit { solver: self, batch, cost, best, iteration: 0 };
+        let mut fit = Fit { solver: self, batch, cost: &mut cost, best, iteration: 0 };
         let stop_reason = fit.run(on_iteration);
         let progress = fit.progress();
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
-        let stop_reason = stop_reason?;
-        let gap = gap::after_fit(stop_reason, evaluator, model, batch);
-        Ok(Summary { progress, stop_reason, gap })
+        let summary = Summary { progress, stop_reason: stop_reason?, gap: None };
+        Ok(gap::after_fit(summary, &mut cost, model))
     }
 }
 
@@ -128,7 +127,7 @@ type OnIteration<'a, T> = &'a mut dyn FnMut(&Progress, &LinearModel<T>) -> Contr
 struct Fit<'a, 'b, 'c, T> {
     solver: &'a NewtonCg,
     batch: &'a Batch<'c, T>,
-    cost: Cost<'b, 'c, T>,
+    cost: &'a mut Cost<'b, 'c, T>,
     best: Point<T>,
     iteration: usize,
 }
@@ -156,7 +155,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             let apart = to_fit.is_some();
             if let Some(to_fit) = to_fit {
                 let solver = Lbfgs::default();
-                let fitted = lbfgs::fit_roughly(&solver, &mut self.cost, &self.best, &to_fit, n)?;
+                let fitted = lbfgs::fit_roughly(&solver, self.cost, &self.best, &to_fit, n)?;
                 if let Some(point) = fitted {
                     self.best = point;
                     self.iteration += 1;
@@ -283,10 +282,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             // Of size 1, as a direction in the element type may not be long or short.
             let unit = direction.parameters_mut().iter_mut().zip(&p);
             unit.for_each(|(unit, p)| *unit = T::from_f64(p / size));
-            self.cost.evaluations += 1;
-            self.cost.samples += self.batch.n_samples() as u64;
-            let model = &self.best.model;
-            self.cost.evaluator.hessian_product(model, self.batch, &direction, &mut product)?;
+            self.cost.hessian_product(&self.best.model, &direction, &mut product)?;
             let h_p = |i: usize| size * product.parameters()[i].to_f64();
             let p_h_p: f64 = (0..p.len()).map(|i| p[i] * h_p(i)).sum();
             let length = r_z / p_h_p;

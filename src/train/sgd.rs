@@ -2,8 +2,13 @@
 //! anew.
 
 use super::{
-    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2, gap, lazy::Lazy, max_norm,
-    principal::Principal, shuffle,
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
+    cost::{Cost, Data},
+    gap,
+    lazy::Lazy,
+    max_norm,
+    principal::Principal,
+    shuffle,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Objective, Scalar};
 use core::ops::{ControlFlow, Range};
@@ -236,8 +241,8 @@ impl Sgd {
         }
         let progress =
             Progress { objective: best.objective, gradient_norm: best.gradient_norm, ..now };
-        let gap = gap::after_fit(stop_reason, evaluator, model, batch);
-        Ok(Summary { progress, stop_reason, gap })
+        let summary = Summary { progress, stop_reason, gap: None };
+        Ok(gap::after_fit(summary, &mut Cost::new(evaluator, Data::Batch(batch)), model))
     }
 
     fn validate(&self) -> Result<(), Error> {

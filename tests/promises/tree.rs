@@ -41,7 +41,8 @@ fn receive<T: Scalar>(trees: impl IntoIterator<Item = PartialTree<T>>) -> Partia
     for tree in trees {
         for (chunks, partial) in tree.nodes() {
             let sent = partial.sums().to_vec();
-            joined.push(chunks, Partial::from_sums(SHAPE.c, SHAPE.d, sent).unwrap()).unwrap();
+            let (c, d) = (partial.n_classes(), partial.n_features());
+            joined.push(chunks, Partial::from_sums(c, d, sent).unwrap()).unwrap();
         }
     }
     joined
@@ -178,11 +179,41 @@ fn what_is_no_tree() {
 #[cfg(feature = "train")]
 mod train {
     use super::*;
-    use softmargin::{NonFinite, Objective, train::Lbfgs};
+    use crate::common::binary_losses;
+    use softmargin::{
+        NonFinite, Objective,
+        train::{Lbfgs, Sums, optimality_gap},
+    };
     use std::ops::ControlFlow;
 
     fn go_on(_: &softmargin::train::Progress, _: &LinearModel<f64>) -> ControlFlow<()> {
         ControlFlow::Continue(())
+    }
+
+    /// What a process that has these chunks answers.
+    fn answer(
+        case: &Case<f64>,
+        sums: &Sums<'_, f64>,
+        chunks: Range<u64>,
+    ) -> Result<PartialTree<f64>, Error> {
+        let mut evaluator = Evaluator::new(case.objective);
+        let mut tree = PartialTree::new();
+        for i in chunks {
+            let mut partial = Partial::new(sums.model.n_classes(), SHAPE.d);
+            sums.add(&mut evaluator, &chunk(case, i), &mut partial)?;
+            tree.push(i..i + 1, partial)?;
+        }
+        Ok(tree)
+    }
+
+    /// All that many processes answer.
+    fn total(
+        case: &Case<f64>,
+        sums: &Sums<'_, f64>,
+        processes: u64,
+    ) -> Result<Partial<f64>, Error> {
+        let trees = (0..processes).map(|p| answer(case, sums, share(p, processes)));
+        receive(trees.collect::<Result<Vec<_>, _>>()?).total(N_CHUNKS)
     }
 
     #[test]
@@ -196,11 +227,8 @@ mod train {
                     &mut Evaluator::new(case.objective),
                     &mut model,
                     sample,
-                    |_, model, partial| {
-                        let trees =
-                            (0..processes).map(|p| process(&case, model, share(p, processes)));
-                        let trees = trees.collect::<Result<Vec<_>, _>>()?;
-                        *partial = receive(trees).total(N_CHUNKS)?;
+                    |sums, partial| {
+                        *partial = total(&case, sums, processes)?;
                         Ok(SHAPE.n as u64)
                     },
                     go_on,
@@ -223,7 +251,68 @@ mod train {
                 Lbfgs::default().fit(&mut evaluator, &mut model, &case.batch(), go_on).unwrap();
             let gap = (whole.progress.objective - alone.0.progress.objective).abs();
             assert!(gap < 1e-7, "{gap}");
+            assert!(alone.0.gap.expect("a bound") < 1e-4 && whole.gap.is_some());
         }
+    }
+
+    /// That of the sums of all processes is that of all samples.
+    #[test]
+    fn the_bound_on_the_distance_to_the_optimum() {
+        for objective in losses().into_iter().chain(binary_losses()) {
+            let c = if objective.loss().is_binary() { 1 } else { SHAPE.c };
+            let shape = Shape { c, ..SHAPE };
+            let case = Case::<f64>::random(objective.with_l2(0.1), shape, 4);
+            let few = Lbfgs { max_iterations: 5, ..Lbfgs::default() };
+            let fit = |processes: u64| {
+                let mut model = case.model.clone();
+                let summary = few.fit_partials(
+                    &mut Evaluator::new(case.objective),
+                    &mut model,
+                    None,
+                    |sums, partial| {
+                        *partial = total(&case, sums, processes)?;
+                        Ok(SHAPE.n as u64)
+                    },
+                    go_on,
+                );
+                (summary.unwrap(), model)
+            };
+            let (summary, model) = fit(1);
+            let mut evaluator = Evaluator::new(case.objective);
+            let whole = optimality_gap(&mut evaluator, &model, &case.batch()).unwrap();
+            match (summary.gap, whole) {
+                (Some(gap), Some(whole)) => {
+                    let what = format!("{objective:?}: {gap:e} and {whole:e}");
+                    assert!((gap - whole).abs() <= 1e-9 * (whole + 1e-3), "{what}");
+                }
+                (gap, whole) => assert_eq!(gap, whole, "{objective:?}"),
+            }
+            for processes in PROCESSES {
+                assert_eq!(fit(processes), (summary, model.clone()), "{processes} processes");
+            }
+        }
+    }
+
+    /// Who answers nothing but losses and gradients gets a fit, without a bound.
+    #[test]
+    fn a_bound_that_cannot_be_computed() {
+        let case = Case::<f64>::random(Objective::cross_entropy().with_l2(1e-3), SHAPE, 5);
+        let mut evaluator = Evaluator::new(case.objective);
+        let summary = Lbfgs::default().fit_partials(
+            &mut Evaluator::new(case.objective),
+            &mut LinearModel::zeros(SHAPE.c, SHAPE.d),
+            None,
+            |sums, partial| {
+                if sums.objective != case.objective || sums.direction.is_some() {
+                    return Err(Error::NoSamples);
+                }
+                sums.add(&mut evaluator, &case.batch(), partial)?;
+                Ok(SHAPE.n as u64)
+            },
+            go_on,
+        );
+        let summary = summary.unwrap();
+        assert!(summary.stop_reason.converged() && summary.gap.is_none(), "{summary:?}");
     }
 
     /// A step that is too long is shortened; all else ends the fit.
@@ -236,16 +325,17 @@ mod train {
             [(1, &too_long, true), (1, &lost, true), (3, &too_long, false), (3, &lost, true)]
         {
             let (mut evaluations, mut model) = (0, LinearModel::zeros(SHAPE.c, SHAPE.d));
+            let mut evaluator = Evaluator::new(case.objective);
             let result = Lbfgs::default().fit_partials(
                 &mut Evaluator::new(case.objective),
                 &mut model,
                 None,
-                |evaluator, model, partial| {
+                |sums, partial| {
                     evaluations += 1;
                     if evaluations == at {
                         return Err(error.clone());
                     }
-                    evaluator.accumulate(model, &case.batch(), partial)?;
+                    sums.add(&mut evaluator, &case.batch(), partial)?;
                     Ok(SHAPE.n as u64)
                 },
                 go_on,
@@ -260,7 +350,7 @@ mod train {
             &mut Evaluator::new(case.objective),
             &mut LinearModel::zeros(SHAPE.c, SHAPE.d),
             None,
-            |_, _, partial| {
+            |_, partial| {
                 *partial = Partial::new(SHAPE.c, SHAPE.d + 1);
                 Ok(1)
             },

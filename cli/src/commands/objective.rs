@@ -2,6 +2,7 @@
 
 use super::non_negative;
 use crate::model_file::About;
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use softmargin::{Loss, Objective};
 
@@ -84,5 +85,46 @@ impl ObjectiveArgs {
         name.objective(margin)
             .with_label_smoothing(self.label_smoothing.or(of_model).unwrap_or(0.0))
             .with_l2(l2.unwrap_or(DEFAULT_L2))
+    }
+}
+
+/// A loss as numbers, for other processes, which need no λ for its sums.
+///
+/// # Errors
+/// If it is none of those that the program fits.
+pub(super) fn to_numbers(objective: Objective) -> anyhow::Result<[f64; 3]> {
+    let loss = objective.loss();
+    let of_loss = |name: &LossName| name.loss(0.0).name() == loss.name();
+    let place = LossName::value_variants().iter().position(of_loss);
+    let place = place.with_context(|| format!("the loss {} has no number", loss.name()))?;
+    Ok([place as f64, loss.margin().unwrap_or(0.0), objective.label_smoothing()])
+}
+
+/// The objective of such numbers, with λ = 0.
+///
+/// # Errors
+/// If they are those of no loss.
+pub(super) fn of_numbers([place, margin, smoothing]: [f64; 3]) -> anyhow::Result<Objective> {
+    let name = LossName::value_variants().get(place as usize);
+    let name = name.with_context(|| format!("no loss has the number {place}"))?;
+    Ok(name.objective(margin).with_label_smoothing(smoothing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_survive_being_numbers() {
+        for objective in [
+            Objective::hinge(0.0),
+            Objective::squared_hinge(0.5),
+            Objective::crammer_singer(1.0),
+            Objective::cross_entropy().with_label_smoothing(0.1),
+        ] {
+            let numbers = to_numbers(objective.with_l2(1e-3)).unwrap();
+            assert_eq!(of_numbers(numbers).unwrap(), objective);
+        }
+        assert!(to_numbers(Objective::logistic()).is_err());
     }
 }

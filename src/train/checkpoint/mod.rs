@@ -6,7 +6,7 @@ mod file;
 
 use super::{
     Lbfgs, Progress, Summary,
-    cost::{Cost, Data, Evaluate, Point},
+    cost::{Cost, Data, Evaluate, Point, Sums},
     curvature::{LearnedCurvature, Source},
     gap,
     secants::Secant,
@@ -163,11 +163,10 @@ impl<T: Scalar> Resumable<'_, T> {
             batch,
             on_iteration,
             &mut |evaluator, model, batch, report| {
-                let cost = Cost::new(evaluator, Data::Batch(batch));
+                let mut cost = Cost::new(evaluator, Data::Batch(batch));
                 let learned = learned.as_deref_mut();
-                let summary = self.minimize(cost, model, Some(batch), learned, report)?;
-                let gap = gap::after_fit(summary.stop_reason, evaluator, model, batch);
-                Ok(Summary { gap, ..summary })
+                let summary = self.minimize(&mut cost, model, Some(batch), learned, report)?;
+                Ok(gap::after_fit(summary, &mut cost, model))
             },
         )
     }
@@ -184,11 +183,12 @@ impl<T: Scalar> Resumable<'_, T> {
         mut for_each_batch: impl FnMut(Evaluate<'_, T>) -> Result<(), Error>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let accumulate = |evaluator: &mut Evaluator<T>, model: &_, partial: &mut _| {
+        let mut of_chunks = Evaluator::new(evaluator.objective()).with_isa(evaluator.isa());
+        let accumulate = |sums: &Sums<'_, T>, partial: &mut Partial<T>| {
             let mut samples = 0;
             for_each_batch(&mut |batch| {
                 samples += batch.n_samples() as u64;
-                evaluator.accumulate(model, batch, partial)
+                sums.add(&mut of_chunks, batch, partial)
             })?;
             Ok(samples)
         };
@@ -204,16 +204,12 @@ impl<T: Scalar> Resumable<'_, T> {
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         sample: Option<&Batch<'_, T>>,
-        mut accumulate: impl FnMut(
-            &mut Evaluator<T>,
-            &LinearModel<T>,
-            &mut Partial<T>,
-        ) -> Result<u64, Error>,
+        mut accumulate: impl FnMut(&Sums<'_, T>, &mut Partial<T>) -> Result<u64, Error>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let partial = Partial::new(model.n_classes(), model.n_features());
-        let cost = Cost::new(evaluator, Data::Partials(&mut accumulate, partial));
-        self.minimize(cost, model, sample, None, on_iteration)
+        let mut cost = Cost::new(evaluator, Data::Partials(&mut accumulate));
+        let summary = self.minimize(&mut cost, model, sample, None, on_iteration)?;
+        Ok(gap::after_fit(summary, &mut cost, model))
     }
 
     /// What the bits of a fit depend on, but for the data, in the order in which they are compared.

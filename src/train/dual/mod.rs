@@ -168,18 +168,18 @@ impl DualAscent {
         if u32::try_from(batch.features().rows().max(batch.n_samples())).is_err() {
             return Err(Error::SizeOverflow { rows: batch.n_samples(), row_stride: d });
         }
-        let margins = Margins::new(evaluator, batch, [c, d])?;
+        let mut cost = Cost::new(evaluator, Data::Batch(batch));
+        let margins = Margins::new(&mut cost, [c, d])?;
         let margins = margins.ok_or(Error::NoDual { loss: objective.loss().name() })?;
         let mut means = vec![0.0; d];
         for of_class in margins.sums.chunks_exact(d) {
             means.iter_mut().zip(of_class).for_each(|(mean, sum)| *mean += sum);
         }
         let shifted = Shifted::by(batch, means)?;
-        let problem = Problem::new(&objective, evaluator.isa(), batch, &shifted, margins)?;
+        let problem = Problem::new(&objective, cost.evaluator.isa(), batch, &shifted, margins)?;
 
         let soon = Lbfgs { max_iterations: self.max_epochs.min(SOON), ..Lbfgs::default() };
-        let cost = Cost::new(evaluator, Data::Batch(batch));
-        let summary = soon.minimize(cost, model, Some(batch), &mut *on_epoch)?;
+        let summary = soon.minimize(&mut cost, model, Some(batch), &mut *on_epoch)?;
         if summary.stop_reason == StopReason::Interrupted {
             return Ok(summary);
         }

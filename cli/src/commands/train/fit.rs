@@ -10,9 +10,10 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use softmargin::{
-    Batch, Error, Evaluator, Features, Isa, LinearModel,
+    Batch, Error, Evaluator, Features, Isa, LinearModel, Partial,
     train::{
         self, CrossValidation, EarlyStopping, PathPoint, Progress, Resumable, StopReason, Summary,
+        Sums,
     },
 };
 use std::{
@@ -89,10 +90,28 @@ impl Samples<'_> {
         )
     }
 
-    /// Calls `f` with some of the samples after the other, but those that count nothing.
-    fn for_each_batch(&self, f: train::Evaluate<'_, f32>) -> Result<(), Error> {
-        self.data
-            .for_each_chunk(|rows, x| self.batch_of(rows, x)?.map_or(Ok(()), |batch| f(&batch)))
+    /// Whether a solver sees them all at once, as those of this process that are at hand.
+    fn at_once(&self) -> bool {
+        self.leader.is_none() && self.data.is_in_place()
+    }
+
+    /// Adds up the samples chunk by chunk, but those that count nothing; or those of all ranks. Returns their number.
+    fn sum(
+        &self,
+        sums: &Sums<'_, f32>,
+        evaluator: &mut Evaluator<f32>,
+        partial: &mut Partial<f32>,
+    ) -> Result<u64, Error> {
+        if let Some(leader) = self.leader {
+            return leader.sum(self, sums, evaluator, partial);
+        }
+        let mut n_samples = 0;
+        self.data.for_each_chunk(|rows, x| {
+            let Some(batch) = self.batch_of(rows, x)? else { return Ok(()) };
+            n_samples += batch.n_samples() as u64;
+            sums.add(evaluator, &batch, partial)
+        })?;
+        Ok(n_samples)
     }
 }
 
@@ -263,10 +282,12 @@ impl Train {
             Solver::Sgd => self.sgd().fit(evaluator, model, &batch()?, report)?,
             Solver::Lbfgs => {
                 let fit = |solver: Resumable<'_, f32>| -> Result<Summary> {
-                    if samples.leader.is_none() && samples.data.is_in_place() {
+                    if samples.at_once() {
                         return Ok(solver.fit(evaluator, model, &batch()?, report)?);
                     }
-                    minimize_sums(solver, evaluator, model, samples, report)
+                    over_sums(samples, self.evaluator(), |sample, sum| {
+                        solver.fit_partials(evaluator, model, sample, sum, report)
+                    })
                 };
                 match checkpoint {
                     Some(checkpoint) => checkpoint.run(self.lbfgs(), fit)?,
@@ -277,13 +298,14 @@ impl Train {
     }
 }
 
-/// Fits a model to sums over chunks of the samples, or over those of all ranks.
-fn minimize_sums(
-    solver: Resumable<'_, f32>,
-    evaluator: &mut Evaluator<f32>,
-    model: &mut LinearModel<f32>,
+/// What computes the sums over all samples that a solver asks for.
+type Sum<'a> = &'a mut dyn FnMut(&Sums<'_, f32>, &mut Partial<f32>) -> Result<u64, Error>;
+
+/// Runs a solver on sums over chunks of the samples, or over those of all ranks.
+fn over_sums(
     samples: &Samples<'_>,
-    report: Report<'_>,
+    mut evaluator: Evaluator<f32>,
+    solver: impl FnOnce(Option<&Batch<'_, f32>>, Sum<'_>) -> Result<Summary, Error>,
 ) -> Result<Summary> {
     // What the curvature is learnt from. Samples that count nothing teach nothing.
     let (mut few, labels, few_samples);
@@ -301,13 +323,11 @@ fn minimize_sums(
         };
         few_samples.batch().ok()
     };
-    let sample = sample.as_ref();
-    match samples.leader {
-        Some(leader) => leader.fit(solver, evaluator, model, sample, samples, report),
-        None => {
-            let each = |evaluate: train::Evaluate<'_, f32>| samples.for_each_batch(evaluate);
-            Ok(solver.fit_chunks(evaluator, model, sample, each, report)?)
-        }
+    let summary =
+        solver(sample.as_ref(), &mut |sums, partial| samples.sum(sums, &mut evaluator, partial));
+    match samples.leader.and_then(Leader::lost) {
+        Some(error) => Err(error),
+        None => Ok(summary?),
     }
 }
 

@@ -5,12 +5,10 @@
 //! The rows are summed up in chunks that depend on their number alone, and the chunks joined in the order of a
 //! [`PartialTree`]: the bits of the model are the same on any number of ranks.
 
-use super::{
-    Prepared, Solver, Train,
-    fit::{Report, Samples},
-};
+use super::{Prepared, Solver, Train, fit::Samples};
 use crate::{
     apply::Applied,
+    commands::objective::{of_numbers, to_numbers},
     data::{Dataset, Moments, Ranges, Scaling, Split, sample},
     interrupt,
     metrics::Metrics,
@@ -20,10 +18,9 @@ use crate::{
 use anyhow::{Result, anyhow, bail};
 use bytemuck::Pod;
 use softmargin::{
-    Batch, Error, Evaluator, Features, Isa, LinearModel, NonFinite, Partial, PartialTree,
-    train::{Resumable, Summary},
+    Error, Evaluator, Features, Isa, LinearModel, NonFinite, Partial, PartialTree, train::Sums,
 };
-use std::{iter, mem, ops::Range, path::Path, thread};
+use std::{iter, mem, ops::Range, path::Path, sync::OnceLock, thread};
 
 /// How the rows are divided.
 #[derive(Clone, Copy)]
@@ -69,7 +66,7 @@ enum Task {
     Moments,
     /// To scale their features.
     Scale,
-    /// To compute the sums of their rows for a model.
+    /// To compute sums of their rows at a model: losses and gradients, or Hessian products.
     Sum,
     /// To predict their rows by a model.
     Predict,
@@ -83,7 +80,10 @@ impl Task {
 }
 
 /// Rank 0, which has the others wait for what to do until it is dropped.
-pub(super) struct Leader<'a>(&'a World);
+pub(super) struct Leader<'a> {
+    world: &'a World,
+    lost: OnceLock<String>,
+}
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
@@ -96,17 +96,17 @@ impl Drop for Leader<'_> {
 
 impl<'a> Leader<'a> {
     pub(super) fn of(world: &'a World) -> Self {
-        Self(world)
+        Self { world, lost: OnceLock::new() }
     }
 
     /// Tells all what to do, and with which numbers.
     fn ask<T: Pod>(&self, task: Task, numbers: &[T]) {
-        self.0.broadcast(&mut vec![task as u8]);
-        self.0.broadcast(&mut numbers.to_vec());
+        self.world.broadcast(&mut vec![task as u8]);
+        self.world.broadcast(&mut numbers.to_vec());
     }
 
     fn answers<T: Pod>(&self) -> Vec<Result<Vec<T>>> {
-        (1..self.0.size()).map(|rank| receive_answer(self.0, rank)).collect()
+        (1..self.world.size()).map(|rank| receive_answer(self.world, rank)).collect()
     }
 
     /// Checks that all ranks have the same data, and compute alike.
@@ -135,8 +135,8 @@ impl<'a> Leader<'a> {
         } else {
             let pass = |means: &[f64]| -> Result<(Vec<f64>, Ranges)> {
                 self.ask(Task::Moments, means);
-                let (own, mut ranges) = moments(self.0, data, means);
-                let joined = join(self.0, own);
+                let (own, mut ranges) = moments(self.world, data, means);
+                let joined = join(self.world, own);
                 for theirs in self.answers::<f32>() {
                     let theirs = theirs?;
                     let (least, most) = theirs.split_at(theirs.len() / 2);
@@ -161,39 +161,43 @@ impl<'a> Leader<'a> {
         Ok(scaling)
     }
 
-    /// Fits a model to the samples of all ranks.
-    pub(super) fn fit(
+    /// Adds up the samples of all ranks. What goes wrong on one of them that is no error of the library is kept for
+    /// [`lost`](Self::lost).
+    pub(super) fn sum(
         &self,
-        solver: Resumable<'_, f32>,
-        evaluator: &mut Evaluator<f32>,
-        model: &mut LinearModel<f32>,
-        sample: Option<&Batch<'_, f32>>,
         samples: &Samples<'_>,
-        report: Report<'_>,
-    ) -> Result<Summary> {
+        sums: &Sums<'_, f32>,
+        evaluator: &mut Evaluator<f32>,
+        partial: &mut Partial<f32>,
+    ) -> Result<u64, Error> {
         let n_samples = samples.data.n_samples;
-        let mut lost = None;
-        let mut sum = |evaluator: &mut Evaluator<f32>, model: &_, partial: &mut _| {
-            self.ask(Task::Sum, LinearModel::parameters(model));
-            let own = sum(self.0, samples, evaluator, model).map_err(Fault::Error);
-            match join(self.0, own) {
-                Some(Ok(tree)) => {
-                    *partial = tree.total(Chunks::of(n_samples).count() as u64)?;
-                    Ok(n_samples as u64)
-                }
-                Some(Err(Fault::Error(error))) => Err(error),
-                Some(Err(Fault::Other(message))) => {
-                    lost = Some(message);
-                    Err(Error::NoSamples)
-                }
-                None => Err(Error::NoSamples),
-            }
+        let lost = |message| {
+            // The first one is the cause of all others.
+            self.lost.get_or_init(|| message);
+            Error::NoSamples
         };
-        let summary = solver.fit_partials(evaluator, model, sample, &mut sum, report);
-        match lost {
-            Some(message) => Err(anyhow!(message)),
-            None => Ok(summary?),
+        let objective = to_numbers(sums.objective).map_err(|error| lost(error.to_string()))?;
+        let parameters = [Some(sums.model), sums.direction].into_iter().flatten();
+        let parameters: Vec<f32> =
+            parameters.flat_map(|model| model.parameters()).copied().collect();
+        self.ask(Task::Sum, &parameters);
+        let n_classes = sums.model.n_classes() as f64;
+        self.world.broadcast(&mut [&objective[..], &[n_classes]].concat());
+        let own = sum(self.world, samples, sums, evaluator).map_err(Fault::Error);
+        match join(self.world, own) {
+            Some(Ok(tree)) => {
+                *partial = tree.total(Chunks::of(n_samples).count() as u64)?;
+                Ok(n_samples as u64)
+            }
+            Some(Err(Fault::Error(error))) => Err(error),
+            Some(Err(Fault::Other(message))) => Err(lost(message)),
+            None => Err(Error::NoSamples),
         }
+    }
+
+    /// What went wrong on a rank, if anything did: whatever has become of it here, it ends the run.
+    pub(super) fn lost(&self) -> Option<anyhow::Error> {
+        self.lost.get().map(|message| anyhow!(message.clone()))
     }
 
     /// How well a model predicts the samples of all ranks.
@@ -205,7 +209,7 @@ impl<'a> Leader<'a> {
         labels: &[u32],
     ) -> Result<Metrics> {
         self.ask(Task::Predict, model.parameters());
-        let own = predict(self.0, model.clone(), isa, data);
+        let own = predict(self.world, model.clone(), isa, data);
         // What was asked for is received, whatever became of it here.
         let others = self.answers();
         let (mut metrics, mut row) = (Metrics::new(model.n_classes()), 0);
@@ -299,9 +303,24 @@ impl Follower {
         self.prepared.samples(None).describe(isa).into_bytes()
     }
 
-    fn sum(&mut self, world: &World, parameters: Vec<f32>) -> Result<PartialTree<f32>, Error> {
-        let model = self.model(parameters)?;
-        sum(world, &self.prepared.samples(None), &mut self.evaluator, &model)
+    fn sum(
+        &mut self,
+        world: &World,
+        mut parameters: Vec<f32>,
+        numbers: &[f64],
+    ) -> Result<PartialTree<f32>, Fault> {
+        let [place, margin, smoothing, n_classes] = numbers.try_into().unwrap_or_default();
+        let objective = of_numbers([place, margin, smoothing]);
+        let objective = objective.map_err(|error| Fault::Other(error.to_string()))?;
+        let d = self.prepared.data.n_features;
+        let model = |parameters| {
+            LinearModel::from_parameters(n_classes as usize, d, parameters).map_err(Fault::Error)
+        };
+        let rest = parameters.split_off(parameters.len().min(n_classes as usize * (d + 1)));
+        let of_model = model(parameters)?;
+        let direction = (!rest.is_empty()).then(|| model(rest)).transpose()?;
+        let sums = Sums { objective, model: &of_model, direction: direction.as_ref() };
+        sum(world, &self.prepared.samples(None), &sums, &mut self.evaluator).map_err(Fault::Error)
     }
 
     fn predict(&mut self, world: &World, parameters: Vec<f32>) -> Result<Vec<u32>> {
@@ -348,9 +367,9 @@ fn serve(world: &World, follower: Result<Follower>) {
                 send_answer(world, ready.and_then(|ready| ready.predict(world, parameters)));
             }
             Task::Sum => {
-                let parameters = told(world);
+                let (parameters, numbers): (_, Vec<f64>) = (told(world), told(world));
                 let own = match ready {
-                    Ok(ready) => ready.sum(world, parameters).map_err(Fault::Error),
+                    Ok(ready) => ready.sum(world, parameters, &numbers),
                     Err(error) => Err(Fault::Other(error.to_string())),
                 };
                 join(world, own);
@@ -413,20 +432,20 @@ fn moments(
     (tree.map_err(Fault::Error), moments.ranges)
 }
 
-/// The sums of the losses and gradients of the rows of a rank.
+/// The sums of the rows of a rank that are asked for.
 fn sum(
     world: &World,
     samples: &Samples<'_>,
+    sums: &Sums<'_, f32>,
     evaluator: &mut Evaluator<f32>,
-    model: &LinearModel<f32>,
 ) -> Result<PartialTree<f32>, Error> {
-    let new = || Partial::new(model.n_classes(), model.n_features());
+    let new = || Partial::new(sums.model.n_classes(), sums.model.n_features());
     sum_chunks(
         world,
         samples.data,
         &mut new(),
         |partial, rows, x| match samples.batch_of(rows, x)? {
-            Some(batch) => evaluator.accumulate(model, &batch, partial),
+            Some(batch) => sums.add(evaluator, &batch, partial),
             None => Ok(()),
         },
         |partial| Ok(mem::replace(partial, new())),
