@@ -96,11 +96,13 @@ fn arrays_of_every_type_and_order() {
                 );
             };
             same(objective(&run));
-            let streamed = [&["train", "--json", "--max-memory", "0"], &run[..]].concat();
-            let streamed = json(&streamed);
-            assert!(streamed["gap"].as_f64().is_some(), "{element} {columns}: no bound");
-            let streamed = streamed["objective"].as_f64().unwrap();
-            assert!((streamed - expected).abs() < 1e-6, "{element} {columns}: {streamed}");
+            for solver in ["lbfgs", "newton"] {
+                let streamed = ["train", "--json", "--max-memory", "0", "--solver", solver];
+                let streamed = json(&[&streamed[..], &run].concat());
+                assert!(streamed["gap"].as_f64().is_some(), "{element} {columns}: no bound");
+                let streamed = streamed["objective"].as_f64().unwrap();
+                assert!((streamed - expected).abs() < 1e-6, "{element} {columns}: {streamed}");
+            }
             // What is in a pipe cannot be mapped.
             let path = write(&folder, "x.npy.gz", gzip(&features(element, columns)));
             same(objective(&["--data", &path, "--labels", &labels]));

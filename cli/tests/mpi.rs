@@ -159,8 +159,11 @@ fn the_same_bits_on_any_number_of_ranks() {
     let standardized = ["--data", &x, "--labels", &y, "--l2", "1e-3", "--standardize"];
     let of_wide = ["--data", &wide, "--labels", &y, "--l2", "1e-3", "--standardize"];
     let of_sparse = [&sparse[..], &["--standardize"]].concat();
+    let newton = [&standardized[..], &["--solver", "newton"]].concat();
+    let newton_of_wide = [&converted[..], &["--solver", "newton"]].concat();
     let cases = [&plain[..], &converted, &sparse, &standardized, &of_wide, &of_sparse];
-    for (case, arguments) in cases.into_iter().enumerate() {
+    let cases = cases.into_iter().chain([&newton[..], &newton_of_wide]);
+    for (case, arguments) in cases.enumerate() {
         let mut first: Option<(Vec<u8>, Value)> = None;
         for ranks in [1, 2, 3, 4, 7] {
             let out = path(&folder, &format!("model-{case}-{ranks}"));
@@ -286,8 +289,8 @@ fn what_is_not_for_many_is_said_before_anything_is_read() {
     }
     let missing = ["--data", "missing.npy", "--labels", "missing.npy"];
     for (arguments, words) in [
-        (&["--solver", "sgd"][..], &["solver", "lbfgs"][..]),
-        (&["--solver", "newton"], &["solver", "lbfgs"]),
+        (&["--solver", "sgd"][..], &["solver", "lbfgs", "newton"][..]),
+        (&["--solver", "dual"], &["solver", "lbfgs", "newton"]),
         (&["--loss", "hinge"], &["--loss hinge", "dual", "--solver lbfgs", "squared-hinge"]),
         (&["--validation", "0.1"], &["--validation"]),
         (&["--cv", "5"], &["--cv"]),

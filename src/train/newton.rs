@@ -1,15 +1,16 @@
 //! Newton's method in a trust region, over the whole batch. Each step is found by conjugate gradients with Hessian
-//! products, preconditioned by the same `curvature` that L-BFGS begins with; this file has both loops.
+//! products, preconditioned by the same `curvature` that L-BFGS begins with; this file has both loops. What they ask of
+//! the samples goes by `cost`.
 
 use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
-    cost::{Cost, Data, Point},
+    cost::{Cost, Data, Point, Sums},
     curvature::{Curvature, Sample, Source},
     dot, gap,
     lbfgs::{self, Lbfgs},
     max_norm, shifted,
 };
-use crate::{Batch, Error, Evaluator, LinearModel, Scalar};
+use crate::{Batch, Error, Evaluator, LinearModel, Partial, Scalar};
 use core::ops::ControlFlow;
 
 /// The trust-region Newton method with conjugate gradients (Steihaug, 1983; Lin, Weng and Keerthi, "Trust region
@@ -85,33 +86,81 @@ impl NewtonCg {
         batch: &Batch<'_, T>,
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let tolerance = self.gradient_tolerance;
-        check("gradient tolerance", tolerance, tolerance >= 0.0, "at least 0")?;
-        check_l2::<T>(evaluator.objective().l2())?;
         shifted::fit(
             evaluator,
             model,
             batch,
             on_iteration,
-            &mut |evaluator, model, batch, report| self.minimize(evaluator, model, batch, report),
+            &mut |evaluator, model, batch, report| {
+                let cost = Cost::new(evaluator, Data::Batch(batch));
+                self.minimize(cost, model, Some(batch), report)
+            },
         )
+    }
+
+    /// As [`fit`](Self::fit), over data of which other processes have parts, or that comes in chunks. As
+    /// [`Lbfgs::fit_partials`], it asks `accumulate` for [`Sums`], those of Hessian products, too; `sample` is what the
+    /// curvature is learnt from: some thousands of the samples; without any, it is not.
+    ///
+    /// ```
+    /// use core::ops::ControlFlow;
+    /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, train::NewtonCg};
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// // Two chunks of two samples; in your case, read anew each time.
+    /// let chunks = [([0.0_f64, 1.0, 1.0, 0.0], [0, 1]), ([-1.0, 0.5, 2.0, 2.0], [2, 1])];
+    /// let objective = Objective::cross_entropy().with_l2(1e-3);
+    /// let (mut model, mut evaluator) = (LinearModel::zeros(3, 2), Evaluator::new(objective));
+    /// let summary = NewtonCg::default().fit_partials(
+    ///     &mut Evaluator::new(objective),
+    ///     &mut model,
+    ///     None,
+    ///     |sums, partial| {
+    ///         for (features, labels) in &chunks {
+    ///             let batch = Batch::new(MatrixView::new(features, 2, 2)?, labels)?;
+    ///             sums.add(&mut evaluator, &batch, partial)?;
+    ///         }
+    ///         Ok(4)
+    ///     },
+    ///     |_, _| ControlFlow::Continue(()),
+    /// )?;
+    /// assert!(summary.stop_reason.converged());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), and those of `accumulate`, as [`Lbfgs::fit_partials`] has them.
+    pub fn fit_partials<T: Scalar>(
+        &self,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        sample: Option<&Batch<'_, T>>,
+        mut accumulate: impl FnMut(&Sums<'_, T>, &mut Partial<T>) -> Result<u64, Error>,
+        mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        let cost = Cost::new(evaluator, Data::Partials(&mut accumulate));
+        self.minimize(cost, model, sample, &mut on_iteration)
     }
 
     fn minimize<T: Scalar>(
         &self,
-        evaluator: &mut Evaluator<T>,
+        mut cost: Cost<'_, '_, T>,
         model: &mut LinearModel<T>,
-        batch: &Batch<'_, T>,
+        sample: Option<&Batch<'_, T>>,
         on_iteration: OnIteration<'_, T>,
     ) -> Result<Summary, Error> {
-        let objective = evaluator.objective();
-        let mut cost = Cost::new(evaluator, Data::Batch(batch));
+        let tolerance = self.gradient_tolerance;
+        check("gradient tolerance", tolerance, tolerance >= 0.0, "at least 0")?;
+        let objective = cost.evaluator.objective();
+        check_l2::<T>(objective.l2())?;
         let mut best = Point::at(model);
         cost.evaluate(&mut best)?;
         if !objective.is_smooth() {
             return Err(Error::NoHessian { loss: objective.loss().name() });
         }
-        let mut fit = Fit { solver: self, batch, cost: &mut cost, best, iteration: 0 };
+        let (n_samples, sample) = (cost.samples, sample.filter(|_| self.curvature));
+        let mut fit = Fit { solver: self, sample, n_samples, cost: &mut cost, best, iteration: 0 };
         let stop_reason = fit.run(on_iteration);
         let progress = fit.progress();
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
@@ -124,9 +173,12 @@ impl NewtonCg {
 type OnIteration<'a, T> = &'a mut dyn FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>;
 
 /// A fit under way.
-struct Fit<'a, 'b, 'c, T> {
+struct Fit<'a, 'b, 'c, 'd, T> {
     solver: &'a NewtonCg,
-    batch: &'a Batch<'c, T>,
+    /// What the curvature is learnt from.
+    sample: Option<&'a Batch<'d, T>>,
+    /// Of an evaluation.
+    n_samples: u64,
     cost: &'a mut Cost<'b, 'c, T>,
     best: Point<T>,
     iteration: usize,
@@ -143,15 +195,15 @@ struct Step {
     at_border: bool,
 }
 
-impl<T: Scalar> Fit<'_, '_, '_, T> {
+impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     fn run(&mut self, on_iteration: OnIteration<'_, T>) -> Result<StopReason, Error> {
         let mut stop_reason = self.report(on_iteration);
         let mut curvature = None;
-        if stop_reason.is_none() && self.solver.curvature {
+        if let (None, Some(sample)) = (stop_reason, self.sample) {
             let (isa, objective) = (self.cost.evaluator.isa(), self.cost.evaluator.objective());
-            let (c, n) = (self.best.model.n_classes(), self.batch.n_samples());
+            let (c, n) = (self.best.model.n_classes(), sample.n_samples());
             let from_zero = max_norm(self.best.model.parameters()) == 0.0;
-            let to_fit = from_zero.then(|| Sample::to_fit(c, self.batch, n as u64)).flatten();
+            let to_fit = from_zero.then(|| Sample::to_fit(c, sample, self.n_samples)).flatten();
             let apart = to_fit.is_some();
             if let Some(to_fit) = to_fit {
                 let solver = Lbfgs::default();
@@ -164,7 +216,7 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             }
             if stop_reason.is_none() {
                 let source = Source::Model { model: self.best.model.clone(), apart };
-                curvature = source.learn(isa, &objective, c, self.batch, n as u64);
+                curvature = source.learn(isa, &objective, c, sample, self.n_samples);
             }
         }
         let stop_reason = match stop_reason {
@@ -214,7 +266,11 @@ impl<T: Scalar> Fit<'_, '_, '_, T> {
             let residual = (norm / first_norm).sqrt().clamp(LEAST_RESIDUAL, 0.1);
             let step = self.step(radius, residual, &mut curvature)?;
             trial.step(&self.best, 1.0, &step.direction);
-            diverged = self.cost.evaluate(&mut trial).is_err();
+            diverged = match self.cost.evaluate(&mut trial) {
+                // That no shorter step would mend.
+                Err(error) if self.cost.error.is_some() => return Err(error),
+                result => result.is_err(),
+            };
             let decrease = if diverged { -1.0 } else { self.best.objective - trial.objective };
             // What is lost in the last bits of the objective shows in the gradient.
             let flat = step.predicted <= T::EPSILON.to_f64() * self.best.objective.abs();

@@ -182,7 +182,7 @@ mod train {
     use crate::common::binary_losses;
     use softmargin::{
         NonFinite, Objective,
-        train::{Lbfgs, Sums, optimality_gap},
+        train::{Lbfgs, NewtonCg, Sums, optimality_gap},
     };
     use std::ops::ControlFlow;
 
@@ -252,6 +252,41 @@ mod train {
             let gap = (whole.progress.objective - alone.0.progress.objective).abs();
             assert!(gap < 1e-7, "{gap}");
             assert!(alone.0.gap.expect("a bound") < 1e-4 && whole.gap.is_some());
+        }
+    }
+
+    #[test]
+    fn newton_has_the_same_bits_on_any_number_of_processes() {
+        for objective in [Objective::cross_entropy(), Objective::squared_hinge(1.0)] {
+            let case = Case::<f64>::random(objective.with_l2(1e-3), SHAPE, 6);
+            let whole = case.batch();
+            let solver = NewtonCg { gradient_tolerance: 1e-10, ..NewtonCg::default() };
+            let fit = |processes: u64, sample: Option<&Batch<'_, f64>>| {
+                let mut model = LinearModel::zeros(SHAPE.c, SHAPE.d);
+                let summary = solver.fit_partials(
+                    &mut Evaluator::new(case.objective),
+                    &mut model,
+                    sample,
+                    |sums, partial| {
+                        *partial = total(&case, sums, processes)?;
+                        Ok(SHAPE.n as u64)
+                    },
+                    go_on,
+                );
+                (summary.unwrap(), model)
+            };
+            for sample in [None, Some(&whole)] {
+                let alone = fit(1, sample);
+                assert!(alone.0.stop_reason.converged() && alone.0.gap.is_some(), "{:?}", alone.0);
+                for processes in PROCESSES {
+                    assert_eq!(fit(processes, sample), alone, "{processes} processes");
+                }
+                let mut model = LinearModel::zeros(SHAPE.c, SHAPE.d);
+                let mut evaluator = Evaluator::new(case.objective);
+                let of_whole = solver.fit(&mut evaluator, &mut model, &whole, go_on).unwrap();
+                let gap = (of_whole.progress.objective - alone.0.progress.objective).abs();
+                assert!(gap < 1e-12, "{gap}");
+            }
         }
     }
 
@@ -344,6 +379,26 @@ mod train {
                 true => assert_eq!((result, evaluations), (Err(error.clone()), at)),
                 false => assert!(result.unwrap().stop_reason.converged() && evaluations > at),
             }
+        }
+        // Of Newton's method, whatever it was asked for.
+        for at in 1..7 {
+            let (mut evaluations, mut model) = (0, LinearModel::zeros(SHAPE.c, SHAPE.d));
+            let mut evaluator = Evaluator::new(case.objective);
+            let result = NewtonCg { gradient_tolerance: 0.0, ..NewtonCg::default() }.fit_partials(
+                &mut Evaluator::new(case.objective),
+                &mut model,
+                None,
+                |sums, partial| {
+                    evaluations += 1;
+                    if evaluations == at {
+                        return Err(lost.clone());
+                    }
+                    sums.add(&mut evaluator, &case.batch(), partial)?;
+                    Ok(SHAPE.n as u64)
+                },
+                go_on,
+            );
+            assert_eq!((result, evaluations), (Err(lost.clone()), at));
         }
         // A partial that is for other models is no sum of theirs.
         let result = Lbfgs::default().fit_partials(

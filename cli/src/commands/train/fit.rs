@@ -139,8 +139,8 @@ impl Train {
         };
         match self.solver() {
             Solver::Sgd | Solver::Dual => samples.data.load_rows()?,
-            Solver::Lbfgs if self.validation.is_none() && self.cv.is_none() => {}
-            Solver::Lbfgs | Solver::Newton => samples.data.load()?,
+            _ if self.validation.is_none() && self.cv.is_none() => {}
+            _ => samples.data.load()?,
         }
         let interrupted = interrupt::watch()?;
         let start = Instant::now();
@@ -278,7 +278,12 @@ impl Train {
         };
         Ok(match self.solver() {
             Solver::Dual => self.dual().fit(evaluator, model, &batch()?, report)?,
-            Solver::Newton => self.newton().fit(evaluator, model, &batch()?, report)?,
+            Solver::Newton if samples.at_once() => {
+                self.newton().fit(evaluator, model, &batch()?, report)?
+            }
+            Solver::Newton => over_sums(samples, self.evaluator(), |sample, sum| {
+                self.newton().fit_partials(evaluator, model, sample, sum, report)
+            })?,
             Solver::Sgd => self.sgd().fit(evaluator, model, &batch()?, report)?,
             Solver::Lbfgs => {
                 let fit = |solver: Resumable<'_, f32>| -> Result<Summary> {

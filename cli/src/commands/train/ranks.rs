@@ -232,16 +232,18 @@ impl Train {
     pub(super) fn divide(&mut self) -> Result<()> {
         let objective = self.objective.objective(None);
         match self.solver {
-            Some(Solver::Lbfgs) => {}
-            None if objective.is_smooth() => {}
+            Some(Solver::Lbfgs | Solver::Newton) => {}
+            None if objective.is_smooth() => self.solver = Some(Solver::Lbfgs),
             None => bail!(
-                "under mpirun, the only solver is lbfgs, and --loss {} takes dual unless --solver lbfgs is given; \
-                 squared-hinge has no kinks",
+                "under mpirun, the solvers are lbfgs and newton, and --loss {} takes dual unless --solver lbfgs is \
+                 given; squared-hinge has no kinks",
                 objective.loss().name().replace('_', "-")
             ),
-            Some(_) => bail!("under mpirun, the only solver is lbfgs (--solver)"),
+            Some(Solver::Sgd | Solver::Dual) => bail!(
+                "under mpirun, the solvers are lbfgs and newton (--solver): sgd and dual take one sample after the \
+                 other, each from where the last one has led"
+            ),
         }
-        self.solver = Some(Solver::Lbfgs);
         for (given, what) in [
             (self.validation.is_some(), "--validation and --l2-path are"),
             (self.cv.is_some(), "--cv is"),
