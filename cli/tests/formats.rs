@@ -209,6 +209,22 @@ fn held_out_samples_stop_the_fit_and_choose_the_regularisation() {
     let early = json(&[&["train", "--json", "--patience", "1", "--l2", "0"], &data[..]].concat());
     let reason = early["stop_reason"].as_str().unwrap();
     assert!(["early_stopping", "gradient_tolerance", "relative_decrease"].contains(&reason));
+    // Chunk by chunk, the same samples.
+    let wide = files.npy("<f8");
+    for solver in ["lbfgs", "newton"] {
+        let run = |memory: &str| {
+            let train = ["train", "--json", "--data", &wide, "--labels", &files.labels];
+            let held_out = ["--validation", "0.3", "--patience", "2", "--solver", solver];
+            let memory = ["--scale", "0.01", "--max-memory", memory];
+            json(&[&train[..], &held_out, &memory].concat())
+        };
+        let (whole, streamed) = (run("4096"), run("0"));
+        let loss = |object: &serde_json::Value| object["validation_loss"].as_f64().unwrap();
+        assert!((loss(&whole) - loss(&streamed)).abs() < 1e-5, "{whole} {streamed}");
+        assert_eq!(whole["validation_accuracy"], streamed["validation_accuracy"]);
+        assert_eq!(whole["train_accuracy"], streamed["train_accuracy"]);
+        assert_eq!(whole["metrics"]["classes"], streamed["metrics"]["classes"]);
+    }
     let path = output(&[&["train", "--l2-path", "100,1e-4,1e-2"], &data[..]].concat());
     assert!(path.contains("the best of 3") && !path.contains("100, the best"), "{path}");
     fails(2, &["train", "--l2-path", "1,2"], &["required arguments"]);

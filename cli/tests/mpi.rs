@@ -200,6 +200,58 @@ fn the_same_bits_on_any_number_of_ranks() {
     }
 }
 
+/// Of three chunks, so that some of seven ranks have no rows.
+#[test]
+fn early_stopping_on_any_number_of_ranks() {
+    if !available() {
+        return;
+    }
+    let folder = folder();
+    let samples = Samples::new(2500, 96, 4);
+    let x = write(&folder, "x.npy", samples.f32(96));
+    let wide = write(&folder, "wide.npy", samples.f64(96));
+    let y = write(&folder, "y.npy", samples.labels());
+    let mut stopped = 0;
+    for (case, (x, more)) in [
+        (&x, &["--standardize"][..]),
+        (&wide, &["--class-weight", "balanced", "--loss", "squared-hinge"]),
+        (&x, &["--solver", "newton"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let train = ["train", "--data", x, "--labels", &y, "--l2", "1e-6", "--seed", "5"];
+        let train = [&train[..], &["--validation", "0.4", "--patience", "1"], more].concat();
+        let mut first: Option<(Vec<u8>, Value)> = None;
+        for ranks in [1, 2, 3, 4, 7] {
+            let out = path(&folder, &format!("model-{case}-{ranks}"));
+            let mut object = trained(ranks, &[&train[..], &["--out", &out]].concat());
+            for other in ["processes", "seconds", "threads"] {
+                object[other] = Value::Null;
+            }
+            let model = fs::read(&out).expect("a model");
+            let (first_model, first_object) = first.get_or_insert((model.clone(), object.clone()));
+            assert_eq!(*first_object, object, "case {case}, {ranks} ranks");
+            assert!(*first_model == model, "case {case}, {ranks} ranks: other bits");
+        }
+        let (_, object) = first.expect("some runs");
+        stopped += usize::from(object["stop_reason"] == "early_stopping");
+        // The rows are those that one process holds out, and so is what becomes of them.
+        let alone = json(&[&train[..], &["--json"]].concat());
+        let number = |object: &Value, name: &str| object[name].as_f64().expect("a number");
+        for name in ["validation_loss", "validation_accuracy", "train_accuracy"] {
+            let [here, there] = [&object, &alone].map(|object| number(object, name));
+            assert!((here - there).abs() < 2e-3, "case {case}, {name}: {here} and {there}");
+        }
+        let samples = |object: &Value| -> f64 {
+            let classes = object["metrics"]["classes"].as_array().expect("classes");
+            classes.iter().map(|class| number(class, "samples")).sum()
+        };
+        assert_eq!((samples(&object), samples(&alone)), (1000.0, 1000.0));
+    }
+    assert!(stopped > 0, "nothing is stopped early");
+}
+
 /// Saved on some ranks, on others to its end; but not without `mpirun`, which has other bits.
 #[test]
 fn a_checkpoint_is_of_any_number_of_ranks() {
@@ -259,6 +311,21 @@ fn a_bad_value_of_one_rank_ends_all() {
     assert_eq!(fs::read(&out).expect("a file"), b"precious");
     let left: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();
     assert_eq!(left.len(), 7, "something is left behind");
+
+    // Whether it is trained on or held out.
+    let mut samples = Samples::new(N, D, 1);
+    samples.x[15_000 * D + 3] = f64::NAN;
+    let x = write(&folder, "bad.npy", samples.f32(D));
+    let train = ["train", "--data", &x, "--labels", &y, "--out", &out, "--validation", "0.5"];
+    let mut places = [0, 0];
+    for seed in 0..4 {
+        let (_, held_out) = softmargin::train::split(N as u32, 0.5, seed);
+        places[usize::from(held_out.contains(&15_000))] += 1;
+        let seed = seed.to_string();
+        let train = [&train[..], &["--seed", &seed]].concat();
+        fails(&[(3, &train)], &["bad.npy", "row 15000, feature 3", "NaN is not finite"]);
+    }
+    assert!(places[0] > 0 && places[1] > 0, "{places:?}");
 }
 
 #[test]
@@ -275,6 +342,9 @@ fn ranks_that_differ() {
     fails(&[(1, &missing), (2, &train)], &["missing.npy", "No such file"]);
     let others = ["train", "--data", &x, "--labels", &others, "--out", &out];
     fails(&[(3, &train), (1, &others)], &["rank 3 has", "labels that hash to", "rank 0"]);
+    let held_out = [&train[..], &["--validation", "0.1"]].concat();
+    let of_other_seed = [&held_out[..], &["--seed", "1"]].concat();
+    fails(&[(2, &held_out), (1, &of_other_seed)], &["rank 2 has", "held-out rows", "rank 0"]);
     if softmargin::Isa::available().len() > 1 {
         let portable = [&train[..], &["--isa", "portable"]].concat();
         fails(&[(1, &train), (1, &portable)], &["rank 1 has", "portable", "--isa"]);
@@ -292,7 +362,7 @@ fn what_is_not_for_many_is_said_before_anything_is_read() {
         (&["--solver", "sgd"][..], &["solver", "lbfgs", "newton"][..]),
         (&["--solver", "dual"], &["solver", "lbfgs", "newton"]),
         (&["--loss", "hinge"], &["--loss hinge", "dual", "--solver lbfgs", "squared-hinge"]),
-        (&["--validation", "0.1"], &["--validation"]),
+        (&["--validation", "0.1", "--l2-path", "1,0.1"], &["--l2-path"]),
         (&["--cv", "5"], &["--cv"]),
     ] {
         fails(&[(2, &[&["train"], &missing[..], arguments].concat())], words);

@@ -2,7 +2,7 @@
 
 use super::{Lbfgs, Progress, StopReason, Summary, shuffle};
 use crate::{Batch, Error, Evaluator, LinearModel, Predictor, Scalar};
-use core::ops::ControlFlow;
+use core::{fmt, ops::ControlFlow};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 /// Divides the rows 0..`n` at random: a share of them to validate on (at least one, if there are two
@@ -61,11 +61,18 @@ pub fn accuracy<T: Scalar>(model: &LinearModel<T>, batch: &Batch<'_, T>) -> Resu
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct EarlyStopping<'a, T> {
-    evaluator: Evaluator<T>,
-    validation: Batch<'a, T>,
+    loss: Box<LossOf<'a, T>>,
     patience: usize,
+}
+
+/// The mean loss of the held-out samples by a model.
+type LossOf<'a, T> = dyn FnMut(&LinearModel<T>) -> Result<f64, Error> + 'a;
+
+impl<T> fmt::Debug for EarlyStopping<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EarlyStopping").field("patience", &self.patience).finish_non_exhaustive()
+    }
 }
 
 /// How a fit with [`EarlyStopping`] ended. The model it left is the best one by the validation loss.
@@ -87,8 +94,51 @@ impl<'a, T: Scalar> EarlyStopping<'a, T> {
     /// Stops after `patience` iterations (at least one) without a lower loss of `validation`; the loss is that
     /// of `evaluator`, without the L2 term.
     pub fn new(evaluator: &Evaluator<T>, validation: Batch<'a, T>, patience: usize) -> Self {
-        let evaluator = with_l2(evaluator, 0.0);
-        Self { evaluator, validation, patience: patience.max(1) }
+        let mut evaluator = with_l2(evaluator, 0.0);
+        Self::of_loss(move |model| evaluator.loss(model, &validation), patience)
+    }
+
+    /// As [`new`](Self::new), of held-out samples that are not in one batch: `loss` returns their mean loss by a model,
+    /// without an L2 term. Its errors end the fit. In chunks, or with the help of other processes, it is what
+    /// [`Evaluator::finish`] makes of a [`Partial`](crate::Partial) of these samples.
+    ///
+    /// ```
+    /// use core::ops::ControlFlow;
+    /// use softmargin::train::{EarlyStopping, Lbfgs};
+    /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, Partial};
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// let features: Vec<f32> = (0..60).map(|i| (i * i % 17) as f32).collect();
+    /// let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
+    /// let training = Batch::<f32>::new(MatrixView::new(&features[..30], 10, 3)?, &labels[..10])?;
+    /// let held_out = features[30..].chunks(15).zip(labels[10..].chunks(5));
+    ///
+    /// let mut plain = Evaluator::new(Objective::cross_entropy());
+    /// let (mut partial, mut gradient) = (Partial::new(2, 3), LinearModel::zeros(2, 3));
+    /// let loss = |model: &LinearModel<f32>| {
+    ///     partial.clear();
+    ///     for (features, labels) in held_out.clone() {
+    ///         let batch = Batch::new(MatrixView::new(features, 5, 3)?, labels)?;
+    ///         plain.accumulate(model, &batch, &mut partial)?;
+    ///     }
+    ///     plain.finish(model, &partial, &mut gradient)
+    /// };
+    /// let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(1e-4));
+    /// let mut model = LinearModel::zeros(2, 3);
+    /// let validated = EarlyStopping::of_loss(loss, 5).fit(
+    ///     &mut model,
+    ///     |model, check| Lbfgs::default().fit(&mut evaluator, model, &training, check),
+    ///     |_, _| ControlFlow::Continue(()),
+    /// )?;
+    /// assert!(validated.validation_loss < 0.7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn of_loss(
+        loss: impl FnMut(&LinearModel<T>) -> Result<f64, Error> + 'a,
+        patience: usize,
+    ) -> Self {
+        Self { loss: Box::new(loss), patience: patience.max(1) }
     }
 
     /// Runs a solver, any one that calls back after every iteration, the starting point being number 0; or after
@@ -99,7 +149,7 @@ impl<'a, T: Scalar> EarlyStopping<'a, T> {
     /// equals; also if the solver returns an error.
     ///
     /// # Errors
-    /// Those of `solver`, and those of [`Evaluator::loss`] of the held-out samples.
+    /// Those of `solver`, and those of the loss of the held-out samples.
     pub fn fit<E: From<Error>>(
         mut self,
         model: &mut LinearModel<T>,
@@ -114,7 +164,7 @@ impl<'a, T: Scalar> EarlyStopping<'a, T> {
             if last.replace(progress.iteration) == Some(progress.iteration) {
                 return ControlFlow::Continue(());
             }
-            match self.evaluator.loss(model, &self.validation) {
+            match (self.loss)(model) {
                 Ok(loss) if best.is_none_or(|(_, best)| loss < best) => {
                     best = Some((*progress, loss));
                     best_model.clone_from(model);
@@ -143,7 +193,7 @@ impl<'a, T: Scalar> EarlyStopping<'a, T> {
         let (best, validation_loss) = match best {
             Some(best) => best,
             // The solver never called back.
-            None => (summary.progress, self.evaluator.loss(model, &self.validation)?),
+            None => (summary.progress, (self.loss)(model)?),
         };
         Ok(Validated { summary, best, validation_loss })
     }

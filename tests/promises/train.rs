@@ -420,6 +420,18 @@ fn stops_early_with_the_best_model_by_its_validation() {
     assert_eq!(evaluator.loss(&model, &validation).unwrap(), validated.validation_loss);
     assert_eq!(evaluator.loss(&model, &training).unwrap(), best.objective);
 
+    // By a loss that is computed elsewhere, the same.
+    let mut plain = Evaluator::new(Objective::cross_entropy());
+    let mut elsewhere = LinearModel::zeros(C, D);
+    let of_loss = EarlyStopping::of_loss(|model| plain.loss(model, &validation), 3)
+        .fit(
+            &mut elsewhere,
+            |model, check| solver.fit(&mut evaluator, model, &training, check),
+            go_on,
+        )
+        .unwrap();
+    assert_eq!((of_loss, &elsewhere), (validated, &model));
+
     // Whoever stops it, the best model is left, and the reason is told.
     let mut again = LinearModel::zeros(C, D);
     let validated = EarlyStopping::new(&evaluator, validation, 100)

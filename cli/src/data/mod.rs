@@ -441,14 +441,16 @@ impl Dataset {
         Ok(())
     }
 
-    /// At most so many of the samples, spread evenly, in memory.
+    /// At most so many of the samples, or of some rows in ascending order, spread evenly, in memory.
     ///
     /// # Errors
     /// If a value of the file is not finite, or not in `f32`.
-    pub fn sample(&self, most: usize) -> Result<Self> {
-        let (n, d) = (self.n_samples, self.n_features);
+    pub fn sample(&self, most: usize, rows: Option<&[u32]>) -> Result<Self> {
+        let d = self.n_features;
+        let n = rows.map_or(self.n_samples, <[u32]>::len);
         let step = n.div_ceil(most).max(1);
-        let rows: Vec<usize> = (0..n).step_by(step).collect();
+        let row = |i: usize| rows.map_or(i, |rows| rows[i] as usize);
+        let rows: Vec<usize> = (0..n).step_by(step).map(row).collect();
         let mut features = Vec::with_capacity(rows.len() * d);
         let pass = self.for_each_chunk_of::<f32>(rows.iter().map(|row| *row..row + 1), |_, one| {
             features.extend(one.row(0).unwrap_or_default());
@@ -612,10 +614,12 @@ mod tests {
     fn a_sample_is_spread_over_all_chunks() {
         let mut data = streamed(5, CHUNK_BYTES / 8);
         data.labels = Some(Labels::of_numbers([0, 1, 2, 3, 4]));
-        let sample = data.sample(3).unwrap();
+        let sample = data.sample(3, None).unwrap();
         let view = sample.view().unwrap();
         let firsts: Vec<f32> = (0..3).map(|row| view.row(row).unwrap()[0]).collect();
         assert_eq!(firsts, [0.0, 2.0, 4.0]);
         assert_eq!(sample.labels().unwrap().codes(), [0, 2, 4]);
+        let sample = data.sample(2, Some(&[1, 2, 4])).unwrap();
+        assert_eq!(sample.labels().unwrap().codes(), [1, 4]);
     }
 }

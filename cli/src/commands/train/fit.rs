@@ -30,8 +30,23 @@ pub(super) struct Samples<'a> {
     pub(super) labels: &'a [u32],
     /// What the samples of each class count.
     pub(super) class_weights: Option<Vec<f32>>,
+    /// Which of them are trained on, if not all.
+    pub(super) parts: Option<&'a Parts>,
     /// What has other processes compute sums over their parts of the samples, where there are some.
     pub(super) leader: Option<&'a Leader<'a>>,
+}
+
+/// The rows that are trained on and those that are held out, in ascending order.
+pub(super) struct Parts {
+    pub(super) training: Vec<u32>,
+    pub(super) held_out: Vec<u32>,
+}
+
+/// One of the two.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Part {
+    Training,
+    HeldOut,
 }
 
 /// A trained model and how it came about.
@@ -49,8 +64,6 @@ pub(super) struct Fit {
     /// Where the solver went on from a checkpoint, if it did.
     pub(super) resumed: Option<Progress>,
     pub(super) seconds: f64,
-    /// The rows that were trained on and those that were held out, if any were.
-    pub(super) split: Option<(Vec<u32>, Vec<u32>)>,
     pub(super) validation_loss: Option<f64>,
 }
 
@@ -62,15 +75,38 @@ impl Samples<'_> {
         Ok(weighted(batch, self.data.weights.as_deref(), self.class_weights.as_deref())?)
     }
 
-    /// Some of them, of which the features are at hand; none if they count nothing.
+    /// Those that are trained on, of which the features are in memory.
+    fn training_batch(&self) -> Result<Batch<'_, f32>> {
+        let batch = self.batch()?;
+        Ok(self.rows_of(Part::Training).map_or(Ok(batch), |rows| batch.select(rows))?)
+    }
+
+    /// The rows of a part, unless these are all.
+    pub(super) fn rows_of(&self, part: Part) -> Option<&[u32]> {
+        self.parts.map(|parts| match part {
+            Part::Training => &parts.training[..],
+            Part::HeldOut => &parts.held_out[..],
+        })
+    }
+
+    /// Those of a part among some rows of which the features are at hand; none if they count nothing. `places` is room for
+    /// where they are.
     pub(super) fn batch_of<'a>(
         &'a self,
+        part: Part,
         rows: Range<usize>,
         x: Features<'a, f32>,
+        places: &'a mut Vec<u32>,
     ) -> Result<Option<Batch<'a, f32>>, Error> {
         let batch = Batch::new(x, &self.labels[rows.clone()])?;
-        let weights = self.data.weights.as_ref().map(|weights| &weights[rows]);
-        that_counts(weighted(batch, weights, self.class_weights.as_deref()))
+        let weights = self.data.weights.as_ref().map(|weights| &weights[rows.clone()]);
+        let batch = that_counts(weighted(batch, weights, self.class_weights.as_deref()))?;
+        let (Some(batch), Some(chosen)) = (batch, self.rows_of(part)) else { return Ok(batch) };
+        let before = |end: usize| chosen.partition_point(|row| (*row as usize) < end);
+        places.clear();
+        let here = chosen[before(rows.start)..before(rows.end)].iter();
+        places.extend(here.map(|row| *row - rows.start as u32));
+        if places.is_empty() { Ok(None) } else { that_counts(batch.select(places)) }
     }
 
     /// What they are, in words: for ranks that are to have the same ones, and for a fit that goes on with them.
@@ -81,33 +117,35 @@ impl Samples<'_> {
         for weights in [&data.weights, &self.class_weights] {
             weights.iter().flatten().for_each(|weight| weight.to_bits().hash(&mut hasher));
         }
+        let labels = hasher.finish();
+        let held_out = self.parts.map_or(String::new(), |parts| {
+            let mut hasher = DefaultHasher::new();
+            parts.held_out.hash(&mut hasher);
+            format!(" held-out rows that hash to {:016x},", hasher.finish())
+        });
         format!(
-            "{} samples of {} features, {} classes, labels that hash to {:016x}, and {isa}",
+            "{} samples of {} features, {} classes, labels that hash to {labels:016x},{held_out} and {isa}",
             data.n_samples,
             data.n_features,
             classes.n(),
-            hasher.finish()
         )
     }
 
-    /// Whether a solver sees them all at once, as those of this process that are at hand.
-    fn at_once(&self) -> bool {
-        self.leader.is_none() && self.data.is_in_place()
-    }
-
-    /// Adds up the samples chunk by chunk, but those that count nothing; or those of all ranks. Returns their number.
+    /// Adds up the samples of a part chunk by chunk, but those that count nothing; or those of all ranks. Returns their
+    /// number.
     fn sum(
         &self,
+        part: Part,
         sums: &Sums<'_, f32>,
         evaluator: &mut Evaluator<f32>,
         partial: &mut Partial<f32>,
     ) -> Result<u64, Error> {
         if let Some(leader) = self.leader {
-            return leader.sum(self, sums, evaluator, partial);
+            return leader.sum(self, part, sums, evaluator, partial);
         }
-        let mut n_samples = 0;
+        let (mut n_samples, mut places) = (0, Vec::new());
         self.data.for_each_chunk(|rows, x| {
-            let Some(batch) = self.batch_of(rows, x)? else { return Ok(()) };
+            let Some(batch) = self.batch_of(part, rows, x, &mut places)? else { return Ok(()) };
             n_samples += batch.n_samples() as u64;
             sums.add(evaluator, &batch, partial)
         })?;
@@ -139,7 +177,7 @@ impl Train {
         };
         match self.solver() {
             Solver::Sgd | Solver::Dual => samples.data.load_rows()?,
-            _ if self.validation.is_none() && self.cv.is_none() => {}
+            _ if self.cv.is_none() && self.l2_path.is_empty() => {}
             _ => samples.data.load()?,
         }
         let interrupted = interrupt::watch()?;
@@ -163,14 +201,12 @@ impl Train {
         let mut l2 = cross_validation.as_ref().map_or(given, |(cv, _)| cv.best().l2);
         let mut path = Vec::new();
         let mut validation_loss = None;
-        let split = self.split(samples.data)?;
-        let summary = match &split {
+        let summary = match samples.parts {
             None => {
-                let fit =
-                    self.minimize(l2, &mut model, samples, None, checkpoint.as_mut(), &mut report);
+                let fit = self.minimize(l2, &mut model, samples, checkpoint.as_mut(), &mut report);
                 fit.map_err(|error| samples.data.explain(error))?
             }
-            Some((training, held_out)) if !self.l2_path.is_empty() => {
+            Some(Parts { training, held_out }) if !self.l2_path.is_empty() => {
                 let batch = samples.batch()?;
                 let (training, held_out) = (batch.select(training)?, batch.select(held_out)?);
                 let mut on_iteration =
@@ -196,16 +232,22 @@ impl Train {
                     _ => best.summary,
                 }
             }
-            Some((training, held_out)) => {
-                let held_out = samples.batch()?.select(held_out)?;
-                let evaluator = self.evaluator();
-                let stopping = EarlyStopping::new(&evaluator, held_out, self.patience);
+            Some(Parts { held_out, .. }) => {
+                let stopping = if self.sees_all(samples) {
+                    let held_out = samples.batch()?.select(held_out)?;
+                    EarlyStopping::new(&self.evaluator(), held_out, self.patience)
+                } else {
+                    EarlyStopping::of_loss(self.held_out_loss(samples), self.patience)
+                };
                 let validated = stopping.fit(
                     &mut model,
-                    |model, check| self.minimize(l2, model, samples, Some(training), None, check),
+                    |model, check| self.minimize(l2, model, samples, None, check),
                     &mut report,
                 );
-                let validated = validated.map_err(|error| samples.data.explain(error))?;
+                let validated = validated.map_err(|error| {
+                    let lost = samples.leader.and_then(Leader::lost);
+                    lost.unwrap_or_else(|| samples.data.explain(error))
+                })?;
                 validation_loss = Some(validated.validation_loss);
                 let best = validated.best;
                 let progress = Progress {
@@ -240,45 +282,64 @@ impl Train {
             history,
             resumed,
             seconds,
-            split,
             validation_loss,
         })
     }
 
     /// The rows to train on and those to hold out.
-    fn split(&self, data: &Dataset) -> Result<Option<(Vec<u32>, Vec<u32>)>> {
+    pub(super) fn parts(&self, data: &Dataset) -> Result<Option<Parts>> {
         let Some(share) = self.validation else { return Ok(None) };
         let n = u32::try_from(data.n_samples).context("too many samples to hold some out")?;
         if n < 2 {
             bail!("--validation: a single sample cannot be divided");
         }
-        Ok(Some(train::split(n, share, self.seed)))
+        let (training, held_out) = train::split(n, share, self.seed);
+        Ok(Some(Parts { training, held_out }))
+    }
+
+    /// Whether the solver has the features of all samples at hand, and not just sums over them.
+    fn sees_all(&self, samples: &Samples<'_>) -> bool {
+        let takes_sums = matches!(self.solver(), Solver::Lbfgs | Solver::Newton);
+        !takes_sums || (samples.leader.is_none() && samples.data.is_in_place())
+    }
+
+    /// The mean loss of the held-out samples, from sums over chunks of them, or over those of all ranks.
+    fn held_out_loss<'a>(
+        &self,
+        samples: &'a Samples<'_>,
+    ) -> impl FnMut(&LinearModel<f32>) -> Result<f64, Error> + use<'a> {
+        let objective = self.objective.objective(None).with_l2(0.0);
+        let mut evaluator = Evaluator::new(objective).with_isa(self.compute.isa());
+        let (c, d) = (samples.classes.n(), samples.data.n_features);
+        let (mut partial, mut gradient) = (Partial::new(c, d), LinearModel::zeros(c, d));
+        move |model| {
+            partial.clear();
+            let sums = Sums { objective, model, direction: None };
+            samples.sum(Part::HeldOut, &sums, &mut evaluator, &mut partial)?;
+            evaluator.finish(model, &partial, &mut gradient)
+        }
     }
 
     pub(super) fn evaluator(&self) -> Evaluator<f32> {
         Evaluator::new(self.objective.objective(None)).with_isa(self.compute.isa())
     }
 
-    /// Fits `model` for λ to all samples, or to some rows of them.
+    /// Fits `model` for λ to the samples that are trained on.
     fn minimize(
         &self,
         l2: f64,
         model: &mut LinearModel<f32>,
         samples: &Samples<'_>,
-        rows: Option<&[u32]>,
         checkpoint: Option<&mut CheckpointFile<'_>>,
         report: Report<'_>,
     ) -> Result<Summary> {
         let objective = self.objective.objective(None).with_l2(l2);
         let mut evaluator = Evaluator::new(objective).with_isa(self.compute.isa());
         let evaluator = &mut evaluator;
-        let batch = || -> Result<_> {
-            let batch = samples.batch()?;
-            Ok(rows.map_or(Ok(batch), |rows| batch.select(rows))?)
-        };
+        let batch = || samples.training_batch();
         Ok(match self.solver() {
             Solver::Dual => self.dual().fit(evaluator, model, &batch()?, report)?,
-            Solver::Newton if samples.at_once() => {
+            Solver::Newton if self.sees_all(samples) => {
                 self.newton().fit(evaluator, model, &batch()?, report)?
             }
             Solver::Newton => over_sums(samples, self.evaluator(), |sample, sum| {
@@ -287,7 +348,7 @@ impl Train {
             Solver::Sgd => self.sgd().fit(evaluator, model, &batch()?, report)?,
             Solver::Lbfgs => {
                 let fit = |solver: Resumable<'_, f32>| -> Result<Summary> {
-                    if samples.at_once() {
+                    if self.sees_all(samples) {
                         return Ok(solver.fit(evaluator, model, &batch()?, report)?);
                     }
                     over_sums(samples, self.evaluator(), |sample, sum| {
@@ -315,21 +376,23 @@ fn over_sums(
     // What the curvature is learnt from. Samples that count nothing teach nothing.
     let (mut few, labels, few_samples);
     let sample = if samples.data.is_in_place() {
-        samples.batch().ok()
+        samples.training_batch().ok()
     } else {
-        few = samples.data.sample(MAX_SAMPLE)?;
+        few = samples.data.sample(MAX_SAMPLE, samples.rows_of(Part::Training))?;
         labels = samples.classes.encode(few.labels()?)?;
         few_samples = Samples {
             data: &mut few,
             classes: samples.classes,
             labels: &labels,
             class_weights: samples.class_weights.clone(),
+            parts: None,
             leader: None,
         };
         few_samples.batch().ok()
     };
-    let summary =
-        solver(sample.as_ref(), &mut |sums, partial| samples.sum(sums, &mut evaluator, partial));
+    let summary = solver(sample.as_ref(), &mut |sums, partial| {
+        samples.sum(Part::Training, sums, &mut evaluator, partial)
+    });
     match samples.leader.and_then(Leader::lost) {
         Some(error) => Err(error),
         None => Ok(summary?),

@@ -24,7 +24,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use checkpoint::CheckpointArgs;
 use clap::{Args, ValueEnum};
-use fit::Samples;
+use fit::{Parts, Samples};
 use outcome::{Measured, Outcome};
 use ranks::Leader;
 use softmargin::{
@@ -185,13 +185,15 @@ struct Prepared {
     /// The class of each sample.
     labels: Vec<u32>,
     class_weights: Option<Vec<f32>>,
+    /// Which samples are trained on, if not all.
+    parts: Option<Parts>,
 }
 
 impl Prepared {
     fn samples<'a>(&'a mut self, leader: Option<&'a Leader<'a>>) -> Samples<'a> {
         let class_weights = self.class_weights.clone();
-        let Self { data, classes, labels, .. } = self;
-        Samples { data, classes, labels, class_weights, leader }
+        let Self { data, classes, labels, parts, .. } = self;
+        Samples { data, classes, labels, class_weights, parts: parts.as_ref(), leader }
     }
 }
 
@@ -269,7 +271,8 @@ impl Train {
                  model of zeros, L-BFGS goes nowhere"
             );
         }
-        let Prepared { mut data, classes, labels, class_weights } = self.prepare(data)?;
+        let Prepared { mut data, classes, labels, class_weights, parts } = self.prepare(data)?;
+        let parts = parts.as_ref();
         let test = self.test_data(&data, &classes)?;
         let image_shape = self.image_shape_of(&data)?;
         let start = self.start_model(&data, &classes)?;
@@ -283,6 +286,7 @@ impl Train {
                 classes: &classes,
                 labels: &labels,
                 class_weights,
+                parts,
                 leader,
             };
             if let Some(leader) = leader {
@@ -319,18 +323,17 @@ impl Train {
 
             let isa = self.compute.isa();
             let applied = Applied { parameters: &trained, isa };
-            let rows = fit.split.as_ref();
+            let of_rows = |rows: Option<&[u32]>| applied.measure(&data, &labels, rows);
+            let (training, held_out) = match (leader, parts) {
+                (Some(leader), _) => leader.measure(&fit.model, isa, &data, &labels, parts)?,
+                (None, None) => (of_rows(None)?, None),
+                (None, Some(Parts { training, held_out })) => {
+                    (of_rows(Some(training))?, Some(of_rows(Some(held_out))?))
+                }
+            };
             let measured = Measured {
-                train: match leader {
-                    Some(leader) => leader.measure(&fit.model, isa, &data, &labels)?,
-                    None => {
-                        applied.measure(&data, &labels, rows.map(|(training, _)| &**training))?
-                    }
-                },
-                validation: match rows {
-                    Some((_, held_out)) => Some(applied.measure(&data, &labels, Some(held_out))?),
-                    None => None,
-                },
+                train: training,
+                validation: held_out,
                 test: match &test {
                     Some((test, labels)) => {
                         let applied = Applied { parameters: &model.parameters, isa };
@@ -375,7 +378,8 @@ impl Train {
             Some(weights) => Some(weights.weights(&classes, &labels, data.weights.as_deref())?),
             None => None,
         };
-        Ok(Prepared { data, classes, labels, class_weights })
+        let parts = self.parts(&data)?;
+        Ok(Prepared { data, classes, labels, class_weights, parts })
     }
 
     fn classes(&self, data: &Dataset) -> Result<Classes> {

@@ -5,7 +5,10 @@
 //! The rows are summed up in chunks that depend on their number alone, and the chunks joined in the order of a
 //! [`PartialTree`]: the bits of the model are the same on any number of ranks.
 
-use super::{Prepared, Solver, Train, fit::Samples};
+use super::{
+    Prepared, Solver, Train,
+    fit::{Part, Parts, Samples},
+};
 use crate::{
     apply::Applied,
     commands::objective::{of_numbers, to_numbers},
@@ -161,11 +164,12 @@ impl<'a> Leader<'a> {
         Ok(scaling)
     }
 
-    /// Adds up the samples of all ranks. What goes wrong on one of them that is no error of the library is kept for
-    /// [`lost`](Self::lost).
+    /// Adds up the samples of a part that all ranks have. What goes wrong on one of them that is no error of the library is
+    /// kept for [`lost`](Self::lost).
     pub(super) fn sum(
         &self,
         samples: &Samples<'_>,
+        part: Part,
         sums: &Sums<'_, f32>,
         evaluator: &mut Evaluator<f32>,
         partial: &mut Partial<f32>,
@@ -181,13 +185,13 @@ impl<'a> Leader<'a> {
         let parameters: Vec<f32> =
             parameters.flat_map(|model| model.parameters()).copied().collect();
         self.ask(Task::Sum, &parameters);
-        let n_classes = sums.model.n_classes() as f64;
-        self.world.broadcast(&mut [&objective[..], &[n_classes]].concat());
-        let own = sum(self.world, samples, sums, evaluator).map_err(Fault::Error);
+        let rest = [sums.model.n_classes() as f64, f64::from(part as u8)];
+        self.world.broadcast(&mut [&objective[..], &rest].concat());
+        let own = sum(self.world, samples, part, sums, evaluator).map_err(Fault::Error);
         match join(self.world, own) {
             Some(Ok(tree)) => {
                 *partial = tree.total(Chunks::of(n_samples).count() as u64)?;
-                Ok(n_samples as u64)
+                Ok(samples.rows_of(part).map_or(n_samples, <[u32]>::len) as u64)
             }
             Some(Err(Fault::Error(error))) => Err(error),
             Some(Err(Fault::Other(message))) => Err(lost(message)),
@@ -200,27 +204,33 @@ impl<'a> Leader<'a> {
         self.lost.get().map(|message| anyhow!(message.clone()))
     }
 
-    /// How well a model predicts the samples of all ranks.
+    /// How well a model predicts the samples of all ranks: those that are trained on, and those that are held out.
     pub(super) fn measure(
         &self,
         model: &LinearModel<f32>,
         isa: Isa,
         data: &Dataset,
         labels: &[u32],
-    ) -> Result<Metrics> {
+        parts: Option<&Parts>,
+    ) -> Result<(Metrics, Option<Metrics>)> {
         self.ask(Task::Predict, model.parameters());
         let own = predict(self.world, model.clone(), isa, data);
         // What was asked for is received, whatever became of it here.
         let others = self.answers();
-        let (mut metrics, mut row) = (Metrics::new(model.n_classes()), 0);
-        for classes in iter::once(own).chain(others) {
-            for class in classes? {
+        let predicted = iter::once(own).chain(others).collect::<Result<Vec<_>>>()?.concat();
+        let of_rows = |rows: &mut dyn Iterator<Item = usize>| {
+            let mut metrics = Metrics::new(model.n_classes());
+            for row in rows {
                 let weight = data.weights.as_ref().map_or(1.0, |weights| weights[row].into());
-                metrics.add(labels[row], class, weight);
-                row += 1;
+                metrics.add(labels[row], predicted[row], weight);
             }
-        }
-        Ok(metrics)
+            metrics
+        };
+        let of_part = |rows: &[u32]| of_rows(&mut rows.iter().map(|row| *row as usize));
+        Ok(match parts {
+            None => (of_rows(&mut (0..predicted.len())), None),
+            Some(parts) => (of_part(&parts.training), Some(of_part(&parts.held_out))),
+        })
     }
 }
 
@@ -245,8 +255,8 @@ impl Train {
             ),
         }
         for (given, what) in [
-            (self.validation.is_some(), "--validation and --l2-path are"),
             (self.cv.is_some(), "--cv is"),
+            (!self.l2_path.is_empty(), "--l2-path is"),
             (self.data.files().any(|path| path == Path::new("-")), "standard input is"),
         ] {
             if given {
@@ -311,7 +321,9 @@ impl Follower {
         mut parameters: Vec<f32>,
         numbers: &[f64],
     ) -> Result<PartialTree<f32>, Fault> {
-        let [place, margin, smoothing, n_classes] = numbers.try_into().unwrap_or_default();
+        let [place, margin, smoothing, n_classes, part] = numbers.try_into().unwrap_or_default();
+        let held_out = part == f64::from(Part::HeldOut as u8);
+        let part = if held_out { Part::HeldOut } else { Part::Training };
         let objective = of_numbers([place, margin, smoothing]);
         let objective = objective.map_err(|error| Fault::Other(error.to_string()))?;
         let d = self.prepared.data.n_features;
@@ -322,7 +334,8 @@ impl Follower {
         let of_model = model(parameters)?;
         let direction = (!rest.is_empty()).then(|| model(rest)).transpose()?;
         let sums = Sums { objective, model: &of_model, direction: direction.as_ref() };
-        sum(world, &self.prepared.samples(None), &sums, &mut self.evaluator).map_err(Fault::Error)
+        let samples = self.prepared.samples(None);
+        sum(world, &samples, part, &sums, &mut self.evaluator).map_err(Fault::Error)
     }
 
     fn predict(&mut self, world: &World, parameters: Vec<f32>) -> Result<Vec<u32>> {
@@ -438,15 +451,17 @@ fn moments(
 fn sum(
     world: &World,
     samples: &Samples<'_>,
+    part: Part,
     sums: &Sums<'_, f32>,
     evaluator: &mut Evaluator<f32>,
 ) -> Result<PartialTree<f32>, Error> {
+    let mut places = Vec::new();
     let new = || Partial::new(sums.model.n_classes(), sums.model.n_features());
     sum_chunks(
         world,
         samples.data,
         &mut new(),
-        |partial, rows, x| match samples.batch_of(rows, x)? {
+        |partial, rows, x| match samples.batch_of(part, rows, x, &mut places)? {
             Some(batch) => sums.add(evaluator, &batch, partial),
             None => Ok(()),
         },
