@@ -83,6 +83,7 @@ class Evaluator:
         partial: Partial,
         *,
         sample_weight: Optional[ArrayLike] = None,
+        direction: Optional[Tuple[ArrayLike, ArrayLike]] = None,
     ) -> None: ...
     def finish(self, W: ArrayLike, b: ArrayLike, partial: Partial) -> _Slopes: ...
 
@@ -144,7 +145,7 @@ def hessian_product(
     out: Optional[Tuple[NDArray[Any], NDArray[Any]]] = None,
 ) -> Tuple[NDArray[Any], NDArray[Any]]: ...
 def lbfgs(
-    fun: Callable[[NDArray[Any], NDArray[Any]], Partial],
+    fun: Callable[..., Partial],
     W: ArrayLike,
     b: ArrayLike,
     *,
@@ -153,6 +154,7 @@ def lbfgs(
     margin: float = 1.0,
     label_smoothing: float = 0.0,
     sample: Optional[Union[Tuple[Any, ArrayLike], Tuple[Any, ArrayLike, Optional[ArrayLike]]]] = None,
+    gap: bool = False,
     max_iter: int = 1000,
     tol: float = 1e-5,
     ftol: float = 1e-9,

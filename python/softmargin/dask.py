@@ -1,7 +1,7 @@
 """Classifiers on Dask: data in blocks on the workers of a cluster, which do not leave the cluster.
 
-For every evaluation each block gets one task, which sums up the losses and gradients of its rows; the sums are joined in
-the fixed order of a `PartialTree` over the numbers of the blocks. L-BFGS runs in the client, which sees nothing but the
+For every evaluation each block gets one task, which sums up the losses and gradients of its rows (or Hessian products, for
+the bound on the distance to the optimum); the sums are joined in the fixed order of a `PartialTree` over the numbers of the blocks. L-BFGS runs in the client, which sees nothing but the
 total. So the model has the same bits on any number of workers, also if some of them are lost on the way: Dask computes
 their blocks again.
 """
@@ -75,9 +75,9 @@ class _DaskClassifier:
         l2 = self._l2(len(classes), total)
         interrupts = []
 
-        def fun(W, b):
+        def fun(W, b, direction, **objective):
             try:
-                return blocks.sums(W, b, objective)
+                return blocks.sums(W, b, objective, direction)
             except KeyboardInterrupt as interrupt:
                 interrupts.append(interrupt)
                 raise StopIteration from None
@@ -88,6 +88,7 @@ class _DaskClassifier:
                 *self._start(classes, blocks.n_features, blocks.dtype),
                 l2=l2,
                 sample=blocks.sample(_sample_size(blocks.n_features)),
+                gap=True,
                 max_iter=max_iter,
                 tol=self.tol,
                 ftol=self.ftol,
@@ -162,7 +163,7 @@ class SoftmaxClassifier(_DaskClassifier, _estimators.SoftmaxClassifier):
     """`softmargin.SoftmaxClassifier` on Dask: `fit`, `predict`, `predict_proba`, `decision_function` and `score` take
     collections of Dask, the latter also what is in memory.
 
-    Parameters and attributes are the same. `gap_` is NaN, as no bound is computed.
+    Parameters and attributes are the same.
 
     Examples
     --------
@@ -196,7 +197,7 @@ class HingeClassifier(_DaskClassifier, _estimators.HingeClassifier):
 
     Parameters and attributes are the same, but that `loss` is "squared_hinge" unless it is given, and that `fit` refuses
     the losses with kinks, "hinge" and "crammer_singer": L-BFGS would end at a kink, far from the optimum perhaps, and dual
-    ascent, which goes past them, takes all data in one memory. `gap_` is NaN, as no bound is computed.
+    ascent, which goes past them, takes all data in one memory.
     """
 
     _in_memory = _estimators.HingeClassifier
@@ -283,10 +284,10 @@ class _Blocks:
         self.targets = self._map(_target, self.x, self.y, self.weights, **common)
         del self.y, self.weights
 
-    def sums(self, W, b, objective):
-        """The sums over all blocks, a Partial."""
+    def sums(self, W, b, objective, direction):
+        """The sums over all blocks, a Partial: of losses and gradients, or of Hessian products with a direction."""
         # A task and not scattered, so that it can be computed again; the workers have it from each other.
-        model = self.client.submit(_model, W, b, pure=False)
+        model = self.client.submit(_model, W, b, direction, pure=False)
         blocks = range(len(self.x))
         trees = self._map(_sums, self.x, self.targets, blocks, model=model, objective=objective)
         while len(trees) > 1:
@@ -358,18 +359,18 @@ def _target(x, y, weights, classes, of_class, dtype):
     return codes, (_checked_weights(len(y), weights) * of_class[codes]).astype(dtype)
 
 
-def _model(W, b):
-    return W, b
+def _model(W, b, direction):
+    return W, b, direction
 
 
 @_of_worker
 def _sums(x, target, block, model, objective):
     """The sums over a block."""
-    (codes, weights), (W, b) = target, model
+    (codes, weights), (W, b, direction) = target, model
     tree, partial = PartialTree(), Partial(*W.shape)
     if len(codes) and (weights is None or weights.any()):
         x = _as_wide(_features(x), W.dtype)
-        Evaluator(**objective).accumulate(x, codes, W, b, partial, sample_weight=weights)
+        Evaluator(**objective).accumulate(x, codes, W, b, partial, sample_weight=weights, direction=direction)
     tree.push(block, partial)
     return tree
 

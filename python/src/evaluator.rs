@@ -13,7 +13,7 @@ use numpy::{
     PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray1, PyReadwriteArray2, PyUntypedArray,
 };
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
-use softmargin::{Batch, Error, LinearModel, Objective};
+use softmargin::{Batch, Error, LinearModel, Objective, train::Sums};
 use std::sync::{Mutex, PoisonError};
 
 /// What evaluations in one element type work on.
@@ -120,11 +120,19 @@ impl<T: Number> Engine<T> {
         &mut self,
         py: Python<'_>,
         call: &Call<'_, '_>,
+        direction: Option<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
         partial: &Partial,
     ) -> PyResult<()> {
+        if let Some((w, b)) = &direction {
+            read_parameters(&array(w)?, b, ["dW", "db"], &mut self.memory.direction)?;
+        }
+        let along = direction.is_some();
         let sums = self.evaluate(py, call, |memory, batch| {
+            let Memory { evaluator, model, direction, .. } = memory;
+            let objective = evaluator.objective();
+            let sums = Sums { objective, model, direction: along.then_some(direction) };
             let mut chunk = partial.like::<T>();
-            memory.evaluator.accumulate(&memory.model, batch, &mut chunk)?;
+            sums.add(evaluator, batch, &mut chunk)?;
             Ok(chunk)
         })?;
         partial.add(py, sums.sums())
@@ -328,8 +336,9 @@ impl Evaluator {
         })
     }
 
-    /// Adds the sums over a chunk of the data to a `Partial`, which is untouched if there is an error.
-    #[pyo3(signature = (X, y, W, b, partial, *, sample_weight = None))]
+    /// Adds the sums over a chunk of the data to a `Partial`, which is untouched if there is an error: of the losses and
+    /// gradients or, with a `direction` (dW, db), of the products of their Hessians with it.
+    #[pyo3(signature = (X, y, W, b, partial, *, sample_weight = None, direction = None))]
     #[allow(non_snake_case, clippy::too_many_arguments)]
     fn accumulate<'py>(
         &self,
@@ -340,9 +349,12 @@ impl Evaluator {
         b: &Bound<'py, PyAny>,
         partial: &Partial,
         sample_weight: Option<&Bound<'py, PyAny>>,
+        direction: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
     ) -> PyResult<()> {
         let call = Call::new([X, y, W, b], sample_weight)?;
-        with_engine!(self, call.is_double(), engine => engine.accumulate(py, &call, partial))
+        with_engine!(self, call.is_double(), engine => {
+            engine.accumulate(py, &call, direction, partial)
+        })
     }
 
     /// Returns (loss, dW, db) of all samples that a `Partial` has seen, in the type of W. W and b are to be those that

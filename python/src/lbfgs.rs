@@ -17,11 +17,11 @@ use numpy::PyUntypedArray;
 use pyo3::{
     exceptions::{PyStopIteration, PyTypeError, PyValueError},
     prelude::*,
-    types::PyTuple,
+    types::{PyDict, PyTuple},
 };
 use softmargin::{
     Error, Evaluator, LinearModel, Objective,
-    train::{Lbfgs, Progress, StopReason, Summary},
+    train::{Lbfgs, Progress, StopReason, Summary, Sums},
 };
 
 /// What a fit is told, but for W and b.
@@ -30,6 +30,8 @@ struct Job<'a, 'py> {
     objective: Objective,
     solver: Lbfgs,
     sample: Option<&'a Bound<'py, PyTuple>>,
+    /// Whether `fun` is told by keywords what the sums are of.
+    gap: bool,
     callback: Option<&'a Bound<'py, PyAny>>,
 }
 
@@ -73,14 +75,14 @@ impl<'py> Job<'_, 'py> {
                 &mut model,
                 sample.as_ref(),
                 |sums, partial| {
-                    // The bound on the distance to the optimum takes sums that `fun` does not compute.
-                    let known = sums.objective.loss() == self.objective.loss()
-                        && sums.model.n_classes() == n_classes;
-                    if !known || sums.direction.is_some() {
+                    // The gap takes others, which `fun` computes if it is told of them.
+                    let usual = sums.direction.is_none() && sums.model.n_classes() == n_classes;
+                    if !(usual || self.gap) {
                         return Err(Error::NoSamples);
                     }
                     let sums = Python::attach(|py| {
-                        let sums = fun.call1(py, to_arrays(py, sums.model))?;
+                        let keywords = self.gap.then(|| keywords(py, sums)).transpose()?;
+                        let sums = fun.call(py, to_arrays(py, sums.model), keywords.as_ref())?;
                         let Ok(sums) = sums.bind(py).cast::<Partial>() else {
                             let kind = sums.bind(py).get_type();
                             let message = format!("fun is to return a Partial, not {kind}");
@@ -123,8 +125,11 @@ impl<'py> Job<'_, 'py> {
                     }
                 },
             );
-            // What `fun` raised for a step that was too long is forgotten when the fit goes on.
-            if result.is_ok() {
+            // What `fun` raised for a step that was too long is forgotten when the fit goes on; but not what it raised
+            // for the gap.
+            let too_far =
+                |error: &PyErr| Python::attach(|py| error.is_instance_of::<NonFiniteError>(py));
+            if result.is_ok() && raised.as_ref().is_none_or(too_far) {
                 raised = in_callback;
             }
             result
@@ -143,6 +148,17 @@ impl<'py> Job<'_, 'py> {
     }
 }
 
+/// What the sums are of, for `fun`.
+fn keywords<'py, T: Number>(py: Python<'py>, sums: &Sums<'_, T>) -> PyResult<Bound<'py, PyDict>> {
+    let keywords = PyDict::new(py);
+    let loss = sums.objective.loss();
+    keywords.set_item("loss", loss.name())?;
+    keywords.set_item("margin", loss.margin().unwrap_or(1.0))?;
+    keywords.set_item("label_smoothing", sums.objective.label_smoothing())?;
+    keywords.set_item("direction", sums.direction.map(|direction| to_arrays(py, direction)))?;
+    Ok(keywords)
+}
+
 /// Minimises the mean loss plus λ ΣW² by L-BFGS, of data that only `fun` sees: in chunks, or on other machines.
 ///
 /// Parameters
@@ -157,6 +173,10 @@ impl<'py> Job<'_, 'py> {
 ///     As those of `Evaluator`. Of a loss with kinks, a small decrease shows no convergence: the fit may end at a kink.
 /// sample : tuple (X, y) or (X, y, sample_weight), optional
 ///     Some thousands of the samples, spread evenly. The curvature that they show saves most of the iterations.
+/// gap : bool, default=False
+///     Whether to compute a bound on how far the objective is above the least there is, where λ > 0. It takes sums of another
+///     loss, of a W with one row more, and of Hessian products, too: `fun` is called with the keywords `loss`, `margin` and
+///     `label_smoothing`, for an `Evaluator`, and `direction`, for its `accumulate`, every time.
 /// max_iter : int, default=1000
 /// tol, ftol : float
 ///     The largest entry of the gradient, and the relative decrease of the objective, that count as none.
@@ -166,8 +186,8 @@ impl<'py> Job<'_, 'py> {
 ///
 /// Returns
 /// -------
-/// An object with `weights`, `bias`, `objective`, `gradient_norm`, `iterations`, `evaluations`, `converged`, and
-/// `stop_reason`, which says why a fit ended that did not converge. `failed`, if the objective was not finite however short
+/// An object with `weights`, `bias`, `objective`, `gap` (NaN if it is not known), `gradient_norm`, `iterations`,
+/// `evaluations`, `converged`, and `stop_reason`, which says why a fit ended that did not converge. `failed`, if the objective was not finite however short
 /// the steps.
 ///
 /// Examples
@@ -185,7 +205,7 @@ impl<'py> Job<'_, 'py> {
 /// >>> fit.converged, (fit.bias / (fit.weights[0] - fit.weights[1])).round(2).tolist()
 /// (True, [-0.75, 0.75])
 #[pyfunction]
-#[pyo3(signature = (fun, W, b, *, loss = "cross_entropy", l2 = 0.0, margin = 1.0, label_smoothing = 0.0, sample = None, max_iter = 1000, tol = 1e-5, ftol = 1e-9, callback = None))]
+#[pyo3(signature = (fun, W, b, *, loss = "cross_entropy", l2 = 0.0, margin = 1.0, label_smoothing = 0.0, sample = None, gap = false, max_iter = 1000, tol = 1e-5, ftol = 1e-9, callback = None))]
 #[allow(non_snake_case, clippy::too_many_arguments)]
 pub(crate) fn lbfgs<'py>(
     fun: &Bound<'py, PyAny>,
@@ -196,6 +216,7 @@ pub(crate) fn lbfgs<'py>(
     margin: f64,
     label_smoothing: f64,
     sample: Option<&Bound<'py, PyTuple>>,
+    gap: bool,
     max_iter: usize,
     tol: f64,
     ftol: f64,
@@ -208,7 +229,7 @@ pub(crate) fn lbfgs<'py>(
         ..Lbfgs::default()
     };
     let objective = objective(loss, l2, margin, label_smoothing)?;
-    let job = Job { fun, objective, solver, sample, callback };
+    let job = Job { fun, objective, solver, sample, gap, callback };
     let w = array(W)?;
     with_number!(is_double(&w, &w), T => job.run::<T>(&w, b))
 }

@@ -56,6 +56,7 @@ def assert_same_bits(a, b):
     for name in ("coef_", "intercept_"):
         assert getattr(a, name).tobytes() == getattr(b, name).tobytes()
     assert (a.objective_, a.n_iter_, a.classes_.tolist()) == (b.objective_, b.n_iter_, b.classes_.tolist())
+    assert a.gap_ == b.gap_
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,14 @@ def test_that_of_one_machine(fitted):
     assert fitted.classes_.tolist() == NAMES.tolist()
     np.testing.assert_allclose(fitted.coef_, alone.coef_, rtol=1e-3, atol=1e-4)
     assert fitted.objective_ == pytest.approx(alone.objective_, rel=1e-9)
+    assert 0 <= fitted.gap_ < 1e-6 and 0 <= alone.gap_ < 1e-6
+    # Where they are not small, they are of one size.
+    early = SoftmaxClassifier(l2=1e-3, max_iter=2)
+    with pytest.warns(ConvergenceWarning):
+        early.fit(*map(blocks, (X, y, weights)))
+    assert early.gap_ >= early.objective_ - alone.objective_ > 0
+    machine = HingeClassifier(**OPTIONS).fit(*map(blocks, (X, y, weights)))
+    assert 0 <= machine.gap_ < 1e-5
     assert fitted.total_weight_ == pytest.approx(weights.sum()) and fitted.stop_reason_ == "gradient_tolerance"
 
 

@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from softmargin import Evaluator, NonFiniteError, Partial, PartialTree, SoftmaxClassifier, lbfgs
+from softmargin import Evaluator, HingeClassifier, NonFiniteError, Partial, PartialTree, SoftmaxClassifier, lbfgs
 
 ROWS, CHUNKS = 40, 17
 WORKERS = [1, 2, 3, 4, 7]
@@ -100,6 +100,52 @@ def test_lbfgs_is_that_of_the_estimator():
     # Without a sample it gets there, too, after more evaluations.
     plain = lbfgs(fun, W, b, **options)
     np.testing.assert_allclose(plain.weights, fit.weights, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_hinge"])
+def test_gap(loss):
+    X, y, W, b = problem()
+    y[X[:, 0] > 0] = 1
+    evaluators = {}
+
+    def fun(W, b, direction, **objective):
+        key = (objective["loss"], objective["margin"])
+        evaluator = evaluators.setdefault(key, Evaluator(**objective))
+        partial = Partial(*W.shape)
+        for rows in (slice(0, 20), slice(20, None)):
+            evaluator.accumulate(X[rows], y[rows], W, b, partial, direction=direction)
+        return partial
+
+    for max_iter, most in ((2, 10.0), (1000, 1e-7)):
+        fit = lbfgs(fun, W, b, loss=loss, l2=1e-2, tol=1e-8, ftol=0.0, max_iter=max_iter, gap=True)
+        assert 0 <= fit.gap < most
+    assert ("hinge", 0.0) in evaluators and (loss, 1.0) in evaluators
+    model = SoftmaxClassifier() if loss == "cross_entropy" else HingeClassifier(loss=loss)
+    model.set_params(l2=1e-2, tol=1e-6).fit(X, y)
+    early = lbfgs(fun, W, b, loss=loss, l2=1e-2, max_iter=2, gap=True)
+    assert early.gap >= early.objective - model.objective_ > 0
+    # A fun that takes no keywords is not told of any.
+    without = lbfgs(lambda W, b: fun(W, b, None, loss=loss, margin=1.0), W, b, loss=loss, l2=1e-2)
+    assert without.converged and np.isnan(without.gap)
+
+
+def test_what_fun_raises_for_the_gap():
+    X, y, W, b = problem()
+    evaluator = Evaluator()
+
+    def fun(W, b, direction, loss, margin, label_smoothing):
+        if loss == "hinge":
+            raise error
+        partial = Partial(*W.shape)
+        evaluator.accumulate(X, y, W, b, partial, direction=direction)
+        return partial
+
+    error = ZeroDivisionError("here")
+    with pytest.raises(ZeroDivisionError, match="here"):
+        lbfgs(fun, W, b, l2=1e-2, gap=True)
+    error = NonFiniteError("row 7")
+    fit = lbfgs(fun, W, b, l2=1e-2, gap=True)
+    assert fit.converged and np.isnan(fit.gap)
 
 
 def test_what_fun_raises():
