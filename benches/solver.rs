@@ -34,7 +34,7 @@ fn main() {
     let solver = Lbfgs {
         max_iterations: 30,
         gradient_tolerance: 0.0,
-        relative_decrease: -1.0,
+        relative_decrease: 0.0,
         ..Lbfgs::default()
     };
 

@@ -156,7 +156,8 @@ macro_rules! neon_lanes {
                     let $v = [a, b, c, d];
                     // SAFETY: the proof shows that the machine has the instructions, which touch no memory; and the
                     // registers of the results have the bits of an array.
-                    *sums = unsafe { transmute($across4) };
+                    let four: [$elem; 4] = unsafe { transmute($across4) };
+                    *sums = four;
                 }
                 Self::from_slice(proof, &sums)
             }
