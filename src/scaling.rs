@@ -149,7 +149,12 @@ impl Scaling {
     }
 }
 
-/// Whether the smallest and the largest value differ by no more than two units in the last place.
+/// Whether the smallest and the largest value differ by no more than two units in the last place: but not whole numbers
+/// of which the element type has all, since what they differ by is no round-off.
 fn is_constant((min, max): (f64, f64), epsilon: f64) -> bool {
+    let exact = |value: f64| value.fract() == 0.0 && value.abs() < 2.0 / epsilon;
+    if min < max && exact(min) && exact(max) {
+        return false;
+    }
     max - min <= 2.0 * epsilon * min.abs().max(max.abs())
 }

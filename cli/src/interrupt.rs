@@ -15,9 +15,14 @@ use std::{
     },
 };
 
-/// That the user stopped a run, whose result so far is safe.
+/// That the user stopped a run.
 #[derive(Debug)]
-pub struct Interrupted;
+pub enum Interrupted {
+    /// Nothing was computed yet, and nothing was written.
+    AtStart,
+    /// The result so far is safe.
+    OnTheWay,
+}
 
 impl Interrupted {
     /// What shells report for a program that SIGINT ended.
@@ -26,7 +31,10 @@ impl Interrupted {
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted; this is the best model so far")
+        f.write_str(match self {
+            Self::AtStart => "interrupted before the first step; nothing was written",
+            Self::OnTheWay => "interrupted; this is the best model so far",
+        })
     }
 }
 

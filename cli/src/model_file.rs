@@ -42,6 +42,14 @@ impl Parameters {
         with_model!(self, model => model.n_features())
     }
 
+    /// Two rows with the same probabilities, of a single one.
+    fn to_two_rows(&self) -> Result<Self> {
+        Ok(match self {
+            Self::F32(model) => Self::F32(model.to_two_rows()?),
+            Self::F64(model) => Self::F64(model.to_two_rows()?),
+        })
+    }
+
     /// ΣW².
     pub(crate) fn square_sum(&self) -> f64 {
         with_model!(self, model => square_sum(model.weights()))
@@ -196,6 +204,11 @@ impl ModelFile {
             (Parameters::F32(model), metadata)
         };
         let about = About::parse(&metadata)?;
+        // One row of another program is a binary model.
+        let parameters = match parameters.n_classes() == 1 && about.version.is_none() {
+            true => parameters.to_two_rows()?,
+            false => parameters,
+        };
         if let Some(classes) = &about.classes
             && classes.n() != parameters.n_classes()
         {

@@ -120,6 +120,8 @@ fn bad_csv_cells() {
         ("1,2,0\n3,4\n", &["line 2", "2 columns", "3"]),
         ("a,b,label\n1,0\n", &["line 2", "2 columns", "the header 3"]),
         ("a,label\n1,2,0\n", &["line 2", "3 columns", "the header 2"]),
+        ("a,label\n1,0\n2,\"1\n3,1\n4,0\n", &["line 3", "a quote is opened and never closed"]),
+        ("a,label\n1,x\n2,\"y\n3,x\"\n", &["line 3", "goes over several lines"]),
         ("", &["no samples"]),
         ("a,b,label\n", &["no samples"]),
     ] {
@@ -289,6 +291,28 @@ fn models_of_another_kind() {
     ] {
         let path = model(tensors);
         fails(1, &["predict", "--model", &path], &["cannot read the model", &path, word]);
+    }
+}
+
+/// `nn.Linear(D, 1)` decides between two classes.
+#[test]
+fn a_model_of_one_row() {
+    use safetensors::{Dtype, tensor::TensorView};
+    let folder = folder();
+    let bytes = [2.0_f32, -1.0, 0.5].map(f32::to_le_bytes).concat();
+    let tensors = [("weight", vec![1, 2], &bytes[..8]), ("bias", vec![1], &bytes[8..])];
+    let tensors = tensors.map(|(name, shape, bytes)| {
+        (name, TensorView::new(Dtype::F32, shape, bytes).expect("a tensor"))
+    });
+    let file = safetensors::serialize(tensors, None).expect("a file");
+    let model = write(&folder, "model", file);
+    let rows = write(&folder, "rows.csv", "a,b\n1,0\n0,1\n");
+    let predict = ["predict", "--model", &model, "--data", &rows];
+    assert_eq!(output(&predict), "label\n1\n0\n");
+    let object = json(&[&predict[..], &["--proba", "--json"]].concat());
+    for (row, score) in [(0, 2.5_f64), (1, -0.5)] {
+        let p = object["probabilities"][row][1].as_f64().expect("a number");
+        assert!((p - 1.0 / (1.0 + (-score).exp())).abs() < 1e-6, "{object}");
     }
 }
 

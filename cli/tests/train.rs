@@ -302,6 +302,11 @@ fn arguments_that_do_not_fit() {
     common::fails(2, &["train", "--class-names", "a,b,a"], &["twice"]);
     common::fails(2, &["train", "--class-names", "a,,b"], &["empty"]);
     common::fails(1, &["train", "--class-names", "a,b"], &["2 names", "10 distinct labels"]);
+    // Other names would go to the labels in their order, and so a name to another label.
+    let folder = common::folder();
+    let table = common::write(&folder, "t.csv", "a,label\n1,neg\n2,pos\n");
+    let train = ["train", "--data", &table, "--class-names", "pos,other"];
+    common::fails(1, &train, &["\"pos\" is among the names", "\"neg\" is not"]);
 }
 
 /// A fit that is no better than its start has failed: nothing is written.

@@ -344,6 +344,11 @@ impl Classes {
             by_appearance.sort_unstable_by_key(|code| labels.first[*code]);
             return refused(by_appearance[max_classes], "is one too many");
         }
+        let over_lines = |code: &usize| matches!(&labels.distinct[*code], Label::Name(name) if name.contains(['\n', '\r']));
+        if let Some(code) = first_in_file(&mut (0..n).filter(over_lines)) {
+            let (place, label) = (labels.place(code), quoted_label(&labels.distinct[code]));
+            bail!("{place}: the label {label} goes over several lines; a quote may be missing");
+        }
         if n == 0 {
             bail!("there are no samples");
         }
@@ -353,7 +358,7 @@ impl Classes {
 
     /// Classes with these names. Labels that are all numbers from 0 to n − 1 have the name of their number,
     /// also where a number has no sample; labels that are all among the names have themselves, in the order
-    /// of the names; otherwise as many names as labels go to the labels in their order.
+    /// of the names; otherwise as many names as labels, none of which is a label, go to the labels in their order.
     ///
     /// # Errors
     /// If a name is empty or there twice, if the names fit in none of these ways, or as [`of`](Self::of).
@@ -376,6 +381,14 @@ impl Classes {
             (0..names.len() as i64).map(Label::Number).collect()
         } else if found.iter().all(is_name) {
             names.iter().cloned().map(Label::Name).collect()
+        } else if let Some(named) = found.iter().find(|label| is_name(label)) {
+            let other = found.iter().find(|label| !is_name(label)).unwrap_or(named);
+            bail!(
+                "the label {} is among the names ({}), but {} is not",
+                quoted_label(named),
+                list(names.iter()),
+                quoted_label(other)
+            );
         } else if names.len() == found.len() {
             found
         } else {

@@ -51,6 +51,7 @@ pub(super) struct Records<R> {
     output: Vec<u8>,
     ends: Vec<usize>,
     lines: Lines,
+    quotes: Quotes,
 }
 
 impl<R: Read> Records<R> {
@@ -64,6 +65,7 @@ impl<R: Read> Records<R> {
             output: vec![0; 4 << 10],
             ends: vec![0; 64],
             lines: Lines { line: 1, after_cr: false },
+            quotes: Quotes { place: Place::Start, line: 1 },
         }
     }
 
@@ -89,7 +91,11 @@ impl<R: Read> Records<R> {
                 &mut self.output[n_bytes..],
                 &mut self.ends[n_ends..],
             );
+            self.quotes.follow(&input[..read], self.separator, self.lines.line);
             self.lines.count(&input[..read], &mut first_line);
+            if read == 0 && input.is_empty() && self.quotes.place == Place::Quoted {
+                bail!("line {}: a quote is opened and never closed", self.quotes.line);
+            }
             self.unread.start += read;
             n_bytes += written;
             n_ends += cells;
@@ -133,6 +139,43 @@ impl<R: Read> Records<R> {
             }
         }
         Ok(true)
+    }
+}
+
+/// Where in a cell the last byte was.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Start,
+    Quoted,
+    /// At a quote within quotes: the end, unless another one follows.
+    Quote,
+    Other,
+}
+
+/// Follows quotes as the parser does, which does not tell whether the last one was closed.
+struct Quotes {
+    place: Place,
+    /// Where the last one was opened.
+    line: u64,
+}
+
+impl Quotes {
+    /// Goes on with bytes from `line` on.
+    fn follow(&mut self, bytes: &[u8], separator: u8, mut line: u64) {
+        for byte in bytes {
+            self.place = match (self.place, byte) {
+                (Place::Quoted, b'"') => Place::Quote,
+                (Place::Quote, b'"') | (Place::Quoted, _) => Place::Quoted,
+                (_, b'\n' | b'\r') => Place::Start,
+                (_, other) if *other == separator => Place::Start,
+                (Place::Start, b'"') => {
+                    self.line = line;
+                    Place::Quoted
+                }
+                _ => Place::Other,
+            };
+            line += u64::from(*byte == b'\n');
+        }
     }
 }
 
@@ -214,7 +257,14 @@ mod tests {
         let mut records = Records::new(std::io::repeat(b'1'), b',');
         let error = records.read(&mut Record::default()).unwrap_err().to_string();
         assert_eq!(error, "line 1 has more than 64 MiB or 4194304 cells");
-        // A quote that is never closed.
+        for (text, line) in [("1,2\n3,\"x\n4,5\n", 2), ("\"", 1), ("1,\"a\"\n\n2,\"b\"\"", 3)] {
+            let mut records = Records::new(text.as_bytes(), b',');
+            let error = std::iter::repeat_with(|| records.read(&mut Record::default()));
+            let error = error.take(5).find_map(Result::err).expect("an error").to_string();
+            assert_eq!(error, format!("line {line}: a quote is opened and never closed"));
+        }
+        assert_eq!(read("1,5\" pipe\n2,\"a\"\"\"", b',').len(), 2);
+        // A quote that is never closed, and no end.
         let mut records = Records::new("1,2\n\"".as_bytes().chain(std::io::repeat(b'\n')), b',');
         assert!(records.read(&mut Record::default()).unwrap());
         let error = records.read(&mut Record::default()).unwrap_err().to_string();

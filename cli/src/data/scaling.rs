@@ -230,9 +230,16 @@ impl Moments {
 /// What scores may be off by, in the worst case: probabilities are then off by no more than that.
 const MAX_SCORE_ERROR: f64 = 1e-3;
 
-/// Whether the smallest and the largest value differ by no more than two units in the last place.
+/// Below this, every whole number is an `f32`, and so are those next to it.
+const EXACT_WHOLE: f32 = 16_777_216.0;
+
+/// Whether the smallest and the largest value differ by no more than two units in the last place: but not whole numbers
+/// of which `f32` has all, since what they differ by is no round-off.
 fn is_constant((min, max): (f32, f32)) -> bool {
     let largest = min.abs().max(max.abs());
+    if min < max && min.fract() == 0.0 && max.fract() == 0.0 && largest < EXACT_WHOLE {
+        return false;
+    }
     let unit = f64::from(largest) - f64::from(largest.next_down());
     f64::from(max) - f64::from(min) <= 2.0 * unit
 }
@@ -275,6 +282,12 @@ mod tests {
             assert!((shift - mean).abs() <= 1e-12 * mean.abs().max(f64::from(step)));
             assert!((scale * variance.sqrt() - 1.0).abs() < 1e-9, "{offset} {step}");
         }
+    }
+
+    #[test]
+    fn whole_numbers_that_differ_by_one_are_no_round_off() {
+        let (shift, scale) = standardize((0..100).map(|i| 1e7 + (i % 2) as f32));
+        assert!((shift - 10_000_000.5).abs() < 1e-6 && (scale - 2.0).abs() < 1e-9, "{scale}");
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Train {
             }
         };
         match summary.stop_reason {
-            StopReason::Interrupted => Err(anyhow::Error::from(Interrupted)
+            StopReason::Interrupted => Err(anyhow::Error::from(Interrupted::OnTheWay)
                 .context("interrupted before λ was chosen; nothing is written")),
             _ => Ok(summary),
         }

@@ -29,7 +29,7 @@ use outcome::{Measured, Outcome};
 use ranks::Leader;
 use softmargin::{
     LinearModel, Loss,
-    train::{DualAscent, Lbfgs, NewtonCg, Schedule, Sgd, StopReason},
+    train::{DualAscent, Lbfgs, NewtonCg, Schedule, Sgd, StopReason, Summary},
 };
 use std::path::PathBuf;
 
@@ -316,6 +316,10 @@ impl Train {
                 version: None,
             };
             let model = ModelFile { parameters, about };
+            let Summary { stop_reason, progress, .. } = fit.summary;
+            if stop_reason == StopReason::Interrupted && progress.iteration == 0 {
+                return Err(interrupt::Interrupted::AtStart.into());
+            }
             // Before anything else can go wrong.
             if let Some(output) = output {
                 model.save(output)?;
@@ -342,7 +346,6 @@ impl Train {
                     None => None,
                 },
             };
-            let stop_reason = fit.summary.stop_reason;
             let outcome = Outcome {
                 train: &self,
                 fit,
@@ -363,7 +366,7 @@ impl Train {
             }
             outcome.warnings().iter().for_each(|warning| warn(warning));
             match stop_reason {
-                StopReason::Interrupted => Err(interrupt::Interrupted.into()),
+                StopReason::Interrupted => Err(interrupt::Interrupted::OnTheWay.into()),
                 _ => Ok(()),
             }
         })

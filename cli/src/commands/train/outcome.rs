@@ -190,7 +190,21 @@ impl Outcome<'_> {
             (fit.summary.progress.iteration, fit.summary.progress.gradient_norm);
         let reason = fit.summary.stop_reason;
         if reason.converged() {
-            return None;
+            return fit.summary.gap.filter(|gap| *gap > fit.summary.progress.objective).map(|gap| {
+                format!(
+                    "the bound on the distance to the optimum, {gap:.1e}, is above the objective itself, so that it does \
+                     not show that this is the optimum; --standardize takes care of features that differ much in size"
+                )
+            });
+        }
+        if reason == StopReason::EarlyStopping
+            && fit.model.parameters().iter().all(|value| *value == 0.0)
+        {
+            return Some(
+                "the loss of the held-out samples was lowest where the fit began, with a model of zeros; the samples to \
+                 train on may be too few, or of other classes"
+                    .to_owned(),
+            );
         }
         let what = match (reason, self.train.solver()) {
             // As asked for, or said already.
