@@ -10,7 +10,7 @@ use crate::{
     element::Element,
     kernel::{
         TaskGradient,
-        block::GROUP,
+        block::{GROUP, LinesAhead},
         tile_start,
         tiles::{TileKernel, few, few_tiles},
     },
@@ -97,7 +97,6 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
         let Sum { x, rows, chain, first, features, ds, sums, stride } = self;
-        let zero = L::splat(proof, T::default());
         let mut ahead = x.ahead;
         let copies = CopiedRows::<T>::copies::<L>();
         // In a copy, all vectors are whole.
@@ -106,63 +105,94 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
         assert!(features.end <= readable + tail);
         assert!(rows.end.is_multiple_of(GROUP) && ds.len() >= (K - 1) * STRIDE + rows.end);
 
-        // Few sums are added to in several chains, as each addition waits for the one before, if there are registers for
-        // them.
-        let n_chains = const {
-            let fit = L::REGISTERS.saturating_sub(V + 1) / (K * V);
-            match K * V {
-                ..=2 if fit >= 4 => 4,
-                ..=4 if fit >= 2 => 2,
-                _ => 1,
-            }
-        };
-        let step = n_chains * chain;
+        let step = const { n_chains::<L>(K, V) } * chain;
         for feature in features.step_by(V * L::LANES) {
-            let rest = readable - feature;
             for start in rows.clone().step_by(step) {
-                let mut tiles = [[[zero; V]; K]; GROUP];
-                for group in (start..rows.end.min(start + step)).step_by(GROUP) {
-                    let starts = x.group::<L>(group);
-                    for i in 0..GROUP {
-                        if !copies && first {
-                            (0..const { V.div_ceil(2) }).for_each(|_| ahead.request());
-                        }
-                        let mut vectors = [zero; V];
-                        for v in 0..V {
-                            let source = starts[i].wrapping_add(feature + v * L::LANES);
-                            // SAFETY: a row is valid for reading `rest` elements from `feature` on: `V` whole vectors,
-                            // as the features end with one if `V` is not 1, or fewer elements than one has.
-                            vectors[v] = unsafe {
-                                if V > 1 || rest >= L::LANES {
-                                    L::load(proof, source)
-                                } else {
-                                    L::load_first(proof, source, rest)
-                                }
-                            };
-                        }
-                        for k in 0..K {
-                            // SAFETY: `ds` was asserted to have places for all rows up to a whole group.
-                            let ds = unsafe { *ds.get_unchecked(k * STRIDE + group + i) };
-                            let ds = L::splat(proof, ds);
-                            let tile = &mut tiles[i % n_chains];
-                            for v in 0..V {
-                                tile[k][v] = ds.mul_add(vectors[v], tile[k][v]);
-                            }
-                        }
-                    }
-                }
+                let rows = start..rows.end.min(start + step);
+                let requests = if !copies && first { V.div_ceil(2) } else { 0 };
+                // SAFETY: `ds` was asserted to have places for all rows; and the features are whole tiles of those that
+                // are readable, but for the last vector if `V` is 1.
+                let tile = unsafe {
+                    let rest = readable - feature;
+                    let x = &*x;
+                    let requests = (requests, &mut ahead);
+                    sum::<L, K, V>(proof, x, rows, (feature, rest), ds, requests)
+                };
                 for k in 0..K {
                     for v in 0..V {
-                        let mut sum = tiles[0][k][v];
-                        for i in 1..n_chains {
-                            sum = sum + tiles[i][k][v];
-                        }
                         let sums = &mut sums[k * stride + feature + v * L::LANES..];
-                        (L::from_slice(proof, sums) + sum).write_to(sums);
+                        (L::from_slice(proof, sums) + tile[k][v]).write_to(sums);
                     }
                 }
             }
         }
         x.ahead = ahead;
     }
+}
+
+/// The chains of a tile of `k` classes × `v` vectors. Few sums are added to in several, as each addition waits for the one
+/// before, if there are registers for them.
+const fn n_chains<L: Lanes>(k: usize, v: usize) -> usize {
+    let fit = L::REGISTERS.saturating_sub(v + 1) / (k * v);
+    match k * v {
+        ..=2 if fit >= 4 => 4,
+        ..=4 if fit >= 2 => 2,
+        _ => 1,
+    }
+}
+
+/// The sums over some rows, whole groups of them, for `K` classes and the `V` vectors from a feature on. For each row, so
+/// many lines that come next are asked for.
+///
+/// # Safety
+/// `ds` must have places for the rows of each class. From `feature` on, `V` vectors must be readable, or, if `V` is 1,
+/// `rest` elements.
+#[inline(always)]
+unsafe fn sum<L: Lanes, const K: usize, const V: usize>(
+    proof: L::Proof,
+    x: &CopiedRows<'_, L::Elem>,
+    rows: Range<usize>,
+    (feature, rest): (usize, usize),
+    ds: &[L::Elem],
+    (requests, ahead): (usize, &mut LinesAhead<'_, L::Elem>),
+) -> [[L; V]; K] {
+    let zero = L::splat(proof, L::Elem::default());
+    let n_chains = const { n_chains::<L>(K, V) };
+    let mut tiles = [[[zero; V]; K]; GROUP];
+    for group in rows.step_by(GROUP) {
+        let starts = x.group::<L>(group);
+        for i in 0..GROUP {
+            (0..requests).for_each(|_| ahead.request());
+            let mut vectors = [zero; V];
+            for v in 0..V {
+                let source = starts[i].wrapping_add(feature + v * L::LANES);
+                // SAFETY: the caller grants `V` whole vectors, or fewer elements than one has.
+                vectors[v] = unsafe {
+                    if V > 1 || rest >= L::LANES {
+                        L::load(proof, source)
+                    } else {
+                        L::load_first(proof, source, rest)
+                    }
+                };
+            }
+            for k in 0..K {
+                // SAFETY: the caller grants places for all rows.
+                let ds = unsafe { *ds.get_unchecked(k * STRIDE + group + i) };
+                let ds = L::splat(proof, ds);
+                let tile = &mut tiles[i % n_chains];
+                for v in 0..V {
+                    tile[k][v] = ds.mul_add(vectors[v], tile[k][v]);
+                }
+            }
+        }
+    }
+    let mut total = tiles[0];
+    for i in 1..n_chains {
+        for k in 0..K {
+            for v in 0..V {
+                total[k][v] = total[k][v] + tiles[i][k][v];
+            }
+        }
+    }
+    total
 }
