@@ -51,7 +51,6 @@ pub(super) struct Records<R> {
     output: Vec<u8>,
     ends: Vec<usize>,
     lines: Lines,
-    quotes: Quotes,
 }
 
 impl<R: Read> Records<R> {
@@ -64,8 +63,7 @@ impl<R: Read> Records<R> {
             separator,
             output: vec![0; 4 << 10],
             ends: vec![0; 64],
-            lines: Lines { line: 1, after_cr: false },
-            quotes: Quotes { place: Place::Start, line: 1 },
+            lines: Lines { line: 1, after_cr: false, place: Place::Start, opened: 1 },
         }
     }
 
@@ -91,10 +89,9 @@ impl<R: Read> Records<R> {
                 &mut self.output[n_bytes..],
                 &mut self.ends[n_ends..],
             );
-            self.quotes.follow(&input[..read], self.separator, self.lines.line);
-            self.lines.count(&input[..read], &mut first_line);
-            if read == 0 && input.is_empty() && self.quotes.place == Place::Quoted {
-                bail!("line {}: a quote is opened and never closed", self.quotes.line);
+            self.lines.count(&input[..read], self.separator, &mut first_line);
+            if input.is_empty() && self.lines.place == Place::Quoted {
+                bail!("line {}: a quote is opened and never closed", self.lines.opened);
             }
             self.unread.start += read;
             n_bytes += written;
@@ -152,16 +149,19 @@ enum Place {
     Other,
 }
 
-/// Follows quotes as the parser does, which does not tell whether the last one was closed.
-struct Quotes {
-    place: Place,
-    /// Where the last one was opened.
+/// Counts lines as their ends go by, and follows quotes as the parser does, which does not tell whether the last one was
+/// closed.
+struct Lines {
     line: u64,
+    after_cr: bool,
+    place: Place,
+    /// The line of the last quote that was opened.
+    opened: u64,
 }
 
-impl Quotes {
-    /// Goes on with bytes from `line` on.
-    fn follow(&mut self, bytes: &[u8], separator: u8, mut line: u64) {
+impl Lines {
+    /// Counts the ends in `bytes`, and finds the line of the first byte that is none.
+    fn count(&mut self, bytes: &[u8], separator: u8, first: &mut Option<u64>) {
         for byte in bytes {
             self.place = match (self.place, byte) {
                 (Place::Quoted, b'"') => Place::Quote,
@@ -169,26 +169,11 @@ impl Quotes {
                 (_, b'\n' | b'\r') => Place::Start,
                 (_, other) if *other == separator => Place::Start,
                 (Place::Start, b'"') => {
-                    self.line = line;
+                    self.opened = self.line;
                     Place::Quoted
                 }
                 _ => Place::Other,
             };
-            line += u64::from(*byte == b'\n');
-        }
-    }
-}
-
-/// Counts lines as their ends go by.
-struct Lines {
-    line: u64,
-    after_cr: bool,
-}
-
-impl Lines {
-    /// Counts the ends in `bytes`, and finds the line of the first byte that is none.
-    fn count(&mut self, bytes: &[u8], first: &mut Option<u64>) {
-        for byte in bytes {
             match byte {
                 b'\n' if self.after_cr => self.after_cr = false,
                 b'\n' | b'\r' => {
@@ -257,7 +242,12 @@ mod tests {
         let mut records = Records::new(std::io::repeat(b'1'), b',');
         let error = records.read(&mut Record::default()).unwrap_err().to_string();
         assert_eq!(error, "line 1 has more than 64 MiB or 4194304 cells");
-        for (text, line) in [("1,2\n3,\"x\n4,5\n", 2), ("\"", 1), ("1,\"a\"\n\n2,\"b\"\"", 3)] {
+        for (text, line) in [
+            ("1,2\n3,\"x\n4,5\n", 2),
+            ("1,2\r3,\"x\r4,5\r", 2),
+            ("\"", 1),
+            ("1,\"a\"\n\n2,\"b\"\"", 3),
+        ] {
             let mut records = Records::new(text.as_bytes(), b',');
             let error = std::iter::repeat_with(|| records.read(&mut Record::default()));
             let error = error.take(5).find_map(Result::err).expect("an error").to_string();
