@@ -83,11 +83,9 @@ impl Convert {
         if *bias_shape != [c] {
             bail!("{}: b has the shape [{c}], but there it is {bias_shape:?}", self.bias.display());
         }
-        let (c, values) = match c {
-            1 => (2, two_classes(&weights, bias[0])),
-            _ => (c, [weights, bias].concat()),
-        };
-        let parameters = parameters(c, d, values)?;
+        let model = LinearModel::from_parameters(c, d, [weights, bias].concat())?;
+        // A single row decides between two classes, as scikit-learn and LIBLINEAR have it.
+        let parameters = parameters(if c == 1 { model.to_two_rows()? } else { model })?;
         let file = ModelFile { parameters, about: About::default() };
         file.save(Output::create(&self.model)?)?;
         Ok(file.parameters)
@@ -103,21 +101,16 @@ impl Convert {
     }
 }
 
-/// The parameters of two classes with the probabilities of a model whose single row decides between them, as
-/// scikit-learn and LIBLINEAR have it: their scores are apart by the score of that row.
-fn two_classes(weights: &[f64], bias: f64) -> Vec<f64> {
-    let half = |sign: f64| weights.iter().map(move |w| sign * 0.5 * w);
-    half(-1.0).chain(half(1.0)).chain([-0.5 * bias, 0.5 * bias]).collect()
-}
-
 /// A model in `f32` if that has all digits, and otherwise in `f64`: of features far from 0, scores need them.
-fn parameters(c: usize, d: usize, values: Vec<f64>) -> Result<Parameters> {
+fn parameters(model: LinearModel<f64>) -> Result<Parameters> {
+    let values = model.parameters();
     let narrow: Vec<f32> = values.iter().map(|value| *value as f32).collect();
-    let exact = narrow.iter().zip(&values).all(|(narrow, wide)| f64::from(*narrow) == *wide);
+    let exact = narrow.iter().zip(values).all(|(narrow, wide)| f64::from(*narrow) == *wide);
     Ok(if exact {
+        let (c, d) = (model.n_classes(), model.n_features());
         Parameters::F32(LinearModel::from_parameters(c, d, narrow)?)
     } else {
-        Parameters::F64(LinearModel::from_parameters(c, d, values)?)
+        Parameters::F64(model)
     })
 }
 
