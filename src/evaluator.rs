@@ -213,9 +213,6 @@ impl<T: Scalar> Evaluator<T> {
         product: &mut LinearModel<T>,
     ) -> Result<(), Error> {
         partial.check_shape(direction)?;
-        if partial.total_weight() == 0.0 {
-            return Err(Error::NoSamples);
-        }
         self.mean_product(direction, partial, product)
     }
 

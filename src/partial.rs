@@ -120,6 +120,14 @@ impl<T> Partial<T> {
         self.sums[self.sums.len() - 1]
     }
 
+    /// Z, which the sums are divided by: [`total_weight`](Self::total_weight), if any sample was seen.
+    pub(crate) fn divisor(&self) -> Result<f64, Error> {
+        match self.total_weight() {
+            0.0 => Err(Error::NoSamples),
+            z => Ok(z),
+        }
+    }
+
     /// All sums in one buffer: C × D of the weights, C of the bias, the loss, the weight.
     pub fn sums(&self) -> &[f64] {
         &self.sums

@@ -53,10 +53,7 @@ pub(crate) fn mean_loss<T: Scalar>(
     model: &LinearModel<T>,
     sums: &Partial<T>,
 ) -> Result<f64, Error> {
-    let z = sums.total_weight();
-    if z == 0.0 {
-        return Err(Error::NoSamples);
-    }
+    let z = sums.divisor()?;
     let squares = if l2 > 0.0 { sum_of_squares(isa, model.weights()) } else { 0.0 };
     let loss = sums.loss() / z + l2 * squares;
     if !loss.is_finite() {
@@ -75,7 +72,7 @@ pub(crate) fn write_mean<T: Scalar>(
     what: &'static str,
     mean: &mut LinearModel<T>,
 ) -> Result<(), Error> {
-    let (of_one, of_weight) = (1.0 / sums.total_weight(), 2.0 * l2);
+    let (of_one, of_weight) = (1.0 / sums.divisor()?, 2.0 * l2);
     let (dw, db) = sums.gradient().split_at(model.weights().len());
     let (weights, bias) = (model.weights(), model.bias());
     for write in [false, true] {

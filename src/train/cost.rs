@@ -157,6 +157,12 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
         }
     }
 
+    /// Counts an evaluation of a batch.
+    fn count(&mut self, batch: &Batch<'_, T>) {
+        self.evaluations += 1;
+        self.samples += batch.n_samples() as u64;
+    }
+
     /// Sets the objective of a point, and its gradient.
     pub(super) fn evaluate(&mut self, point: &mut Point<T>) -> Result<(), Error> {
         let result = self.loss_and_gradient(&point.model, &mut point.gradient);
@@ -175,9 +181,8 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
         model: &LinearModel<T>,
         gradient: &mut LinearModel<T>,
     ) -> Result<f64, Error> {
-        if let Data::Batch(batch) = self.data {
-            self.evaluations += 1;
-            self.samples += batch.n_samples() as u64;
+        if let Some(batch) = self.batch() {
+            self.count(batch);
             return self.evaluator.loss_and_gradient(model, batch, gradient);
         }
         self.sum(model, None)?;
@@ -191,9 +196,8 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
         direction: &LinearModel<T>,
         product: &mut LinearModel<T>,
     ) -> Result<(), Error> {
-        if let Data::Batch(batch) = self.data {
-            self.evaluations += 1;
-            self.samples += batch.n_samples() as u64;
+        if let Some(batch) = self.batch() {
+            self.count(batch);
             return self.evaluator.hessian_product(model, batch, direction, product);
         }
         self.sum(model, Some(direction))?;

@@ -127,10 +127,7 @@ pub(super) fn class_sums<T: Scalar>(
     let mut cost = cost.with(&mut evaluator);
     let partial = cost.sum(&model, None)?;
     partial.check_shape(&model)?;
-    let total = partial.total_weight();
-    if total == 0.0 {
-        return Err(Error::NoSamples);
-    }
+    let total = partial.divisor()?;
     let (weights, bias) = partial.gradient().split_at((c + 1) * d);
     let share = |sum: &f64| -sum / total;
     Ok((bias[..c].iter().map(share).collect(), weights[..c * d].iter().map(share).collect()))

@@ -1,8 +1,8 @@
 //! S = X Wᵀ + b for a block of rows.
 //!
 //! A tile of a few rows × a few classes keeps one vector of sums for every pair in registers while
-//! it walks over the features, and then in memory, until there are as many rows as lanes: their sums across
-//! the lanes become one vector of the scores of a class ([`Lanes::sum_each`]). The scores are stored class by
+//! it walks over the features, and then in memory, a vector for two rows ([`Lanes::sum_pairs`]), until there are as many
+//! rows as lanes: their sums across the lanes become one vector of the scores of a class ([`Lanes::sum_each`]). The scores are stored class by
 //! class, with the rows of a class side by side, because the losses take one sample a lane.
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
