@@ -141,6 +141,24 @@ fn path(folder: &TempDir, name: &str) -> String {
     text(&folder.path().join(name))
 }
 
+/// What a fit says, of which all but the time it takes is the same on any number of ranks, to the bits of the model.
+fn same_on_any_number(folder: &TempDir, case: usize, train: &[&str]) -> Value {
+    let mut first: Option<(Vec<u8>, Value)> = None;
+    for ranks in [1, 2, 3, 4, 7] {
+        let out = path(folder, &format!("model-{case}-{ranks}"));
+        let mut object = trained(ranks, &[train, &["--out", &out]].concat());
+        assert_eq!(object["processes"], ranks);
+        for other in ["processes", "seconds", "threads"] {
+            object[other] = Value::Null;
+        }
+        let model = fs::read(&out).expect("a model");
+        let (first_model, first_object) = first.get_or_insert((model.clone(), object.clone()));
+        assert_eq!(*first_object, object, "case {case}, {ranks} ranks");
+        assert!(*first_model == model, "case {case}, {ranks} ranks: other bits");
+    }
+    first.expect("some runs").1
+}
+
 #[test]
 fn the_same_bits_on_any_number_of_ranks() {
     if !available() {
@@ -164,22 +182,9 @@ fn the_same_bits_on_any_number_of_ranks() {
     let cases = [&plain[..], &converted, &sparse, &standardized, &of_wide, &of_sparse];
     let cases = cases.into_iter().chain([&newton[..], &newton_of_wide]);
     for (case, arguments) in cases.enumerate() {
-        let mut first: Option<(Vec<u8>, Value)> = None;
-        for ranks in [1, 2, 3, 4, 7] {
-            let out = path(&folder, &format!("model-{case}-{ranks}"));
-            let mut object = trained(ranks, &[&["train", "--out", &out], arguments].concat());
-            assert_eq!(object["processes"], ranks);
-            for other in ["processes", "seconds", "threads"] {
-                object[other] = Value::Null;
-            }
-            let model = fs::read(&out).expect("a model");
-            let (first_model, first_object) = first.get_or_insert((model.clone(), object.clone()));
-            assert_eq!(*first_object, object, "case {case}, {ranks} ranks");
-            assert!(*first_model == model, "case {case}, {ranks} ranks: other bits");
-        }
+        let object = same_on_any_number(&folder, case, &[&["train"], arguments].concat());
         // And it is the model that one process has, to rounding.
         let alone = json(&[&["train", "--json"], arguments].concat());
-        let (_, object) = first.expect("some runs");
         assert_eq!(object["converged"], true);
         // As far as the optimum as one process says; unless classes count too little for a bound.
         let [gap, of_one] = [&object, &alone].map(|object| object["gap"].as_f64());
@@ -222,19 +227,7 @@ fn early_stopping_on_any_number_of_ranks() {
     {
         let train = ["train", "--data", x, "--labels", &y, "--l2", "1e-6", "--seed", "5"];
         let train = [&train[..], &["--validation", "0.4", "--patience", "1"], more].concat();
-        let mut first: Option<(Vec<u8>, Value)> = None;
-        for ranks in [1, 2, 3, 4, 7] {
-            let out = path(&folder, &format!("model-{case}-{ranks}"));
-            let mut object = trained(ranks, &[&train[..], &["--out", &out]].concat());
-            for other in ["processes", "seconds", "threads"] {
-                object[other] = Value::Null;
-            }
-            let model = fs::read(&out).expect("a model");
-            let (first_model, first_object) = first.get_or_insert((model.clone(), object.clone()));
-            assert_eq!(*first_object, object, "case {case}, {ranks} ranks");
-            assert!(*first_model == model, "case {case}, {ranks} ranks: other bits");
-        }
-        let (_, object) = first.expect("some runs");
+        let object = same_on_any_number(&folder, case, &train);
         stopped += usize::from(object["stop_reason"] == "early_stopping");
         // The rows are those that one process holds out, and so is what becomes of them.
         let alone = json(&[&train[..], &["--json"]].concat());

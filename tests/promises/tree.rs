@@ -350,6 +350,24 @@ mod train {
         assert!(summary.stop_reason.converged() && summary.gap.is_none(), "{summary:?}");
     }
 
+    /// Adds up sums over all samples, but fails at one evaluation.
+    fn failing<'a>(
+        case: &'a Case<f64>,
+        at: usize,
+        error: &'a Error,
+        evaluations: &'a mut usize,
+    ) -> impl FnMut(&Sums<'_, f64>, &mut Partial<f64>) -> Result<u64, Error> {
+        let mut evaluator = Evaluator::new(case.objective);
+        move |sums, partial| {
+            *evaluations += 1;
+            if *evaluations == at {
+                return Err(error.clone());
+            }
+            sums.add(&mut evaluator, &case.batch(), partial)?;
+            Ok(SHAPE.n as u64)
+        }
+    }
+
     /// A step that is too long is shortened; all else ends the fit.
     #[test]
     fn errors_of_other_processes() {
@@ -360,19 +378,11 @@ mod train {
             [(1, &too_long, true), (1, &lost, true), (3, &too_long, false), (3, &lost, true)]
         {
             let (mut evaluations, mut model) = (0, LinearModel::zeros(SHAPE.c, SHAPE.d));
-            let mut evaluator = Evaluator::new(case.objective);
             let result = Lbfgs::default().fit_partials(
                 &mut Evaluator::new(case.objective),
                 &mut model,
                 None,
-                |sums, partial| {
-                    evaluations += 1;
-                    if evaluations == at {
-                        return Err(error.clone());
-                    }
-                    sums.add(&mut evaluator, &case.batch(), partial)?;
-                    Ok(SHAPE.n as u64)
-                },
+                failing(&case, at, error, &mut evaluations),
                 go_on,
             );
             match ends {
@@ -383,19 +393,11 @@ mod train {
         // Of Newton's method, whatever it was asked for.
         for at in 1..7 {
             let (mut evaluations, mut model) = (0, LinearModel::zeros(SHAPE.c, SHAPE.d));
-            let mut evaluator = Evaluator::new(case.objective);
             let result = NewtonCg { gradient_tolerance: 0.0, ..NewtonCg::default() }.fit_partials(
                 &mut Evaluator::new(case.objective),
                 &mut model,
                 None,
-                |sums, partial| {
-                    evaluations += 1;
-                    if evaluations == at {
-                        return Err(lost.clone());
-                    }
-                    sums.add(&mut evaluator, &case.batch(), partial)?;
-                    Ok(SHAPE.n as u64)
-                },
+                failing(&case, at, &lost, &mut evaluations),
                 go_on,
             );
             assert_eq!((result, evaluations), (Err(lost.clone()), at));
