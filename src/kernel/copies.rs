@@ -20,21 +20,21 @@ pub(crate) struct Copies<T> {
     pub(crate) reading: Reading<T>,
     /// The block in rows.
     rows: Buffer<T>,
-    /// The block in the order of a plan: in columns, in panels, or in rows again.
+    /// The block in the order of a plan: in columns or in panels.
     pub(super) reordered: Buffer<T>,
     /// Sums of the scores of rows.
     sums: Buffer<T>,
 }
 
 impl<T: Element> Copies<T> {
-    /// Samples as rows, where they lie or in a copy, and memory for another order and for sums.
+    /// Samples as rows, where they lie or in a copy, and memory for sums.
     #[inline(always)]
     pub(super) fn as_rows<'a, L: Lanes<Elem = T>>(
         &'a mut self,
         proof: L::Proof,
         samples: &SampleRange<'a, T>,
-    ) -> (RowBlock<'a, T>, &'a mut Buffer<T>, &'a mut Buffer<T>) {
-        let Self { reading, rows, reordered, sums } = self;
+    ) -> (RowBlock<'a, T>, &'a mut Buffer<T>) {
+        let Self { reading, rows, sums, .. } = self;
         if !samples.in_place() {
             let (n, d) = (samples.len(), samples.features().cols());
             let stride = row_stride(d);
@@ -42,9 +42,9 @@ impl<T: Element> Copies<T> {
             let target = rows.as_mut_slice();
             read::<L>(proof, samples, reading, CopyRows { target, stride });
             let copy = MatrixView::with_row_stride(rows.as_slice(), n, d, stride);
-            return (reading.rows_of(copy.expect("room for the rows")), reordered, sums);
+            return (reading.rows_of(copy.expect("room for the rows")), sums);
         }
-        (reading.rows_in_place(samples).expect("rows in place"), reordered, sums)
+        (reading.rows_in_place(samples).expect("rows in place"), sums)
     }
 }
 

@@ -5,11 +5,11 @@
 
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
-use super::CopiedRows;
+use super::RowsInPlace;
 use crate::{
     element::Element,
     kernel::{
-        TaskGradient,
+        RowBlock, TaskGradient,
         block::{GROUP, LinesAhead},
         tile_start,
         tiles::{TileKernel, few, few_tiles},
@@ -20,12 +20,15 @@ use crate::{
 };
 use core::ops::Range;
 
+/// What of X several tiles of classes take turns with, so that it stays in L1.
+const TURN_BYTES: usize = 16 << 10;
+
 /// Adds Σ_r ds_rk X_rl to dW_kl for all classes k and features l. Past the last row of the block, up to a whole group,
 /// `ds` must be zero. Past the features, up to a whole vector, zeros are added.
 #[inline(always)]
 pub(super) fn accumulate<L: Lanes>(
     proof: L::Proof,
-    x: &mut CopiedRows<'_, L::Elem>,
+    x: &mut RowsInPlace<'_, L::Elem>,
     ds: &ClassMajor<'_, L::Elem>,
     gradient: &mut TaskGradient<L::Elem>,
 ) {
@@ -33,11 +36,6 @@ pub(super) fn accumulate<L: Lanes>(
     let (n_classes, ds) = (ds.n_classes(), ds.as_slice());
     let (n_tiles, most) = few_tiles::<L>(n_classes);
     let n_features = x.rows.n_features();
-    // In a copy, all vectors are whole; elsewhere, the last one comes by itself, if it is not.
-    let readable = match CopiedRows::<L::Elem>::copies::<L>() {
-        true => n_features.next_multiple_of(L::LANES),
-        false => n_features,
-    };
     let levels = Levels::of_rows(n_features);
     let n_rows = x.rows.padded_len();
     for start in (0..n_rows).step_by(levels.second) {
@@ -48,14 +46,19 @@ pub(super) fn accumulate<L: Lanes>(
         let (sums, stride) = gradient.recent.add(rows.len(), [n_classes, n_features]);
         let mut feature = 0;
         while feature < n_features {
-            let whole = (readable - feature) / L::LANES;
+            // The last vector comes by itself, if it is not whole.
+            let whole = (n_features - feature) / L::LANES;
             let width = match whole {
                 _ if whole >= most => most,
                 2.. => 2,
                 _ => 1,
             };
             // A single tile of classes takes all that are as wide. Several take turns, so that X stays in L1.
-            let n = if n_tiles == 1 { (whole / width).max(1) } else { 1 };
+            let in_turn = match n_tiles {
+                1 => whole / width,
+                _ => TURN_BYTES / (rows.len() * width * L::LANES * size_of::<L::Elem>()),
+            };
+            let n = in_turn.min(whole / width).max(1);
             let end = feature + n * width * L::LANES;
             for tile in 0..n_tiles {
                 let start = tile_start(n_classes, n_tiles, tile);
@@ -76,7 +79,7 @@ const STRIDE: usize = NEAR_STRIDE;
 
 /// Part of the sums and what is added to them.
 struct Sum<'a, 'x, T> {
-    x: &'a mut CopiedRows<'x, T>,
+    x: &'a mut RowsInPlace<'x, T>,
     /// Whole groups of the block.
     rows: Range<usize>,
     /// Rows of the first level.
@@ -98,25 +101,29 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
     fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
         let Sum { x, rows, chain, first, features, ds, sums, stride } = self;
         let mut ahead = x.ahead;
-        let copies = CopiedRows::<T>::copies::<L>();
-        // In a copy, all vectors are whole.
-        let readable = if copies { x.stride } else { x.rows.n_features() };
+        // Half the lines of the next block; the others were left to the scores.
+        let requests = if first { V.div_ceil(2) } else { 0 };
+        let n_features = x.rows.n_features();
         let tail = if V == 1 { L::LANES - 1 } else { 0 };
-        assert!(features.end <= readable + tail);
+        assert!(features.end <= n_features + tail);
         assert!(rows.end.is_multiple_of(GROUP) && ds.len() >= (K - 1) * STRIDE + rows.end);
 
         let step = const { n_chains::<L>(K, V) } * chain;
         for feature in features.step_by(V * L::LANES) {
             for start in rows.clone().step_by(step) {
                 let rows = start..rows.end.min(start + step);
-                let requests = if !copies && first { V.div_ceil(2) } else { 0 };
-                // SAFETY: `ds` was asserted to have places for all rows; and the features are whole tiles of those that
-                // are readable, but for the last vector if `V` is 1.
+                // SAFETY: `ds` was asserted to have places for all rows; and the features are whole tiles of those of a
+                // row, but for the last vector if `V` is 1.
                 let tile = unsafe {
-                    let rest = readable - feature;
-                    let x = &*x;
-                    let requests = (requests, &mut ahead);
-                    sum::<L, K, V>(proof, x, rows, (feature, rest), ds, requests)
+                    let rest = n_features - feature;
+                    sum::<L, K, V>(
+                        proof,
+                        &x.rows,
+                        rows,
+                        (feature, rest),
+                        ds,
+                        (requests, &mut ahead),
+                    )
                 };
                 for k in 0..K {
                     for v in 0..V {
@@ -150,7 +157,7 @@ const fn n_chains<L: Lanes>(k: usize, v: usize) -> usize {
 #[inline(always)]
 unsafe fn sum<L: Lanes, const K: usize, const V: usize>(
     proof: L::Proof,
-    x: &CopiedRows<'_, L::Elem>,
+    x: &RowBlock<'_, L::Elem>,
     rows: Range<usize>,
     (feature, rest): (usize, usize),
     ds: &[L::Elem],
@@ -160,7 +167,7 @@ unsafe fn sum<L: Lanes, const K: usize, const V: usize>(
     let n_chains = const { n_chains::<L>(K, V) };
     let mut tiles = [[[zero; V]; K]; GROUP];
     for group in rows.step_by(GROUP) {
-        let starts = x.group::<L>(group);
+        let starts = x.group(group);
         for i in 0..GROUP {
             (0..requests).for_each(|_| ahead.request());
             let mut vectors = [zero; V];

@@ -1,23 +1,17 @@
-//! For few classes: the scores read the rows of X where they lie, and copy them for the gradient on the way. A
-//! register tile spans a few rows, or vectors of features, and as many classes as fit; with few classes that is
-//! nearly all of them, so panels of X would gain almost nothing.
+//! For few classes: both products read the rows of X where they lie. A register tile spans a few rows, or vectors of
+//! features, and as many classes as fit; with few classes that is nearly all of them, so panels of X would gain almost
+//! nothing.
 
 mod gradient;
 pub(super) mod pack;
 mod scores;
 
 use super::{
-    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient,
-    block::{GROUP, LinesAhead},
-    rows_within,
+    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, block::LinesAhead, rows_within,
 };
 use crate::{
-    LinearModel,
-    batch::SampleRange,
-    buffer::Buffer,
-    element::Element,
-    scores::ClassMajor,
-    simd::{Lanes, MAX_LANES},
+    LinearModel, batch::SampleRange, buffer::Buffer, element::Element, scores::ClassMajor,
+    simd::Lanes,
 };
 
 /// What of X a block may take up: so little that L2, of which current processors have at least 512 KiB, holds it, the
@@ -42,7 +36,7 @@ const MOST_ROWS: usize = 64;
 pub(crate) struct Rows;
 
 impl Plan for Rows {
-    type Block<'a, T: Element> = CopiedRows<'a, T>;
+    type Block<'a, T: Element> = RowsInPlace<'a, T>;
     type Scores<'a, T: Element> = ClassMajor<'a, T>;
 
     const SHARES_GRADIENT: bool = false;
@@ -71,16 +65,17 @@ impl Plan for Rows {
         proof: L::Proof,
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
-    ) -> CopiedRows<'a, L::Elem> {
-        let (rows, copy, sums) = copies.as_rows::<L>(proof, samples);
-        CopiedRows::new::<L>(rows, copy, sums)
+    ) -> RowsInPlace<'a, L::Elem> {
+        let (rows, sums) = copies.as_rows::<L>(proof, samples);
+        let ahead = rows.lines_ahead();
+        RowsInPlace { rows, ahead, sums }
     }
 
     #[inline(always)]
     fn scores<'a, L: Lanes>(
         self,
         proof: L::Proof,
-        x: &mut CopiedRows<'_, L::Elem>,
+        x: &mut RowsInPlace<'_, L::Elem>,
         weights: &PackedWeights<L::Elem>,
         memory: &'a mut Buffer<L::Elem>,
     ) -> ClassMajor<'a, L::Elem> {
@@ -93,7 +88,7 @@ impl Plan for Rows {
     fn accumulate<L: Lanes>(
         self,
         proof: L::Proof,
-        x: &mut CopiedRows<'_, L::Elem>,
+        x: &mut RowsInPlace<'_, L::Elem>,
         ds: &ClassMajor<'_, L::Elem>,
         gradient: &mut TaskGradient<L::Elem>,
         _: &mut [L::Elem],
@@ -102,53 +97,11 @@ impl Plan for Rows {
     }
 }
 
-/// The rows of a block where they lie, and perhaps a copy of them, which the scores make as they read the rows for
-/// the first classes: whole vectors, in aligned rows at an odd number of cache lines. The gradient reads a few
-/// columns of all rows at a time; at the distances of most matrices, multiples of a power of two, these compete for
-/// the same places in L1.
-pub(crate) struct CopiedRows<'a, T> {
+/// The rows of a block where they lie.
+pub(crate) struct RowsInPlace<'a, T> {
     rows: RowBlock<'a, T>,
     /// What is left of the next block to be asked for: by the scores one half, by the gradient the other.
     ahead: LinesAhead<'a, T>,
-    copy: &'a mut [T],
-    /// From one row of the copy to the next.
-    stride: usize,
     /// For the scores: sums whose lanes are not yet added up.
     sums: &'a mut Buffer<T>,
-}
-
-impl<'a, T: Element> CopiedRows<'a, T> {
-    #[inline(always)]
-    fn new<L: Lanes<Elem = T>>(
-        rows: RowBlock<'a, T>,
-        copy: &'a mut Buffer<T>,
-        sums: &'a mut Buffer<T>,
-    ) -> Self {
-        let stride = (rows.n_features().div_ceil(MAX_LANES) | 1) * MAX_LANES;
-        let copied_rows = if Self::copies::<L>() { rows.padded_len() } else { 0 };
-        copy.resize(copied_rows * stride);
-        let ahead = rows.lines_ahead();
-        Self { rows, ahead, copy: copy.as_mut_slice(), stride, sums }
-    }
-
-    /// Whether rows are copied. A copy costs as much as it saves where the registers hold the sums of so many
-    /// classes that each line of X is read once in each product: an evaluation of 60000 × 784 × 10 takes a
-    /// tenth less without it.
-    const fn copies<L: Lanes>() -> bool {
-        L::REGISTERS < 32
-    }
-
-    /// The starts of a group of rows as the gradient reads them: each is valid for reading `stride` elements of the
-    /// copy, or as many as there are features.
-    ///
-    /// # Panics
-    /// If there is no such group.
-    #[inline(always)]
-    fn group<L: Lanes<Elem = T>>(&self, first: usize) -> [*const T; GROUP] {
-        if !Self::copies::<L>() {
-            return self.rows.group(first);
-        }
-        let group = &self.copy[first * self.stride..][..GROUP * self.stride];
-        core::array::from_fn(|i| group.as_ptr().wrapping_add(i * self.stride))
-    }
 }

@@ -8,7 +8,7 @@
 #![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
 
 use super::{
-    CopiedRows,
+    RowsInPlace,
     pack::{ClassTile, tiles},
 };
 use crate::{
@@ -28,12 +28,12 @@ use core::ops::Range;
 /// through. With 32 KiB instead, an evaluation of 60000 × 784 × 10 takes a twentieth more, in `f64` an eighth.
 const WEIGHT_BYTES: usize = 16 << 10;
 
-/// Writes the scores of the rows, and their copy. When they are no multiple of the lanes, the places past them are
-/// written too, with anything.
+/// Writes the scores of the rows. When they are no multiple of the lanes, the places past them are written too, with
+/// anything.
 #[inline(always)]
 pub(super) fn compute<L: Lanes>(
     proof: L::Proof,
-    x: &mut CopiedRows<'_, L::Elem>,
+    x: &mut RowsInPlace<'_, L::Elem>,
     weights: &PackedWeights<L::Elem>,
     scores: &mut ClassMajor<'_, L::Elem>,
 ) {
@@ -59,10 +59,10 @@ pub(super) fn compute<L: Lanes>(
     }
 }
 
-/// The rows of a block, and part of the weights of a few classes. The `FIRST` classes read the rows where they lie,
-/// and copy them; the others read the copy.
+/// The rows of a block, and part of the weights of a few classes: the `FIRST`, which ask for lines of the next block, or
+/// others.
 struct Block<'a, 'x, T, const FIRST: bool> {
-    x: &'a mut CopiedRows<'x, T>,
+    x: &'a mut RowsInPlace<'x, T>,
     tile: &'a ClassTile<'a, T>,
     /// The vectors of features to walk over.
     part: Range<usize>,
@@ -76,35 +76,20 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
         let Block { x, tile, part, scores, stride } = self;
-        let copies = CopiedRows::<T>::copies::<L>();
-        // All lines of the next block, or the half that is not left to the gradient.
-        let requests = if copies { R } else { R.div_ceil(2) };
-        let CopiedRows { rows, ahead: lines_ahead, copy, stride: copy_stride, sums: kept } = x;
+        let RowsInPlace { rows, ahead: lines_ahead, sums: kept } = x;
         let mut ahead = *lines_ahead;
-        let (d, copy_stride) = (rows.n_features(), *copy_stride);
-        let vectors = d.div_ceil(L::LANES);
-        // In a copy, all vectors are whole.
-        let (whole, rest) = match FIRST || !copies {
-            true => (d / L::LANES, d % L::LANES),
-            false => (vectors, 0),
-        };
-        assert!(part.end <= vectors && vectors * L::LANES <= copy_stride);
-        assert!(!copies || copy.len() >= rows.padded_len() * copy_stride);
-        assert!(tile.weights.len() >= part.end * K * L::LANES);
-        let (copy, weights) = (copy.as_mut_ptr(), tile.weights.as_ptr());
+        let d = rows.n_features();
+        let (vectors, whole, rest) = (d.div_ceil(L::LANES), d / L::LANES, d % L::LANES);
+        assert!(part.end <= vectors && tile.weights.len() >= part.end * K * L::LANES);
+        let weights = tile.weights.as_ptr();
         let kept = kept.as_mut_slice();
         // Sums of the rows of a vector of scores: for each class, a vector of two rows each.
         let of_rows = K * L::LANES / 2 * L::LANES;
 
         for group in (0..rows.len()).step_by(GROUP) {
-            let in_place = rows.group(group);
+            let group_starts = rows.group(group);
             for offset in (0..GROUP).step_by(R) {
-                let targets: [_; R] =
-                    core::array::from_fn(|r| copy.wrapping_add((group + offset + r) * copy_stride));
-                let mut starts = targets.map(<*mut T>::cast_const);
-                if FIRST || !copies {
-                    starts.copy_from_slice(&in_place[offset..][..R]);
-                }
+                let starts: [_; R] = core::array::from_fn(|r| group_starts[offset + r]);
                 // One vector of scores after the other, or all in the same place.
                 let kept = match kept.len() > of_rows {
                     true => &mut kept[group / L::LANES * of_rows..][..of_rows],
@@ -114,18 +99,12 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                 let mut sums = [[L::splat(proof, T::default()); R]; K];
                 for v in part.start..part.end.min(whole) {
                     let mut vectors = [sums[0][0]; R];
-                    if FIRST {
-                        (0..requests).for_each(|_| ahead.request());
-                    }
+                    // Half the lines of the next block; the others are left to the gradient.
+                    let requests = if FIRST { R.div_ceil(2) } else { 0 };
+                    (0..requests).for_each(|_| ahead.request());
                     for r in 0..R {
-                        // SAFETY: a row is valid for reading its `whole` vectors, and its copy for writing them, as
-                        // asserted.
-                        unsafe {
-                            vectors[r] = L::load(proof, starts[r].add(v * L::LANES));
-                            if FIRST && copies {
-                                vectors[r].store(targets[r].add(v * L::LANES));
-                            }
-                        }
+                        // SAFETY: a row is valid for reading its `whole` vectors.
+                        vectors[r] = unsafe { L::load(proof, starts[r].add(v * L::LANES)) };
                     }
                     // SAFETY: there are `K` vectors of weights for each of features, as asserted.
                     unsafe { add_products(proof, &mut sums, vectors, weights, v) };
@@ -133,14 +112,9 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                 if part.end > whole {
                     let mut vectors = [sums[0][0]; R];
                     for r in 0..R {
-                        // SAFETY: a row is valid for reading `rest` elements more, and its copy for writing a vector.
-                        unsafe {
-                            vectors[r] =
-                                L::load_first(proof, starts[r].add(whole * L::LANES), rest);
-                            if FIRST && copies {
-                                vectors[r].store(targets[r].add(whole * L::LANES));
-                            }
-                        }
+                        let last = starts[r].wrapping_add(whole * L::LANES);
+                        // SAFETY: a row is valid for reading `rest` elements more.
+                        vectors[r] = unsafe { L::load_first(proof, last, rest) };
                     }
                     // SAFETY: as above.
                     unsafe { add_products(proof, &mut sums, vectors, weights, whole) };
