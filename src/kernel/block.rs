@@ -156,20 +156,34 @@ impl<'a, T> RowBlock<'a, T> {
     pub(super) fn lines_ahead(&self) -> LinesAhead<'a, T> {
         let (n, d) = (self.ahead.len(), self.n_features());
         // Rows without anything between them are one long row.
-        let side_by_side = self.ahead[n - 1].wrapping_sub(self.ahead[0]) == (n - 1) * d;
-        let (rows, features) =
-            if side_by_side { (&self.ahead[..1], n * d) } else { (self.ahead, d) };
-        let row_lines = (features * size_of::<T>()).div_ceil(LINE);
-        LinesAhead { start: self.start, rows, row_lines, next: self.start, left: 0 }
+        match self.ahead[n - 1].wrapping_sub(self.ahead[0]) == (n - 1) * d {
+            true => self.lines_of(&self.ahead[..1], 0..n * d),
+            false => self.lines_of(self.ahead, 0..d),
+        }
+    }
+
+    /// The lines of some features of the rows of this block from `first` on.
+    #[inline(always)]
+    pub(super) fn lines_from(&self, first: usize, features: Range<usize>) -> LinesAhead<'a, T> {
+        self.lines_of(self.rows.get(first..).unwrap_or_default(), features)
+    }
+
+    #[inline(always)]
+    fn lines_of(&self, rows: &'a [usize], features: Range<usize>) -> LinesAhead<'a, T> {
+        // Within the slice of the matrix, as the rows are, or only to be prefetched.
+        let start = self.start.wrapping_add(features.start);
+        let row_lines = (features.len() * size_of::<T>()).div_ceil(LINE);
+        LinesAhead { start, rows, row_lines, next: start, left: 0 }
     }
 }
 
-/// The lines of the rows that come next, in the order in which they lie in memory.
+/// Lines of rows that come next, row by row, so that the requests touch one page after the other.
 ///
-/// While a block is worked on, the next one is brought into L2, line by line, as a burst of requests would
-/// hold up the loads of the current tile; and row by row, so that the requests touch one page after the other.
+/// While a block is worked on, the next one is brought into L2, or, if a block does not fit it, the next features of
+/// the same one: line by line, as a burst of requests would hold up the loads of the current tile.
 #[derive(Clone, Copy)]
 pub(crate) struct LinesAhead<'a, T> {
+    /// The first element of the lines of a row whose offset is 0.
     start: *const T,
     /// The offsets of the rows to come.
     rows: &'a [usize],

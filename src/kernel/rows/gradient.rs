@@ -10,12 +10,12 @@ use crate::{
     element::Element,
     kernel::{
         RowBlock, TaskGradient,
-        block::{GROUP, LinesAhead},
+        block::GROUP,
         tile_start,
         tiles::{TileKernel, few, few_tiles},
     },
     scores::{ClassMajor, NEAR_STRIDE, ScoreBlock},
-    simd::Lanes,
+    simd::{LINE, Lanes, prefetch},
     summation::Levels,
 };
 use core::ops::Range;
@@ -74,6 +74,9 @@ pub(super) fn accumulate<L: Lanes>(
     }
 }
 
+/// Where rows are long, the tile of features is asked for that comes after so many others.
+const TILES_AHEAD: usize = 4;
+
 /// The distance between the classes of dS.
 const STRIDE: usize = NEAR_STRIDE;
 
@@ -101,8 +104,11 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
     fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
         let Sum { x, rows, chain, first, features, ds, sums, stride } = self;
         let mut ahead = x.ahead;
-        // Half the lines of the next block; the others were left to the scores.
+        // Half the lines of the next block.
         let requests = if first { V.div_ceil(2) } else { 0 };
+        // Or all of a tile that comes soon.
+        let soon = if first { (V * L::LANES * size_of::<T>()).div_ceil(LINE) } else { 0 };
+        let soon = (0..soon).map(|line| TILES_AHEAD * V * L::LANES + line * LINE / size_of::<T>());
         let n_features = x.rows.n_features();
         let tail = if V == 1 { L::LANES - 1 } else { 0 };
         assert!(features.end <= n_features + tail);
@@ -115,15 +121,16 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
                 // SAFETY: `ds` was asserted to have places for all rows; and the features are whole tiles of those of a
                 // row, but for the last vector if `V` is 1.
                 let tile = unsafe {
-                    let rest = n_features - feature;
-                    sum::<L, K, V>(
-                        proof,
-                        &x.rows,
-                        rows,
-                        (feature, rest),
-                        ds,
-                        (requests, &mut ahead),
-                    )
+                    let (x, long) = (&x.rows, x.long);
+                    let features = (feature, n_features - feature);
+                    match long {
+                        false => sum::<L, K, V>(proof, x, rows, features, ds, |_| {
+                            (0..requests).for_each(|_| ahead.request());
+                        }),
+                        true => sum::<L, K, V>(proof, x, rows, features, ds, |source| {
+                            soon.clone().for_each(|l| prefetch(source.wrapping_add(l)));
+                        }),
+                    }
                 };
                 for k in 0..K {
                     for v in 0..V {
@@ -148,8 +155,8 @@ const fn n_chains<L: Lanes>(k: usize, v: usize) -> usize {
     }
 }
 
-/// The sums over some rows, whole groups of them, for `K` classes and the `V` vectors from a feature on. For each row, so
-/// many lines that come next are asked for.
+/// The sums over some rows, whole groups of them, for `K` classes and the `V` vectors from a feature on. What is
+/// to be done at each row, from that feature on, asks for what comes next.
 ///
 /// # Safety
 /// `ds` must have places for the rows of each class. From `feature` on, `V` vectors must be readable, or, if `V` is 1,
@@ -161,7 +168,7 @@ unsafe fn sum<L: Lanes, const K: usize, const V: usize>(
     rows: Range<usize>,
     (feature, rest): (usize, usize),
     ds: &[L::Elem],
-    (requests, ahead): (usize, &mut LinesAhead<'_, L::Elem>),
+    mut at_row: impl FnMut(*const L::Elem),
 ) -> [[L; V]; K] {
     let zero = L::splat(proof, L::Elem::default());
     let n_chains = const { n_chains::<L>(K, V) };
@@ -169,7 +176,7 @@ unsafe fn sum<L: Lanes, const K: usize, const V: usize>(
     for group in rows.step_by(GROUP) {
         let starts = x.group(group);
         for i in 0..GROUP {
-            (0..requests).for_each(|_| ahead.request());
+            at_row(starts[i].wrapping_add(feature));
             let mut vectors = [zero; V];
             for v in 0..V {
                 let source = starts[i].wrapping_add(feature + v * L::LANES);

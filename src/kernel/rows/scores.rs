@@ -14,13 +14,13 @@ use super::{
 use crate::{
     element::Element,
     kernel::{
-        PackedWeights,
-        block::GROUP,
+        PackedWeights, RowBlock,
+        block::{GROUP, LinesAhead},
         tile_start,
         tiles::{TileKernel, few, few_tiles},
     },
     scores::ClassMajor,
-    simd::{Lanes, MAX_LANES},
+    simd::{LINE, Lanes, MAX_LANES},
 };
 use core::ops::Range;
 
@@ -38,51 +38,77 @@ pub(super) fn compute<L: Lanes>(
     scores: &mut ClassMajor<'_, L::Elem>,
 ) {
     let (stride, scores) = (scores.stride(), scores.as_mut_slice());
-    assert_eq!(x.rows.n_features(), weights.n_features);
-    let vectors = x.rows.n_features().div_ceil(L::LANES);
-    let (_, most) = few_tiles::<L>(weights.n_classes);
-    for (t, tile) in tiles::<L>(weights).enumerate() {
-        let n_parts = size_of_val(tile.weights).div_ceil(WEIGHT_BYTES);
-        // The sums of so many rows are kept: all, if there is more than one part.
-        let kept = if n_parts > 1 { x.rows.len().next_multiple_of(L::LANES) } else { L::LANES };
-        x.sums.resize(kept / 2 * tile.bias.len() * L::LANES);
-        for part in 0..n_parts {
-            let part = tile_start(vectors, n_parts, part)..tile_start(vectors, n_parts, part + 1);
-            let scores = &mut scores[tile.start * stride..];
+    let RowsInPlace { rows, long, ahead, sums } = x;
+    assert_eq!(rows.n_features(), weights.n_features);
+    let vectors = rows.n_features().div_ceil(L::LANES);
+    let (n_tiles, most) = few_tiles::<L>(weights.n_classes);
+    let of_vector = weights.n_classes.div_ceil(n_tiles) * L::LANES * size_of::<L::Elem>();
+    let n_parts = (vectors * of_vector).div_ceil(WEIGHT_BYTES);
+    let part_of = |i| tile_start(vectors, n_parts, i)..tile_start(vectors, n_parts, i + 1);
+    // The sums of so many rows are kept: all, if there is more than one part.
+    let kept_rows = if n_parts > 1 { rows.len().next_multiple_of(L::LANES) } else { L::LANES };
+    let of_class = kept_rows / 2 * L::LANES;
+    sums.resize(weights.n_classes * of_class);
+    for part in (0..n_parts).map(part_of) {
+        // Half the lines of the next block, or all of this part of the next rows.
+        let lines = most * L::LANES * size_of::<L::Elem>() / LINE;
+        let mut requests = lines.div_ceil(2);
+        if *long {
+            *ahead = rows.lines_from(ROWS_AHEAD, part.start * L::LANES..part.end * L::LANES);
+            requests = lines;
+        }
+        for tile in tiles::<L>(weights) {
             let shape = (tile.bias.len(), most);
-            let tile = &tile;
-            match t {
-                0 => few::<L>(proof, shape, Block::<_, true> { x, tile, part, scores, stride }),
-                _ => few::<L>(proof, shape, Block::<_, false> { x, tile, part, scores, stride }),
+            let kept = &mut sums.as_mut_slice()[tile.start * of_class..][..shape.0 * of_class];
+            let scores = &mut scores[tile.start * stride..];
+            let (part, tile) = (part.clone(), &tile);
+            let block = Block { rows, ahead, tile, part, kept, scores, stride };
+            match requests {
+                0 => few::<L>(proof, shape, Asking::<_, 0>(block)),
+                1 => few::<L>(proof, shape, Asking::<_, 1>(block)),
+                2 => few::<L>(proof, shape, Asking::<_, 2>(block)),
+                4 => few::<L>(proof, shape, Asking::<_, 4>(block)),
+                _ => unreachable!("{requests} requests"),
             }
+            requests = 0;
         }
     }
 }
 
-/// The rows of a block, and part of the weights of a few classes: the `FIRST`, which ask for lines of the next block, or
-/// others.
-struct Block<'a, 'x, T, const FIRST: bool> {
-    x: &'a mut RowsInPlace<'x, T>,
+/// Where rows are long, the rows are asked for that come after so many others.
+const ROWS_AHEAD: usize = GROUP;
+
+/// The rows of a block, and part of the weights of a few classes.
+struct Block<'a, 'x, T> {
+    rows: &'a RowBlock<'x, T>,
+    ahead: &'a mut LinesAhead<'x, T>,
     tile: &'a ClassTile<'a, T>,
     /// The vectors of features to walk over.
     part: Range<usize>,
+    /// For each class of the tile, the sums of the rows.
+    kept: &'a mut [T],
     /// From the first class of the tile on.
     scores: &'a mut [T],
     stride: usize,
 }
 
+/// With so many requests for lines that come next at each step of a tile.
+struct Asking<B, const REQUESTS: usize>(B);
+
 /// In register tiles of `K` classes × `R` rows.
-impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
+impl<T: Element, const REQUESTS: usize> TileKernel<T> for Asking<Block<'_, '_, T>, REQUESTS> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
-        let Block { x, tile, part, scores, stride } = self;
-        let RowsInPlace { rows, ahead: lines_ahead, sums: kept } = x;
+        // More than a step has lines are not compiled.
+        if const { REQUESTS > (R * L::LANES * size_of::<T>()).div_ceil(LINE) } {
+            unreachable!("{REQUESTS} requests for {R} vectors");
+        }
+        let Block { rows, ahead: lines_ahead, tile, part, kept, scores, stride } = self.0;
         let mut ahead = *lines_ahead;
         let d = rows.n_features();
         let (vectors, whole, rest) = (d.div_ceil(L::LANES), d / L::LANES, d % L::LANES);
         assert!(part.end <= vectors && tile.weights.len() >= part.end * K * L::LANES);
         let weights = tile.weights.as_ptr();
-        let kept = kept.as_mut_slice();
         // Sums of the rows of a vector of scores: for each class, a vector of two rows each.
         let of_rows = K * L::LANES / 2 * L::LANES;
 
@@ -99,9 +125,7 @@ impl<T: Element, const FIRST: bool> TileKernel<T> for Block<'_, '_, T, FIRST> {
                 let mut sums = [[L::splat(proof, T::default()); R]; K];
                 for v in part.start..part.end.min(whole) {
                     let mut vectors = [sums[0][0]; R];
-                    // Half the lines of the next block; the others are left to the gradient.
-                    let requests = if FIRST { R.div_ceil(2) } else { 0 };
-                    (0..requests).for_each(|_| ahead.request());
+                    (0..REQUESTS).for_each(|_| ahead.request());
                     for r in 0..R {
                         // SAFETY: a row is valid for reading its `whole` vectors.
                         vectors[r] = unsafe { L::load(proof, starts[r].add(v * L::LANES)) };
