@@ -185,6 +185,26 @@ fn interrupted_it_is_saved() {
     assert_eq!(again["objective"], result["objective"]);
 }
 
+/// Wherever in the file.
+#[test]
+fn a_byte_that_is_another_one() {
+    let folder = data(200, 5);
+    let (x, y) = (path(&folder, "x.npy"), path(&folder, "y.npy"));
+    let checkpoint = path(&folder, "checkpoint");
+    let train =
+        ["train", "--data", &x, "--labels", &y, "--max-iter", "3", "--checkpoint", &checkpoint];
+    output(&train);
+    let whole = fs::read(&checkpoint).expect("a checkpoint");
+    for at in [whole.len() - 1, whole.len() - 200, whole.len() / 2] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&checkpoint, damaged).expect("written");
+        fails(1, &train, &["cannot go on from the checkpoint", &checkpoint]);
+    }
+    fs::write(&checkpoint, &whole).expect("written");
+    output(&train);
+}
+
 #[test]
 fn what_is_of_another_run() {
     let folder = data(3000, 20);

@@ -324,6 +324,14 @@ fn what_is_no_checkpoint() {
     for length in 0..bytes.len() {
         refused(&bytes[..length], &[]);
     }
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(Checkpoint::<f32>::from_safetensors(&damaged).is_err(), "byte {at} is another one");
+    }
+    let mut damaged = bytes.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    refused(&damaged, &["checksum", "damaged"]);
     refused(&zeros.to_safetensors(&Default::default()).unwrap(), &["no checkpoint"]);
     let error = Checkpoint::<f64>::from_safetensors(&bytes).unwrap_err();
     says(&error, &["\"models\" is F32, not F64"]);

@@ -13,6 +13,10 @@ use std::collections::HashMap;
 /// The key of the metadata that has the properties, as JSON.
 const PROPERTIES: &str = "softmargin_checkpoint";
 
+/// The key of the metadata that has the checksum of the file, with zeros in its own place.
+const CHECKSUM: &str = "softmargin_checksum";
+const NO_CHECKSUM: &str = "0000000000000000";
+
 impl<T: Scalar> Checkpoint<T> {
     /// What a safetensors file of this checkpoint has, with other metadata. The same checkpoint with the same metadata is
     /// the same file, byte by byte.
@@ -59,17 +63,24 @@ impl<T: Scalar> Checkpoint<T> {
         let mut metadata = metadata.clone();
         let properties = serde_json::to_string(&self.properties).map_err(refusal)?;
         metadata.insert(PROPERTIES.to_owned(), properties);
-        serialize(tensors, metadata)
+        metadata.insert(CHECKSUM.to_owned(), NO_CHECKSUM.to_owned());
+        let mut bytes = serialize(tensors, metadata)?;
+        let at = place_of_checksum(&bytes).ok_or_else(|| refusal("its header has no checksum"))?;
+        let checksum = checksum(&bytes, at);
+        bytes[at..at + NO_CHECKSUM.len()].copy_from_slice(checksum.as_bytes());
+        Ok(bytes)
     }
 
     /// A checkpoint from what [`to_safetensors`](Self::to_safetensors) made of it, and the other metadata.
     ///
     /// # Errors
-    /// [`Error::Safetensors`] for anything else: what is cut off, a checkpoint of another element type, a model;
+    /// [`Error::Safetensors`] for anything else: what is cut off, or has a byte that is another one; a checkpoint of another
+    /// element type, a model;
     /// [`Error::Checkpoint`] for one of another version of this crate.
     pub fn from_safetensors(bytes: &[u8]) -> Result<(Self, HashMap<String, String>), Error> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(refusal)?;
         let mut metadata = header.metadata().clone().unwrap_or_default();
+        metadata.remove(CHECKSUM);
         let properties = metadata.remove(PROPERTIES);
         let properties = properties.ok_or_else(|| refusal("it is no checkpoint"))?;
         let properties: Vec<(String, String)> =
@@ -149,6 +160,28 @@ impl<T: Scalar> Checkpoint<T> {
                 })
                 .collect(),
         };
+        // What is wrong otherwise has been said in more words.
+        let at = place_of_checksum(bytes).ok_or_else(|| refusal("it has no checksum"))?;
+        if bytes.get(at..at + NO_CHECKSUM.len()) != Some(checksum(bytes, at).as_bytes()) {
+            return Err(refusal("its checksum is not that of its contents: the file is damaged"));
+        }
         Ok((checkpoint, metadata))
     }
+}
+
+/// Where in a file its checksum is. In what others have put into the header, quotes are escaped.
+fn place_of_checksum(bytes: &[u8]) -> Option<usize> {
+    let key = format!("\"{CHECKSUM}\":\"");
+    let at = bytes.windows(key.len()).position(|window| window == key.as_bytes())?;
+    Some(at + key.len())
+}
+
+/// The checksum of a file, whatever is in its place: FNV-1a in 64 bits, of which no single byte that is another one leaves
+/// the same.
+fn checksum(bytes: &[u8], at: usize) -> String {
+    let (before, rest) = bytes.split_at(at.min(bytes.len()));
+    let after = rest.get(NO_CHECKSUM.len()..).unwrap_or_default();
+    let all = before.iter().chain(NO_CHECKSUM.as_bytes()).chain(after);
+    let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("{:016x}", all.fold(0xcbf2_9ce4_8422_2325, add))
 }
