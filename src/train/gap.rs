@@ -89,7 +89,7 @@ pub fn optimality_gap<T: Scalar>(
 }
 
 /// [`optimality_gap`], of all samples wherever they are.
-fn of_cost<T: Scalar>(
+pub(super) fn of_cost<T: Scalar>(
     cost: &mut Cost<'_, '_, T>,
     model: &LinearModel<T>,
 ) -> Result<Option<f64>, Error> {
@@ -163,8 +163,8 @@ fn of_softmax<T: Scalar>(
     Ok(Some((1.0 - share) * divergence + dot(&g, &g) / (4.0 * l2) + share * excess.max(0.0)))
 }
 
-/// Adds the bound to how a fit ended, unless it was stopped from outside or failed. What it has found is not lost where
-/// the bound cannot be computed.
+/// Adds the bound to how a fit ended, unless it is known already, or the fit was stopped from outside or failed. What it
+/// has found is not lost where the bound cannot be computed.
 pub(super) fn after_fit<T: Scalar>(
     summary: Summary,
     cost: &mut Cost<'_, '_, T>,
@@ -174,7 +174,24 @@ pub(super) fn after_fit<T: Scalar>(
     if reason.failed() || reason == StopReason::Interrupted {
         return summary;
     }
-    Summary { gap: of_cost(cost, model).unwrap_or(None), ..summary }
+    let gap = summary.gap.or_else(|| of_cost(cost, model).unwrap_or(None));
+    Summary { gap, ..summary }.unless_far()
+}
+
+/// Whether a bound says no more than that no objective is negative.
+pub(super) fn shows_nothing(gap: f64, objective: f64) -> bool {
+    gap > objective
+}
+
+impl Summary {
+    /// A small decrease is no convergence where the bound shows nothing.
+    pub(super) fn unless_far(mut self) -> Self {
+        let far = self.gap.is_some_and(|gap| shows_nothing(gap, self.progress.objective));
+        if far && self.stop_reason == StopReason::RelativeDecrease {
+            self.stop_reason = StopReason::Stalled;
+        }
+        self
+    }
 }
 
 /// The mean of the distributions that are asked for.

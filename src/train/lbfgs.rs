@@ -7,7 +7,7 @@ use super::{
     checkpoint::{Checkpoint, Resumable},
     cost::{Cost, Data, Evaluate, Point, Sums},
     curvature::{Curvature, LearnedCurvature, Sample, Source},
-    line_search, max_norm,
+    gap, line_search, max_norm,
     secants::Secants,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Partial, Scalar};
@@ -25,7 +25,9 @@ pub struct Lbfgs {
     /// gradient is small long before the optimum; there it is to be as much smaller, but no more than a hundred times.
     pub gradient_tolerance: f64,
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this, SciPy's `ftol`, twice in a row. With 0, only the precision of the
-    /// element type ends the fit. Of a loss with kinks a small decrease shows nothing, and the fit ends as
+    /// element type ends the fit. Where the bound on the distance to the optimum is above the objective itself, and so shows
+    /// nothing, it goes on with the curvature there, and ends as [`StopReason::Stalled`] if that does not help. Of a loss
+    /// with kinks a small decrease shows nothing, and the fit ends as
     /// [`StopReason::Kink`].
     pub relative_decrease: f64,
     /// Learn the curvature of a smooth loss from a sample first, which saves most of the iterations: that of each
@@ -278,14 +280,15 @@ impl<T: Scalar> Resumable<'_, T> {
             iteration: 0,
             decreases: [f64::INFINITY; 2],
             learned,
+            gap: None,
         };
         let known = from.map(|checkpoint| fit.resume(checkpoint)).transpose()?;
         let stop_reason = fit.run(sample, known, &mut on_iteration);
-        let progress = fit.progress();
+        let (progress, fit_gap) = (fit.progress(), fit.gap);
         model.parameters_mut().copy_from_slice(fit.best.model.parameters());
         match fit.cost.error.take() {
             Some(error) => Err(error),
-            None => Ok(Summary { progress, stop_reason: stop_reason?, gap: None }),
+            None => Ok(Summary { progress, stop_reason: stop_reason?, gap: fit_gap }),
         }
     }
 }
@@ -307,6 +310,8 @@ struct Fit<'a, 'b, 'c, 'd, T> {
     /// curvature is new and a bad guess.
     decreases: [f64; 2],
     learned: Option<&'a mut LearnedCurvature>,
+    /// The bound on the distance to the optimum, if it was asked for at the best point.
+    gap: Option<f64>,
 }
 
 impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
@@ -344,10 +349,17 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     fn run(
         &mut self,
         sample: Option<&Batch<'_, T>>,
-        known: Option<(Source<T>, Secants<T>)>,
+        mut known: Option<(Source<T>, Secants<T>)>,
         on_iteration: OnIteration<'_, T>,
     ) -> Result<StopReason, Error> {
         let mut stop_reason = self.report(on_iteration);
+        // A fit that was saved where it stopped goes on as it would have there.
+        if let (Some((source, secants)), Some(_)) = (&mut known, sample)
+            && self.is_far(stop_reason, secants)
+        {
+            (*source, stop_reason) = (self.anew(), None);
+            secants.forget();
+        }
         if stop_reason.is_none() {
             stop_reason = self.learn_and_iterate(sample, known, on_iteration)?;
         }
@@ -360,7 +372,9 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     }
 
     /// Iterates with the curvature that there is at first. If that is one factor for all classes, it is learnt anew after
-    /// some iterations; often no others are needed.
+    /// some iterations; often no others are needed. It is also learnt anew where steps became short far from the optimum, as
+    /// it was another one where it was learnt: that of a sample far from all others, say, which is soon on its side of the
+    /// decision and has none.
     fn learn_and_iterate(
         &mut self,
         sample: Option<&Batch<'_, T>>,
@@ -371,11 +385,14 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         let (c, memory) = (self.best.model.n_classes(), self.memory());
         let learned = self.learned.as_ref().filter(|_| sample.is_some());
         if let Some(of_others) = learned.and_then(|l| l.of(&objective, &self.best.model)) {
-            let (source, secants) = (Source::Nothing, Secants::new(isa, memory));
+            let (source, mut secants) = (Source::Nothing, Secants::new(isa, memory));
             let until = self.iteration + KNOWN_ITERATIONS;
-            match self.iterate(&source, Some(of_others), secants, until, on_iteration) {
+            match self.iterate(&source, Some(of_others), &mut secants, until, on_iteration) {
                 // Perhaps it is true of other samples only.
                 None | Some(StopReason::LineSearch) => {}
+                stop_reason if self.is_far(stop_reason, &secants) => {
+                    self.decreases = [f64::INFINITY; 2];
+                }
                 stop_reason => return Ok(stop_reason),
             }
         }
@@ -397,14 +414,40 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
             let factored = curvature.as_ref().is_some_and(Curvature::has_factors);
             let anew = matches!(source, Source::Zeros) && factored;
             let until = if anew { COMMON_ITERATIONS } else { usize::MAX };
-            match self.iterate(&source, curvature, secants, until, on_iteration) {
+            match self.iterate(&source, curvature, &mut secants, until, on_iteration) {
                 // What does not fall any further may, with the curvature at this point.
-                None | Some(StopReason::LineSearch) if anew => {}
+                None | Some(StopReason::LineSearch) if anew => {
+                    source = Source::Model { model: self.best.model.clone(), apart: false };
+                }
+                stop_reason if sample.is_some() && self.is_far(stop_reason, &secants) => {
+                    source = self.anew();
+                }
                 stop_reason => return Ok(stop_reason),
             }
-            source = Source::Model { model: self.best.model.clone(), apart: false };
             secants = Secants::new(isa, memory);
         }
+    }
+
+    /// Whether small steps ended the fit where the bound on the distance to the optimum shows nothing: unless there were few
+    /// since the curvature was learnt, so that it would not be another one now.
+    fn is_far(&mut self, stop_reason: Option<StopReason>, since: &Secants<T>) -> bool {
+        let few = 2.min(self.memory() - 1);
+        let may_go_on = stop_reason == Some(StopReason::RelativeDecrease)
+            && self.iteration < self.resumable.solver.max_iterations;
+        if !may_go_on || since.known().len() <= few {
+            return false;
+        }
+        // As after a fit, where it is not counted.
+        let counted = (self.cost.evaluations, self.cost.samples);
+        self.gap = gap::of_cost(self.cost, &self.best.model).unwrap_or(None);
+        (self.cost.evaluations, self.cost.samples) = counted;
+        self.gap.is_some_and(|gap| gap::shows_nothing(gap, self.best.objective))
+    }
+
+    /// The curvature at the best point, for the fit to go on with.
+    fn anew(&mut self) -> Source<T> {
+        self.decreases = [f64::INFINITY; 2];
+        Source::Model { model: self.best.model.clone(), apart: false }
     }
 
     /// A model of zeros says nothing of where the curvature is going to matter. It is first fitted to some samples: that
@@ -477,6 +520,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         let decrease = (before - now) / before.abs().max(now.abs()).max(1.0);
         self.decreases = [self.decreases[1], decrease];
         self.iteration += 1;
+        self.gap = None;
         core::mem::swap(&mut self.best, point);
     }
 
@@ -486,7 +530,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         &mut self,
         source: &Source<T>,
         mut curvature: Option<Curvature>,
-        mut secants: Secants<T>,
+        secants: &mut Secants<T>,
         until: usize,
         on_iteration: OnIteration<'_, T>,
     ) -> Option<StopReason> {
@@ -530,7 +574,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                     let stop_reason = self.report(on_iteration);
                     let due = self.iteration.checked_rem(self.resumable.every) == Some(0);
                     if due || stop_reason.is_some() {
-                        self.save(source, &secants);
+                        self.save(source, secants);
                     }
                     if stop_reason.is_some() {
                         return stop_reason;

@@ -2,7 +2,7 @@
 //! changes b by a product with W; but it makes the problem a better one where the features lie far from zero, since W
 //! and b then hardly depend on each other.
 
-use super::{Progress, Summary, max_norm};
+use super::{Progress, StopReason, Summary, max_norm};
 use crate::{Batch, Error, Evaluator, LinearModel, Scalar, Scaling};
 use core::ops::ControlFlow;
 
@@ -129,7 +129,11 @@ pub(super) fn fit<T: Scalar>(
     let mut inner = model.clone();
     shifted.move_bias(model, 1.0, &mut inner);
     let inner_batch = shifted.batch(batch)?;
+    let (start, mut at_start) = (model.clone(), None);
     let mut summary = solver(evaluator, &mut inner, &inner_batch, &mut |progress, inner| {
+        if progress.iteration == 0 {
+            at_start = Some(progress.objective);
+        }
         shifted.move_bias(inner, -1.0, model);
         on_iteration(progress, model)
     })?;
@@ -137,8 +141,18 @@ pub(super) fn fit<T: Scalar>(
     // Of the model as it was rounded.
     let mut gradient = inner;
     let progress = &mut summary.progress;
-    let objective = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
+    let mut objective = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
+    // What rounding took away may be more than what the fit gained.
+    if progress.iteration > 0 && at_start.is_some_and(|at_start| objective > at_start) {
+        model.clone_from(&start);
+        objective = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
+        summary.stop_reason = match summary.stop_reason {
+            StopReason::Interrupted => StopReason::Interrupted,
+            _ if max_norm(model.parameters()) == 0.0 => StopReason::NoProgress,
+            _ => StopReason::LineSearch,
+        };
+    }
     summary.gap = summary.gap.map(|gap| gap + (objective - progress.objective).max(0.0));
     (progress.objective, progress.gradient_norm) = (objective, max_norm(gradient.parameters()));
-    Ok(summary)
+    Ok(summary.unless_far())
 }
