@@ -3,11 +3,11 @@
 //! mapped into memory where a reader wants all of it.
 
 use anyhow::{Result, bail};
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use memmap2::Mmap;
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor, Read},
+    io::{self, BufRead, BufReader, Cursor, Read},
     ops::Deref,
     path::Path,
 };
@@ -80,7 +80,7 @@ impl<'a> Source<'a> {
             return Ok(Self { head, rest: Box::new(reader), plain, limit });
         }
         let packed = BufReader::with_capacity(HEAD, Cursor::new(head).chain(reader));
-        let mut unpacked = MultiGzDecoder::new(packed);
+        let mut unpacked = Members(Some(GzDecoder::new(packed)));
         let head = read_head(&mut unpacked)?;
         Ok(Self { head, rest: Box::new(unpacked), plain: None, limit })
     }
@@ -136,6 +136,42 @@ fn read_head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
+/// The members of a gzipped file, one after the other. Zeros after the last one fill the file up to the size of a block, as
+/// of a tape; `gzip` leaves them out, too.
+struct Members<R: BufRead>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let Some(mut rest) = self.0.take().map(GzDecoder::into_inner) else { break };
+            let mut padded = false;
+            let at_end = loop {
+                let bytes = rest.fill_buf()?;
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                if zeros == 0 {
+                    break bytes.is_empty();
+                }
+                padded = true;
+                rest.consume(zeros);
+            };
+            match (at_end, padded) {
+                (true, _) => break,
+                (false, true) => {
+                    return Err(io::Error::other(
+                        "zeros, and more after them, follow what is gzipped",
+                    ));
+                }
+                (false, false) => self.0 = Some(GzDecoder::new(rest)),
+            }
+        }
+        Ok(0)
+    }
+}
+
 /// What fails where more than a number of bytes comes.
 struct Limited<R> {
     source: R,
@@ -185,7 +221,11 @@ mod tests {
         assert_eq!(read(&two, 170_000).unwrap(), [a, b].concat());
         assert!(read(&two[..two.len() - 1], u64::MAX).is_err());
         assert!(read(&two[..two.len() - 9], u64::MAX).is_err());
-        for garbage in [&b"x"[..], b"\x1f", b"\x1f\x8b\x08", &[7; 100]] {
+        for zeros in [1, 512, 100_000] {
+            let padded = [&two[..], &vec![0; zeros]].concat();
+            assert_eq!(read(&padded, 170_000).unwrap().len(), 170_000);
+        }
+        for garbage in [&b"x"[..], b"\0x", b"\0\x1f\x8b", b"\x1f", b"\x1f\x8b\x08", &[7; 100]] {
             assert!(read(&[&two, garbage].concat(), u64::MAX).is_err(), "{garbage:?}");
         }
     }
