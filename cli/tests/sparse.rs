@@ -239,6 +239,7 @@ fn matrices_that_are_wrong() {
     with(|csr| csr.indices[3] = -1, &["\"indices\"", "element 3 is -1"]);
     with(|csr| csr.indptr[5] = 1_000_000, &["row 4", "1000000"]);
     with(|csr| csr.indptr[5] = 0, &["row 4"]);
+    with(|csr| csr.indptr[0] = 1, &["\"indptr\" is to begin with 0, and begins with 1"]);
     with(|csr| csr.indptr.truncate(50), &["indptr", "50 elements", "[120, 30]"]);
     with(|csr| csr.values.truncate(5), &["indices", "5"]);
     with(|csr| csr.values[0] = f64::NAN, &["row 0, feature 0", "NaN is not finite"]);

@@ -7,7 +7,7 @@ use super::{
     names, npy,
     options::{ReadOptions, Split},
     source::{Bytes, Source},
-    sparse::{Sparse, check_weights},
+    sparse::{Sparse, check_weights, explain},
 };
 use anyhow::{Context, Result, bail};
 use std::{
@@ -90,7 +90,11 @@ fn read_sparse(
             "its shape is {shape:?}, but \"indptr\" has {pointers} elements, not one more than rows"
         );
     }
-    let sparse = Sparse::new(indptr, indices, values, n_features)?;
+    // SciPy refuses it, too: the entries before it would be of no row.
+    if indptr[0] != 0 {
+        bail!("\"indptr\" is to begin with 0, and begins with {}", indptr[0]);
+    }
+    let sparse = Sparse::new(indptr, indices, values, n_features).map_err(explain)?;
     let labels_name = names::labels(names)?;
     let labels = labels_name
         .map(|name| with_array(archive, name, options, |layout, bytes| layout.labels(bytes)));

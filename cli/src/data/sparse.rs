@@ -1,7 +1,8 @@
 //! Sparse rows: of each sample the features that are not zero, as SVMlight files and SciPy's CSR matrices have them.
 
+use super::array::BadValue;
 use anyhow::{Result, bail};
-use softmargin::{CsrView, Error};
+use softmargin::{CsrView, Error, NonFinite};
 
 /// N × D values, of which those that are not there are zero.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ impl Sparse {
     /// Rows in the layout of [`CsrView`]. Indices are sorted, and entries of the same feature added up.
     ///
     /// # Errors
-    /// As [`CsrView::new`].
+    /// As [`CsrView::new`]; and [`Error::NonFinite`] for a sum that is too large for `f32`.
     pub(super) fn new(
         indptr: Vec<usize>,
         indices: Vec<u32>,
@@ -27,20 +28,20 @@ impl Sparse {
     ) -> Result<Self, Error> {
         CsrView::new(indptr.len().saturating_sub(1), n_features, &indptr, &indices, &values)?;
         let mut sparse = Self { indptr, indices, values, n_features };
-        sparse.sum_duplicates();
+        sparse.sum_duplicates()?;
         Ok(sparse)
     }
 
-    fn sum_duplicates(&mut self) {
+    fn sum_duplicates(&mut self) -> Result<(), Error> {
         let ascending = |row: &[usize]| self.indices[row[0]..row[1]].is_sorted_by(|a, b| a < b);
         // Entries that are of no row go, too.
         let all = [self.indptr[0], self.indptr[self.n_samples()]] == [0, self.values.len()];
         if all && self.indptr.windows(2).all(ascending) {
-            return;
+            return Ok(());
         }
         let (mut start, mut kept) = (self.indptr[0], 0);
         self.indptr[0] = 0;
-        for end in &mut self.indptr[1..] {
+        for (row_number, end) in self.indptr[1..].iter_mut().enumerate() {
             let entries = self.indices[start..*end].iter().zip(&self.values[start..*end]);
             let mut row: Vec<(u32, f64)> = entries.map(|(i, x)| (*i, f64::from(*x))).collect();
             row.sort_by_key(|(index, _)| *index);
@@ -51,6 +52,10 @@ impl Sparse {
             });
             // Never past what has been read.
             for (index, value) in row {
+                if (value as f32).is_infinite() && value.is_finite() {
+                    let cause = NonFinite::Feature { feature: index as usize, value };
+                    return Err(Error::NonFinite { row: row_number, cause });
+                }
                 (self.indices[kept], self.values[kept]) = (index, value as f32);
                 kept += 1;
             }
@@ -58,6 +63,7 @@ impl Sparse {
         }
         self.indices.truncate(kept);
         self.values.truncate(kept);
+        Ok(())
     }
 
     /// N.
@@ -88,6 +94,16 @@ impl Sparse {
     /// The matrix with the values of its entries in another type.
     pub(super) fn view<'a, T>(&'a self, values: &'a [T]) -> Result<CsrView<'a, T>, Error> {
         CsrView::new(self.n_samples(), self.n_features, &self.indptr, &self.indices, values)
+    }
+}
+
+/// An error of [`Sparse::new`] as a message.
+pub(super) fn explain(error: Error) -> anyhow::Error {
+    match error {
+        Error::NonFinite { row, cause: NonFinite::Feature { feature, value } } => {
+            BadValue { row, column: feature, value }.error()
+        }
+        other => other.into(),
     }
 }
 
@@ -122,6 +138,12 @@ mod tests {
         assert_eq!(entries, [(0, 2.0), (2, 5.0), (1, 5.0), (3, 6.0), (0, 7.0), (3, 0.0)]);
         let error = Sparse::new(vec![0, 1], vec![4], vec![1.0], 4).unwrap_err();
         assert!(error.to_string().contains("row 0"), "{error}");
+        let large = Sparse::new(vec![0, 0, 2], vec![3, 3], vec![3e38, 3e38], 4).unwrap_err();
+        let message = explain(large).to_string();
+        assert!(
+            message.starts_with("row 1, feature 3: ") && message.ends_with("too large for f32"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     number::{self, Unfit, quoted},
     options::{IndexBase, ReadOptions, Schema},
     source::Source,
-    sparse::{Sparse, check_weights},
+    sparse::{Sparse, check_weights, explain},
 };
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
@@ -171,7 +171,8 @@ impl Entries {
         let beyond = indices.len() - kept;
         indices.truncate(kept);
         values.truncate(kept);
-        Ok((Sparse::new(indptr, indices, values, n_features)?, beyond))
+        let sparse = Sparse::new(indptr, indices, values, n_features).map_err(explain)?;
+        Ok((sparse, beyond))
     }
 }
 
