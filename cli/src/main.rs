@@ -3,12 +3,26 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "as in the library")]
 
+use anyhow::Context;
 use clap::Parser;
-use softmargin_cli::{commands::Cli, interrupt::Interrupted, progress::say};
+use softmargin_cli::{
+    commands::{Cli, STDOUT},
+    interrupt::Interrupted,
+    progress::say,
+};
 use std::{io, process::ExitCode};
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    let result = match Cli::try_parse() {
+        Ok(command) => command.run(),
+        // What was asked for, as help, may not get out; of a fault in the arguments, the exit code tells, too.
+        Err(shown) if !shown.use_stderr() => shown.print().context(STDOUT),
+        Err(fault) => {
+            let _ = fault.print();
+            return ExitCode::from(fault.exit_code() as u8);
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has had enough of it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -290,6 +290,10 @@ fn full_standard_output() {
         &["predict", "--model", &model],
         &["predict", "--model", &model, "--proba", "--json"],
         &["info", &model],
+        &["completions", "bash"],
+        &["--help"],
+        &["train", "-h"],
+        &["--version"],
     ] {
         let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
         let output = Command::new(PROGRAM).args(command).stdout(full).output().expect("ended");

@@ -1,6 +1,6 @@
 //! Arguments about classes: their names, and what their samples weigh.
 
-use super::cells;
+use super::{cells, is_written_finite};
 use crate::data::Classes;
 use anyhow::{Result, bail};
 use std::str::FromStr;
@@ -47,8 +47,11 @@ impl FromStr for ClassWeight {
             let Some((name, weight)) = cell.rsplit_once('=') else {
                 return Err(format!("{cell:?} is neither \"balanced\" nor NAME=WEIGHT"));
             };
-            let weight: f32 =
-                weight.trim().parse().map_err(|_| format!("{weight:?} is no weight"))?;
+            let text = weight.trim();
+            let weight: f32 = text.parse().map_err(|_| format!("{weight:?} is no weight"))?;
+            if weight.is_infinite() && is_written_finite(text) {
+                return Err(format!("the weight {text} of {name:?} is too large for f32"));
+            }
             if !(weight >= 0.0 && weight.is_finite()) {
                 return Err(format!(
                     "the weight {weight} of {name:?} must be finite and at least 0"
@@ -123,5 +126,8 @@ mod tests {
         for bad in ["a", "a=", "a=-1", "a=nan", "a=1,a=2", ""] {
             assert!(bad.parse::<ClassWeight>().is_err(), "{bad:?}");
         }
+        let error = "a=1e39".parse::<ClassWeight>().unwrap_err();
+        assert_eq!(error, "the weight 1e39 of \"a\" is too large for f32");
+        assert!("a=inf".parse::<ClassWeight>().unwrap_err().contains("must be finite"));
     }
 }

@@ -1,7 +1,7 @@
 //! `softmargin completions`.
 
-use super::Cli;
-use anyhow::Result;
+use super::{Cli, STDOUT};
+use anyhow::{Context, Result};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use std::io::{Write, stdout};
@@ -19,6 +19,6 @@ impl Completions {
     pub(super) fn run(self) -> Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "softmargin", &mut script);
-        Ok(stdout().write_all(&script)?)
+        stdout().write_all(&script).context(STDOUT)
     }
 }

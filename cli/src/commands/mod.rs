@@ -254,11 +254,19 @@ impl ComputeArgs {
 
 fn non_negative(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if value.is_infinite() && is_written_finite(text) {
+        return Err("too large for f64".to_owned());
+    }
     if value >= 0.0 && value.is_finite() {
         Ok(value)
     } else {
         Err("must be finite and at least 0".to_owned())
     }
+}
+
+/// Whether a number is infinite only because it is too large for its type.
+fn is_written_finite(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_digit())
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -284,7 +292,8 @@ fn warn(message: &str) {
     say(format_args!("warning: {message}"));
 }
 
-const STDOUT: &str = "cannot write to standard output";
+/// What failed where nothing can be printed.
+pub const STDOUT: &str = "cannot write to standard output";
 
 /// Prints text that has its own line ends.
 fn print_text(text: &str) -> Result<()> {
