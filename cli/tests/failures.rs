@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{fails, folder, gzip, idx, images, json, labels, npy, output, text, write};
+use common::{
+    fails, folder, gzip, idx, images, json, labels, npy, output, softmargin, text, write,
+};
 use std::fs;
 
 #[test]
@@ -15,6 +17,10 @@ fn bad_arguments() {
         (&["train", "--batch-size", "0"], "at least 1"),
         (&["train", "--isa", "mmx"], "unknown instruction set \"mmx\""),
         (&["train", "--no-such-flag"], "--no-such-flag"),
+        (&["train", "--l2", "1e400"], "too large for f64"),
+        (&["train", "--margin", "inf"], "must be finite"),
+        (&["train", "--scale", "-1e400"], "too large for f64"),
+        (&["train", "--class-weight", "0=1e39"], "the weight 1e39 of \"0\" is too large for f32"),
         (&["evaluate"], "--model"),
     ] {
         fails(
@@ -122,6 +128,9 @@ fn bad_csv_cells() {
         ("a,label\n1,2,0\n", &["line 2", "3 columns", "the header 2"]),
         ("a,label\n1,0\n2,\"1\n3,1\n4,0\n", &["line 3", "a quote is opened and never closed"]),
         ("a,label\n1,x\n2,\"y\n3,x\"\n", &["line 3", "goes over several lines"]),
+        ("label,a,label\n0,1,2\n1,3,4\n", &["columns 1 and 3", "\"label\"", "--ignore-columns"]),
+        ("a,label\n7,0\n8,1\nTRUE,1\n", &["line 4", "\"TRUE\" is a truth value", "line 2"]),
+        ("a,label\n1,\"1,234\"\n2,\"2,345\"\n", &["line 2", "\"1,234\" is no class"]),
         ("", &["no samples"]),
         ("a,b,label\n", &["no samples"]),
     ] {
@@ -131,6 +140,45 @@ fn bad_csv_cells() {
     let path = write(&folder, "good.csv", "a,b\n1,0\n2,1\n");
     fails(1, &["train", "--data", &path, "--label-column", "c"], &["no column \"c\""]);
     fails(1, &["train", "--data", &path, "--label-column", "7"], &["no column 7"]);
+}
+
+/// What is finite before it is scaled, in memory and where it lies in the file.
+#[test]
+fn scaled_beyond_f32() {
+    let folder = folder();
+    let csv = write(&folder, "a.csv", "1,0\n2,1\n");
+    let values = |values: [f32; 2]| values.map(f32::to_le_bytes).concat();
+    let npy = |name, of| write(&folder, name, npy("<f4", false, "(2, 1)", &values(of)));
+    let labels = write(&folder, "y.txt", "0\n1\n");
+    let (finite, infinite) = (npy("x.npy", [3e38, 2.0]), npy("i.npy", [1.0, f32::INFINITY]));
+    let too_large = "row 0, feature 0: scaled, it is too large for f32";
+    fails(1, &["train", "--data", &csv, "--scale", "1e300"], &[&csv, too_large]);
+    let of_file = |data: &str, factor: &str, words: &[&str]| {
+        let train = ["train", "--data", data, "--labels", &labels, "--scale", factor];
+        fails(1, &train, &[&[data], words].concat());
+    };
+    of_file(&finite, "2", &["row 0: a score overflows"]);
+    of_file(&infinite, "2", &["row 1, feature 0", "inf is not finite"]);
+}
+
+/// A few samples a class are few; less than two are of no classes.
+#[test]
+fn labels_that_may_be_identifiers() {
+    let folder = folder();
+    let train = |n: usize, classes: usize| {
+        let rows: String = (0..n).map(|i| format!("{},id{}\n", i % 7, i % classes)).collect();
+        let data = write(&folder, "ids.csv", rows);
+        let assert = softmargin(&["train", "--data", &data]).assert().success();
+        String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
+    };
+    let said = train(30, 30);
+    assert!(
+        said.contains("warning: ") && said.contains("30 distinct labels of 30 samples"),
+        "{said}"
+    );
+    for (n, classes) in [(60, 30), (20, 20)] {
+        assert!(!train(n, classes).contains("distinct labels"), "{n} of {classes}");
+    }
 }
 
 #[test]

@@ -145,6 +145,10 @@ fn labels_of_every_kind() {
         ("names.txt", names.clone().into_bytes()),
         ("names.csv.gz", gzip(format!("species\n{names}").as_bytes())),
         ("series.csv", format!(",species\n{with_index}").into_bytes()),
+        ("series.tsv", format!("\tspecies\n{with_index}").replace(',', "\t").into_bytes()),
+        ("series.txt", with_index.replace(',', " ").into_bytes()),
+        ("series", format!(";species\n{with_index}").replace(',', ";").into_bytes()),
+        ("of_r.txt", format!("\"x\"\n{with_index}").replace(',', " ").into_bytes()),
     ];
     for element in ELEMENTS.iter().filter(|element| **element != "|b1") {
         files.push(("typed.npy", label_file(element, "(60,)")));
@@ -153,6 +157,11 @@ fn labels_of_every_kind() {
         let labels = write(&folder, name, bytes);
         assert_eq!(objective(&["--data", &data, "--labels", &labels]), expected, "{name}");
     }
+    // One too many, of which the first may be a header of pandas.
+    let one_more = write(&folder, "one_more.txt", format!("0\n{}", lines.replace('\r', "")));
+    let run = ["train", "--data", &data, "--labels", &one_more];
+    fails(1, &run, &[&one_more, "61 labels for 60 samples", "line 1 is \"0\"", "--header yes"]);
+    assert_eq!(objective(&[&run[1..], &["--header", "yes"]].concat()), expected);
     let bools: Vec<u8> = (0..N).map(|i| u8::from(i % 3 == 0)).collect();
     let labels = write(&folder, "bools.npy", npy("|b1", false, "(60,)", &bools));
     let model = text(&folder.path().join("model"));
@@ -254,6 +263,8 @@ fn contents_tell_the_format() {
         ("packed", gzip(windows.as_bytes())),
         // Two members, as of files that were joined.
         ("joined.gz", [gzip(&csv().as_bytes()[..100]), gzip(&csv().as_bytes()[100..])].concat()),
+        // Filled up to a block, as on a tape.
+        ("padded.csv.gz", [gzip(csv().as_bytes()), vec![0; 512]].concat()),
         ("table.data", windows.clone().into_bytes()),
         ("table.txt", windows.replace(',', " ").into_bytes()),
         ("table.tsv", windows.replace(',', "\t").into_bytes()),
@@ -344,6 +355,7 @@ fn damaged_files() {
     for (name, bytes, word) in [
         ("cut.csv.gz", packed[..packed.len() - 5].to_vec(), "cut.csv.gz"),
         ("more.csv.gz", [&packed, &b"garbage"[..]].concat(), "more.csv.gz"),
+        ("zeros.csv.gz", [&packed, &b"\0\0garbage"[..]].concat(), "zeros, and more after them"),
         ("binary.csv", b"1,2,\0\n3,4,\0\n".to_vec(), "binary"),
         ("binary", b"1,2,\0\n3,4,\0\n".to_vec(), "binary"),
         ("utf16.csv", b"\xff\xfe1\0,\x002\0".to_vec(), "UTF-16"),

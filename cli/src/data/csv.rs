@@ -4,15 +4,15 @@
 use super::{
     Dataset,
     columns::{Columns, Role},
-    header::{is_header, is_index, is_name, is_numeric},
+    header::{is_header, is_index, is_name, is_numeric, may_be_names},
     labels::{Labels, Texts},
-    number::{self, Unfit, has_decimal_comma, is_missing, is_number, quoted},
+    number::{self, Unfit, has_decimal_comma, is_boolean, is_missing, is_number, quoted},
     options::{Header, LabelColumn, ReadOptions},
     records::{Record, Records},
     source::{BOM, Source},
 };
 use anyhow::{Context, Result, bail};
-use std::{collections::HashSet, io::Read};
+use std::{collections::HashMap, io::Read};
 
 /// Lines that are read before it is decided what they are; of very long ones, fewer.
 const AHEAD: usize = 100;
@@ -22,6 +22,8 @@ const AHEAD_BYTES: usize = 8 << 20;
 struct Table<R> {
     /// If the first line names the columns.
     names: Option<Vec<String>>,
+    /// The columns whose name another one before them has, with that one.
+    repeated: Vec<(usize, usize)>,
     ahead: Vec<Record>,
     rest: Records<R>,
     notes: Vec<String>,
@@ -43,11 +45,16 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     let n_features = roles.iter().filter(|role| matches!(role, Role::Feature(_))).count();
 
     let label_column = roles.iter().position(|role| *role == Role::Label);
+    if let (Some(label), Some(names)) = (label_column, &table.names) {
+        check_no_other_is_called(label, names, &table.repeated, &roles)?;
+    }
     let mut labels = Texts::of_lines(label_column);
     // The first line without a label, of data for a model.
     let mut missing = None;
     let mut weights = roles.contains(&Role::Weight).then(Vec::new);
     let (mut features, mut n_samples) = (Vec::new(), 0);
+    // Of each feature the first line with a truth value, and the first one with a number that is none.
+    let mut truth = vec![(None, None); n_features];
     let mut read = |record: &Record| -> Result<()> {
         if record.len() != n_columns {
             bail!("line {} has {} columns, the first one {n_columns}", record.line, record.len());
@@ -62,7 +69,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
             };
             match role {
                 Role::Feature(feature) => {
-                    features[row + feature] = number::parse(cell).map_err(|unfit| {
+                    let value = number::parse(cell).map_err(|unfit| {
                         let hint = match unfit {
                             Unfit::NoNumber if has_decimal_comma(cell) => {
                                 "; decimals are to have a point"
@@ -74,6 +81,22 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
                         };
                         fault(&format!("{unfit}{hint}"))
                     })?;
+                    features[row + feature] = value;
+                    let (boolean, number) = &mut truth[*feature];
+                    let other = match (value == 0.0 || value == 1.0, is_boolean(cell)) {
+                        (_, true) => {
+                            boolean.get_or_insert(record.line);
+                            number.map(|line| ("is a truth value", line, "a number"))
+                        }
+                        (false, _) => {
+                            number.get_or_insert(record.line);
+                            boolean.map(|line| ("is a number", line, "a truth value"))
+                        }
+                        (true, false) => None,
+                    };
+                    if let Some((this, line, that)) = other {
+                        return Err(fault(&format!("{this}, but line {line} has {that} there")));
+                    }
                 }
                 Role::Label if options.schema.is_some() && is_missing(cell) => {
                     missing = missing.or(Some(record.line));
@@ -81,6 +104,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
                 Role::Label => labels.push(cell, record.line)?,
                 Role::Weight => match number::parse(cell) {
                     Ok(weight) if weight >= 0.0 => weights.get_or_insert_default().push(weight),
+                    Err(Unfit::TooLarge) => return Err(fault(&Unfit::TooLarge.to_string())),
                     _ => return Err(fault("is no sample weight (a number of at least 0)")),
                 },
                 Role::Ignored => {}
@@ -98,6 +122,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     }
 
     let mut data = Dataset::new(features, n_samples, n_features);
+    data.collapsed = collapsed(&table.ahead, &roles);
     data.notes.extend(table.notes);
     data.notes.extend(notes);
     if label_column.is_some() && labels.len() == 0 {
@@ -120,58 +145,85 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     Ok(data)
 }
 
-/// Reads a text of labels, one a line, with a header or without. If it has the index of pandas before them,
+/// Reads a text of labels, one a line, with a header or without. If it has the index of pandas or R before them,
 /// that is left out.
 pub(super) fn read_labels(
     source: Source<'_>,
     options: &ReadOptions<'_>,
     n_samples: usize,
 ) -> Result<(Labels, Vec<String>)> {
-    let separator = options.separator.or(Some(b','));
+    let separator = options.separator.or_else(|| label_separator(source.head()));
     let plain = ReadOptions { header: Header::No, separator, ..options.clone() };
     let Table { ahead, mut rest, .. } = Table::open(source, &plain, None)?;
     let Some((first, later)) = ahead.split_first() else { bail!("there are no labels") };
-    let column = match first.len() {
+    // R has no name for its index, nor a cell for it where spaces separate.
+    let (header_only, rows) = match later.first() {
+        Some(second)
+            if options.header != Header::No
+                && (first.len(), second.len()) == (1, 2)
+                && !is_number(first.get(0))
+                && is_index(0, later) =>
+        {
+            (Some(first.get(0)), later)
+        }
+        _ => (None, &*ahead),
+    };
+    let column = match rows[0].len() {
         1 => 0,
         // Below a name, any numbers may count the rows.
-        2 if is_index(0, later) && (!is_number(first.get(0)) || counts(&ahead)) => 1,
-        n => bail!("line {} has {n} columns; labels are one a line", first.line),
+        2 if is_index(0, later)
+            && (header_only.is_some() || !is_number(first.get(0)) || counts(&ahead)) =>
+        {
+            1
+        }
+        n => bail!("line {} has {n} columns; labels are one a line", rows[0].line),
     };
     let mut labels = Texts::of_lines((column > 0).then_some(column));
     let mut push = |record: &Record| {
         if record.len() != column + 1 {
             bail!(
-                "line {} has {} columns, the first one {}",
+                "line {} has {} columns, line {} {}",
                 record.line,
                 record.len(),
+                rows[0].line,
                 column + 1
             );
         }
         labels.push(record.get(column), record.line)
     };
-    for record in &ahead {
+    for record in rows {
         push(record)?;
     }
     let mut record = Record::default();
     while rest.read(&mut record)? {
         push(&record)?;
     }
-    let name = first.get(column);
+    let name = header_only.unwrap_or_else(|| first.get(column));
     let one_more = labels.len() == n_samples + 1;
+    let unique = labels.first_is_unique();
     let header = match options.header {
+        _ if header_only.is_some() => true,
         Header::Yes => true,
         Header::No => false,
+        Header::Auto if column == 1 => !is_number(first.get(0)),
+        // What could be a label itself is a header only if there is one line too many, as "0" is where pandas writes
+        // labels without a name.
+        Header::Auto if one_more && name == "0" && !unique => bail!(
+            "{} labels for {n_samples} samples: line {} is \"0\", which may be a label, as in other lines, or the header, as \
+             pandas writes it (--header yes says that it is one)",
+            labels.len(),
+            first.line
+        ),
         Header::Auto => {
-            // What could be a label itself is a header only if there is one line too many, as "0" is where
-            // pandas writes labels without a name.
-            let index = column == 1 && !is_number(first.get(0));
             let named = is_name(name) && (labels.first_is_the_only_name() || one_more);
-            index || named && labels.first_is_unique() || one_more && name == "0"
+            unique && (named || one_more && name == "0")
         }
     };
     let mut notes = Vec::new();
     if header {
-        labels.forget_first();
+        if header_only.is_none() {
+            labels.forget_first();
+        }
         notes.push(format!("header of the labels: yes ({name:?})"));
     }
     let (labels, note) = labels.finish()?;
@@ -226,34 +278,87 @@ impl<'a> Table<Box<dyn Read + 'a>> {
                 is_header(first, later, &known)?
             }
         };
-        let names = header.then(|| names(&ahead.remove(0)));
+        // Numbers may be names or a sample; which they were taken for is to be seen, unless the model knows them.
+        let expected = |first: &Record| {
+            known.is_some_and(|names| first.iter().any(|cell| names.iter().any(|n| n == cell)))
+        };
+        let numbers = ahead
+            .split_first()
+            .filter(|(first, later)| !later.is_empty() && may_be_names(first) && !expected(first));
+        let numbers = numbers.map(|(first, _)| format!("{}, {}, …", first.get(0), first.get(1)));
+        let (names, repeated) = header.then(|| names(&ahead.remove(0))).unzip();
+        let repeated = repeated.unwrap_or_default();
         if options.header == Header::Auto {
-            notes.push(match &names {
-                Some(names) => format!("header: yes ({} names)", names.len()),
-                None => "header: no".to_owned(),
-            });
+            let (decided, other) = match &names {
+                Some(names) => {
+                    (format!("yes ({} names)", names.len()), "--header no if they are a sample")
+                }
+                None => ("no".to_owned(), "--header yes if they are names"),
+            };
+            let numbers = numbers.map(|numbers| format!(", the first line is {numbers}; {other}"));
+            notes.push(format!("header: {decided}{}", numbers.unwrap_or_default()));
         }
-        Ok(Self { names, ahead, rest, notes })
+        Ok(Self { names, repeated, ahead, rest, notes })
     }
 }
 
 /// The names of the columns. As pandas does, a column without one is called by its number, and one whose name
-/// is taken has a number added.
-fn names(header: &Record) -> Vec<String> {
-    let mut taken = HashSet::new();
-    let mut names = Vec::with_capacity(header.len());
+/// is taken has a number added. Those are told, each with the column whose name it has.
+fn names(header: &Record) -> (Vec<String>, Vec<(usize, usize)>) {
+    let mut taken = HashMap::new();
+    let (mut names, mut repeated) = (Vec::with_capacity(header.len()), Vec::new());
     for (i, cell) in header.iter().enumerate() {
         let cell = if i == 0 { cell.trim_start_matches('#').trim_start() } else { cell };
         let base = if cell.is_empty() { format!("Unnamed: {i}") } else { cell.to_owned() };
         let mut name = base.clone();
         let mut count = 0;
-        while !taken.insert(name.clone()) {
+        if let Some(first) = taken.get(&base) {
+            repeated.push((i, *first));
+        }
+        while taken.contains_key(&name) {
             count += 1;
             name = format!("{base}.{count}");
         }
+        taken.insert(name.clone(), i);
         names.push(name);
     }
-    names
+    (names, repeated)
+}
+
+/// Checks that no feature has the name of the labels: it would be what is to be predicted.
+fn check_no_other_is_called(
+    label: usize,
+    names: &[String],
+    repeated: &[(usize, usize)],
+    roles: &[Role],
+) -> Result<()> {
+    let is_feature = |column: usize| matches!(roles[column], Role::Feature(_));
+    match repeated.iter().find(|(column, first)| *first == label && is_feature(*column)) {
+        Some((other, _)) => bail!(
+            "the columns {} and {} are both called {:?}, which is the label (--ignore-columns {:?} leaves out the second \
+             one)",
+            label + 1,
+            other + 1,
+            names[label],
+            names[*other]
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The features whose first values are not all the same, but are in `f32`.
+fn collapsed(rows: &[Record], roles: &[Role]) -> Vec<usize> {
+    let differs = |column: usize| {
+        let mut values = rows.iter().filter_map(|row| row.get(column).parse::<f64>().ok());
+        let first = values.next().unwrap_or_default();
+        values.any(|value| value != first && value as f32 == first as f32)
+            && rows.iter().all(|row| number::parse(row.get(column)) == Ok(first as f32))
+    };
+    let features = roles.iter().enumerate().filter_map(|(column, role)| match role {
+        Role::Feature(feature) => Some((column, *feature)),
+        _ => None,
+    });
+    features.filter(|(column, _)| differs(*column)).map(|(_, feature)| feature).collect()
 }
 
 /// Whether the first column has 0, 1, 2, …
@@ -261,33 +366,53 @@ fn counts(rows: &[Record]) -> bool {
     rows.iter().enumerate().all(|(i, row)| row.get(0) == i.to_string())
 }
 
-/// What separates cells: that by which most cells of the first lines become numbers.
-fn find_separator(head: &[u8]) -> u8 {
-    const CANDIDATES: [u8; 5] = *b",;\t| ";
+/// What separates labels from what else is in their lines: the comma, unless another character is in every line, and, as
+/// names have spaces within, the space only where it leaves an index and labels, or nothing but numbers.
+fn label_separator(head: &[u8]) -> Option<u8> {
+    let divides = |separator: u8| {
+        let rows = first_rows(head, separator);
+        let Some((_, later)) = rows.split_first() else { return false };
+        let index = || later.iter().all(|row| row.len() == 2) && is_index(0, later);
+        let numbers = || rows.iter().all(|row| row.iter().all(is_number));
+        !later.is_empty()
+            && later.iter().all(|row| row.len() > 1)
+            && (separator != b' ' || index() || numbers())
+    };
+    let divides = |separator: &u8| divides(*separator);
+    Some(SEPARATORS.into_iter().find(divides).unwrap_or(b','))
+}
+
+/// The first of the candidates is that of equals.
+const SEPARATORS: [u8; 5] = *b",;\t| ";
+
+/// The first lines of the start of a file, of which the last may be cut off.
+fn first_rows(head: &[u8], separator: u8) -> Vec<Record> {
     const LINES: usize = 20;
     let head = head.strip_prefix(BOM).unwrap_or(head);
-    // The last line may be cut off.
     let end = head.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(head.len());
+    let mut records = Records::new(&head[..end], separator);
+    let (mut rows, mut record) = (Vec::new(), Record::default());
+    while rows.len() < LINES && records.read(&mut record).unwrap_or(false) {
+        rows.push(record.clone());
+    }
+    rows
+}
+
+/// What separates cells: that by which most cells of the first lines become numbers.
+fn find_separator(head: &[u8]) -> u8 {
     let count = |separator: u8| -> (usize, usize) {
-        let mut records = Records::new(&head[..end], separator);
-        let mut record = Record::default();
         let (mut numbers, mut cells) = (0, 0);
-        for _ in 0..LINES {
-            if !records.read(&mut record).unwrap_or(false) {
-                break;
-            }
-            if record.len() > 1 {
-                let is_number =
-                    |cell: &&str| is_number(cell) || separator != b',' && has_decimal_comma(cell);
-                numbers += record.iter().filter(is_number).count();
-                // Words have spaces within.
-                cells += if separator == b' ' { 0 } else { record.len() };
-            }
+        for row in first_rows(head, separator).iter().filter(|row| row.len() > 1) {
+            let is_number =
+                |cell: &&str| is_number(cell) || separator != b',' && has_decimal_comma(cell);
+            numbers += row.iter().filter(is_number).count();
+            // Words have spaces within.
+            cells += if separator == b' ' { 0 } else { row.len() };
         }
         (numbers, cells)
     };
     // The first of equals.
-    let best = CANDIDATES.into_iter().rev().max_by_key(|separator| count(*separator));
+    let best = SEPARATORS.into_iter().rev().max_by_key(|separator| count(*separator));
     best.filter(|separator| count(*separator) > (0, 0)).unwrap_or(b',')
 }
 
@@ -351,6 +476,35 @@ mod tests {
         assert!(error.contains("\"1,5\" is no number; decimals are to have a point"), "{error}");
     }
 
+    /// A column of truth values is one of 0 and 1. Among other numbers they are none of these.
+    #[test]
+    fn truth_values_and_numbers() {
+        for text in
+            ["a,label\nTRUE,0\nFALSE,1\n", "a,label\ntrue,0\n0,1\n", "a,label\n1.0,0\nFalse,1\n"]
+        {
+            assert_eq!(features(&plain(text)), [[1.0], [0.0]], "{text:?}");
+        }
+        for (text, words) in [
+            (
+                "a,label\n5,0\nTRUE,1\n",
+                [
+                    "line 3, column 1 (\"a\")",
+                    "\"TRUE\" is a truth value, but line 2 has a number there",
+                ],
+            ),
+            (
+                "a,label\nFalse,0\n1,1\n0.5,1\n",
+                [
+                    "line 4, column 1 (\"a\")",
+                    "\"0.5\" is a number, but line 2 has a truth value there",
+                ],
+            ),
+        ] {
+            let error = plain_error(text);
+            assert!(words.iter().all(|word| error.contains(word)), "{text:?}: {error}");
+        }
+    }
+
     fn plain_error(text: &str) -> String {
         format!("{:#}", parse(text, &ReadOptions::default()).unwrap_err())
     }
@@ -380,6 +534,15 @@ mod tests {
         let data = plain("5,0\n6,1\n");
         assert_eq!(data.schema().label_column, Some(LabelColumn::Index(1)));
         assert_eq!(data.notes, ["header: no", "labels: the last column, 1"]);
+        let data = plain("1,2,3,4\n5,6,7,0\n8,9,5,1\n");
+        assert_eq!(data.n_samples, 3);
+        let ambiguous = "header: no, the first line is 1, 2, …; --header yes if they are names";
+        assert_eq!(data.notes[0], ambiguous);
+        let data = plain("0,1,2\n5,6,0\n8,9,1\n");
+        assert_eq!(data.n_samples, 2);
+        let ambiguous =
+            "header: yes (3 names), the first line is 0, 1, …; --header no if they are a sample";
+        assert_eq!(data.notes[0], ambiguous);
         let data = plain("a,label\n5,0\n6,1\n");
         assert_eq!(data.notes, ["header: yes (2 names)", "labels: the column \"label\""]);
 
@@ -407,6 +570,23 @@ mod tests {
         let error = plain_error("y,x1,x2\n0,1,2.5\n1,3,4.5\n");
         assert!(error.starts_with("labels: the last column, \"x2\": line 2, column 3: \"2.5\""));
         assert!(plain_error("label\n0\n1\n").contains("no features"));
+        for (text, words) in [
+            ("label,a,label\n0,1,2\n1,3,4\n", &["columns 1 and 3", "\"label\"", "\"label.1\""][..]),
+            ("x,y,x\n0,1,2\n1,3,4\n", &["columns 1 and 3", "\"x\"", "\"x.1\""]),
+        ] {
+            let named = ReadOptions { label_column: column("x"), ..ReadOptions::default() };
+            let options = if text.starts_with('x') { named } else { ReadOptions::default() };
+            let error = format!("{:#}", parse(text, &options).unwrap_err());
+            assert!(words.iter().all(|word| error.contains(word)), "{text:?}: {error}");
+            let other =
+                text.chars().next().map(|first| if first == 'x' { "x.1" } else { "label.1" });
+            let ignore_columns = &[LabelColumn::Name(other.unwrap_or_default().to_owned())];
+            let data = parse(text, &ReadOptions { ignore_columns, ..options }).unwrap();
+            assert_eq!(
+                (features(&data), labels(&data)),
+                (vec![vec![1.0], vec![3.0]], vec!["0".into(), "1".into()])
+            );
+        }
         let error = plain_error("a,colour,label\n1,red,0\n2,blue,1\n");
         assert!(error.contains("column 2 (\"colour\"): \"red\" is no number (--ignore-columns"));
     }
@@ -498,25 +678,51 @@ mod tests {
 
     #[test]
     fn labels_of_their_own() {
-        let parse = |text: &str, n_samples| -> Result<Vec<Label>> {
+        let parse_with = |text: &str, n_samples, header| -> Result<Vec<Label>> {
             let source = Source::new(text.as_bytes(), 1 << 20)?;
-            let (labels, _) = read_labels(source, &ReadOptions::default(), n_samples)?;
+            let options = ReadOptions { header, ..ReadOptions::default() };
+            let (labels, _) = read_labels(source, &options, n_samples)?;
             Ok(labels.codes().iter().map(|c| labels.distinct()[*c as usize].clone()).collect())
         };
+        let parse = |text: &str, n_samples| parse_with(text, n_samples, Header::Auto);
         let numbers = [Label::Number(2), Label::Number(0), Label::Number(0)];
         for text in [
             "2\n0\n0\n",
             "\u{feff}label\r\n2\r\n0\r\n0",
             "y\n2\n0.0\n0\n",
             ",label\n0,2\n1,0\n2,0\n",
+            // Other separators, and R, which has no cell for the name of its index.
+            "\tlabel\n0\t2\n1\t0\n2\t0\n",
+            "0;2\n1;0\n2;0\n",
+            "0|2\n1|0\n2|0\n",
+            "0 2\n1 0\n2 0\n",
+            " label\n0 2\n1 0\n2 0\n",
+            "\"x\"\n\"1\" 2\n\"2\" 0\n\"3\" 0\n",
         ] {
             assert_eq!(parse(text, 3).unwrap(), numbers, "{text:?}");
         }
-        assert_eq!(parse("0\n2\n0\n0\n", 3).unwrap(), numbers, "pandas without a name");
+        // pandas without a name.
+        let zero = "0\n2\n0\n0\n";
+        assert_eq!(parse_with(zero, 3, Header::Yes).unwrap(), numbers);
+        assert_eq!(parse("0\n2\n1\n1\n", 3).unwrap(), [2, 1, 1].map(Label::Number));
+        for (text, words) in [
+            (zero, ["4 labels for 3 samples", "line 1 is \"0\"", "--header yes"]),
+            ("1 2\n3 4\n1 5\n", ["line 1 has 2 columns", "", ""]),
+            ("x;2\ny;0\nz;0\n", ["line 1 has 2 columns", "", ""]),
+            ("x\n1,2\n2,0\n3\n", ["line 4 has 1 columns, line 2 2", "", ""]),
+        ] {
+            let error = parse(text, 3).unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{text:?}: {error}");
+        }
+        // The rows are counted from this line on, so that it is one of them.
+        assert_eq!(parse("0 0\n1 2\n2 1\n3 1\n", 3).unwrap().len(), 4);
         let names = ["New York", "Rome", "Rome"].map(|name| Label::Name(name.to_owned()));
-        for text in
-            ["New York\nRome\nRome\n", "city\nNew York\nRome\nRome\n", "0\nNew York\nRome\nRome\n"]
-        {
+        for text in [
+            "New York\nRome\nRome\n",
+            "\"\" \"city\"\n1 \"New York\"\n2 Rome\n3 Rome\n",
+            "city\nNew York\nRome\nRome\n",
+            "0\nNew York\nRome\nRome\n",
+        ] {
             assert_eq!(parse(text, 3).unwrap(), names, "{text:?}");
         }
         for (text, word) in [

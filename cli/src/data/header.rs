@@ -67,6 +67,13 @@ pub(super) fn is_header(first: &Record, later: &[Record], known: &[&str]) -> Res
     Ok(header)
 }
 
+/// Whether a line of nothing but numbers may name the columns all the same: they count, or are points of a scale.
+pub(super) fn may_be_names(first: &Record) -> bool {
+    let columns: Vec<usize> = (0..first.len()).collect();
+    let counts = |start| columns.len() >= COUNTING && counts_from(first, &columns, start);
+    counts(0) || counts(1) || is_scale(first, &columns)
+}
+
 /// Whether a cell has a number, be it with a comma for its point.
 fn is_written_number(cell: &str) -> bool {
     is_number(cell) || has_decimal_comma(cell)
@@ -173,6 +180,24 @@ mod tests {
         }
         assert!(decide("0,1,digit\n5,3,1\n", &["digit"]).unwrap());
         assert!(decide("0,1\n5,3\n", &["1", "0"]).unwrap());
+    }
+
+    #[test]
+    fn numbers_that_may_be_names() {
+        for (text, expected) in [
+            ("0,1,2\n", true),
+            ("1,2,3,4\n", true),
+            ("2019,2020,2021\n", true),
+            ("400,402.5,405,407.5\n", true),
+            ("1,2\n", false),
+            ("5.1,3.5,1.4,0.2,0\n", false),
+            ("1,2,4\n", false),
+            ("0,1,label\n", false),
+        ] {
+            let mut record = Record::default();
+            assert!(Records::new(text.as_bytes(), b',').read(&mut record).unwrap());
+            assert_eq!(may_be_names(&record), expected, "{text:?}");
+        }
     }
 
     #[test]

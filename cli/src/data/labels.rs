@@ -2,7 +2,7 @@
 //! are read once, each distinct one is kept once, and samples refer to it by its place in their order:
 //! numbers by value, names by code point, as scikit-learn sorts them.
 
-use super::number::{is_missing, quoted};
+use super::number::{has_decimal_comma, has_groups, is_missing, quoted};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -295,7 +295,7 @@ impl Texts {
 /// What a text says.
 enum Written {
     Whole(i64),
-    /// A number, but not a whole one.
+    /// A number, but not a whole one, or not written as one: an amount.
     Fraction,
     Name,
 }
@@ -305,6 +305,7 @@ impl Written {
         match (text.parse::<i64>(), text.parse::<f64>()) {
             (Ok(number), _) => Self::Whole(number),
             (Err(_), Ok(value)) => whole(value).map_or(Self::Fraction, Self::Whole),
+            (Err(_), Err(_)) if has_decimal_comma(text) || has_groups(text) => Self::Fraction,
             (Err(_), Err(_)) => Self::Name,
         }
     }
@@ -563,7 +564,7 @@ mod tests {
             let error = labels.push(text, 7).unwrap_err().to_string();
             assert!(error.starts_with("line 7, column 3: the label is missing"), "{error}");
         }
-        for text in ["0.5", "inf", "1e300"] {
+        for text in ["0.5", "inf", "1e300", "0,5", "1,234", "-1,234,567.89"] {
             let mut labels = Texts::of_lines(None);
             labels.push("1", 1).unwrap();
             labels.push(text, 2).unwrap();

@@ -49,6 +49,10 @@ pub struct Dataset {
     stored: Stored,
     /// What turns what is stored into the features.
     scaling: Option<Scaling>,
+    /// Whether what is in memory has been scaled.
+    scaled: bool,
+    /// Features whose values differ where the file begins, but not in `f32`.
+    collapsed: Vec<usize>,
     max_memory: u64,
     max_unpacked: u64,
     schema: Schema,
@@ -80,6 +84,13 @@ const PIXEL: f64 = 1.0 / 255.0;
 
 /// Bytes of features converted at a time.
 const CHUNK_BYTES: usize = 32 << 20;
+
+/// Values and rows that tell whether features are coarse, at most.
+const COARSE_VALUES: usize = 1 << 22;
+const COARSE_ROWS: usize = 200;
+
+/// The share of a deviation by which rounding to `f32` may move values before that is worth a word.
+const COARSE_STEP: f64 = 1e-3;
 
 /// Whether a folder or file has data of its own for a split.
 pub fn has_split(path: &Path, split: Split) -> bool {
@@ -114,6 +125,8 @@ impl Dataset {
             name: String::new(),
             stored,
             scaling: None,
+            scaled: false,
+            collapsed: Vec::new(),
             max_memory: u64::MAX,
             max_unpacked: u64::MAX,
             schema: Schema::of_features(n_features),
@@ -253,6 +266,7 @@ impl Dataset {
     /// # Errors
     /// If a value of the file is not finite, or not in `f32`; or if the scaling is not.
     pub fn scale(&mut self, scaling: &Scaling) -> Result<()> {
+        self.scaled = true;
         match &mut self.stored {
             Stored::Memory(values) => scaling.apply(values, self.n_features),
             Stored::Sparse(sparse) => match scaling.factor() {
@@ -398,12 +412,25 @@ impl Dataset {
         };
         let error = match error {
             Error::NonFinite { row, cause: NonFinite::Feature { feature, value } } => {
-                BadValue { row, column: feature, value }.error()
+                match value.is_infinite() && self.scaled && self.is_finite_as_stored(row) {
+                    true => anyhow::anyhow!(
+                        "row {row}, feature {feature}: scaled, it is too large for f32"
+                    ),
+                    false => BadValue { row, column: feature, value }.error(),
+                }
             }
             Error::NonFinite { cause: NonFinite::Score | NonFinite::Loss, .. } => error.into(),
             other => return other.into(),
         };
         if self.name.is_empty() { error } else { error.context(self.name.clone()) }
+    }
+
+    /// Whether a row was finite before it was scaled: what is in memory was when it was brought there.
+    fn is_finite_as_stored(&self, row: usize) -> bool {
+        match &self.stored {
+            Stored::Memory(_) | Stored::Sparse(_) => true,
+            Stored::File(file) => file.read_rows(row..row + 1).is_ok(),
+        }
     }
 
     /// Brings all features into memory, unless they can be read where they are.
@@ -463,6 +490,33 @@ impl Dataset {
         sample.weights =
             self.weights.as_ref().map(|weights| rows.iter().map(|row| weights[*row]).collect());
         Ok(sample)
+    }
+
+    /// The features that lie so far from zero, beside how much they vary, that `f32` hardly tells their values apart, by some
+    /// of the samples. Those of sparse data have zeros.
+    pub fn coarse_features(&self) -> Vec<usize> {
+        let most = (COARSE_VALUES / self.n_features.max(1)).clamp(2, COARSE_ROWS);
+        let sample = match &self.stored {
+            Stored::Sparse(_) => return Vec::new(),
+            Stored::Memory(_) | Stored::File(_) => self.sample(most, None),
+        };
+        // What is wrong with a value is said by the fit.
+        let Ok(Self { stored: Stored::Memory(values), n_samples: n, .. }) = sample else {
+            return Vec::new();
+        };
+        let column =
+            |l: usize| values.iter().skip(l).step_by(self.n_features).map(|x| f64::from(*x));
+        let is_coarse = |l: &usize| {
+            let mean = column(*l).sum::<f64>() / n as f64;
+            let variance = column(*l).map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+            let step = mean.abs() * f64::from(f32::EPSILON) / 2.0;
+            let constant = column(*l).all(|x| x as f32 == values[*l]);
+            match constant {
+                true => self.collapsed.contains(l),
+                false => step > COARSE_STEP * variance.sqrt(),
+            }
+        };
+        (0..self.n_features).filter(is_coarse).collect()
     }
 
     /// The labels.

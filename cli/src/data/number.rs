@@ -37,6 +37,11 @@ pub(super) fn unfit(value: f64) -> Unfit {
     if value.is_finite() { Unfit::TooLarge } else { Unfit::NotFinite }
 }
 
+/// Whether a cell is a truth value, as [`parse`] takes it for 0 or 1.
+pub(super) fn is_boolean(cell: &str) -> bool {
+    boolean(cell).is_some()
+}
+
 fn boolean(cell: &str) -> Option<bool> {
     match cell {
         "True" | "true" | "TRUE" => Some(true),
@@ -68,6 +73,19 @@ pub(super) fn has_decimal_comma(cell: &str) -> bool {
             && rest.starts_with(|c: char| c.is_ascii_digit())
             && parse(&format!("{whole}.{rest}")).is_ok()
     })
+}
+
+/// Whether a cell is a number with commas between its thousands.
+pub(super) fn has_groups(cell: &str) -> bool {
+    let cell = cell.trim_start_matches(['-', '+']);
+    let whole = cell.split_once('.').map_or(cell, |(whole, _)| whole);
+    let mut groups = whole.split(',');
+    let digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
+    let first = groups.next().is_some_and(|first| (1..=3).contains(&first.len()) && digits(first));
+    first
+        && whole.contains(',')
+        && groups.all(|group| group.len() == 3 && digits(group))
+        && parse(&cell.replace(',', "")) != Err(Unfit::NoNumber)
 }
 
 /// A cell in quotes, shortened so that a message stays readable.
@@ -102,6 +120,16 @@ mod tests {
             ("oops", Err(Unfit::NoNumber)),
         ] {
             assert_eq!(parse(cell), expected, "{cell}");
+        }
+    }
+
+    #[test]
+    fn thousands() {
+        for cell in ["1,234", "-12,345.6", "1,234,567", "999,000"] {
+            assert!(has_groups(cell), "{cell}");
+        }
+        for cell in ["1234", "1,23", "1234,567", ",123", "1,234,", "a,bcd", "1,234.x", "12", ""] {
+            assert!(!has_groups(cell), "{cell}");
         }
     }
 

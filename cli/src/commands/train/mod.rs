@@ -10,7 +10,7 @@ mod ranks;
 use super::{
     ComputeArgs, DataArgs, ObjectiveArgs,
     classes::{ClassNames, ClassWeight},
-    non_negative, positive, print_json, print_table, print_text, warn,
+    is_written_finite, non_negative, positive, print_json, print_table, print_text, warn,
 };
 use crate::{
     apply::Applied,
@@ -211,6 +211,21 @@ fn folds(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Says that labels may be identifiers or amounts, where the limit on their number does not: a class that most samples have
+/// for themselves is none that could be learned.
+fn warn_of_too_many_classes(data: &Dataset) {
+    const FEW: usize = 20;
+    let Some(labels) = &data.labels else { return };
+    let (distinct, samples) = (labels.distinct().len(), labels.len());
+    if distinct > FEW && 2 * distinct > samples {
+        warn(&format!(
+            "{}: {distinct} distinct labels of {samples} samples, less than 2 samples a class: identifiers and amounts are \
+             no classes",
+            data.name()
+        ));
+    }
+}
+
 fn momentum(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
@@ -221,6 +236,9 @@ fn momentum(text: &str) -> Result<f64, String> {
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value != 0.0 && value.is_finite() => Ok(value),
+        Ok(value) if value.is_infinite() && is_written_finite(text) => {
+            Err("too large for f64".to_owned())
+        }
         _ => Err("must be a finite number, and not 0".to_owned()),
     }
 }
@@ -272,6 +290,8 @@ impl Train {
             );
         }
         let Prepared { mut data, classes, labels, class_weights, parts } = self.prepare(data)?;
+        warn_of_too_many_classes(&data);
+        self.warn_of_coarse_features(&data);
         let parts = parts.as_ref();
         let test = self.test_data(&data, &classes)?;
         let image_shape = self.image_shape_of(&data)?;
@@ -370,6 +390,30 @@ impl Train {
                 _ => Ok(()),
             }
         })
+    }
+
+    /// Says that values are lost, or nearly, where features are read in `f32`.
+    fn warn_of_coarse_features(&self, data: &Dataset) {
+        const MOST: usize = 5;
+        let features = data.coarse_features();
+        if features.is_empty() {
+            return;
+        }
+        let name = |l: &usize| match &data.schema().columns {
+            Some(names) => format!("{:?}", names[*l]),
+            None => format!("feature {l}"),
+        };
+        let mut names: Vec<String> = features.iter().take(MOST).map(name).collect();
+        if features.len() > MOST {
+            names.push(format!("and {} more", features.len() - MOST));
+        }
+        let hint = if self.standardize { "" } else { ", or at least --standardize" };
+        warn(&format!(
+            "{}: the values of {} lie far from 0, beside how much they vary, and have few digits left of their differences \
+             where they are read in f32; subtract a number near their mean from them{hint}",
+            data.name(),
+            names.join(", ")
+        ));
     }
 
     /// Brings data to where a fit may begin.
