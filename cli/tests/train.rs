@@ -72,6 +72,59 @@ fn stops_where_the_objective_falls_no_further() {
     assert!(object["iterations"].as_u64().unwrap() < 200);
 }
 
+/// A sample far from all others, on its side of the decision, has curvature at the start alone: steps that are short for it
+/// are no optimum.
+#[test]
+fn one_sample_far_from_all_others() {
+    let folder = folder();
+    let mut rows = "a,label\n".to_owned();
+    for i in 0..12 {
+        let x = if i == 6 { 999_999.0 } else { 0.5 * f64::from(i) };
+        rows += &format!("{x},{}\n", i / 6);
+    }
+    let data = write(&folder, "far.csv", rows);
+    for (loss, optimum) in [("cross-entropy", 0.005_915), ("squared-hinge", 0.000_199_8)] {
+        let fit = json(&["train", "--json", "--data", &data, "--loss", loss]);
+        let objective = fit["objective"].as_f64().unwrap();
+        assert!(objective < 1.01 * optimum, "{loss}: {objective}");
+    }
+}
+
+/// Unix times within some days: in `f32`, what a fit gains may be lost where the model is one of the features as they are.
+#[test]
+fn features_far_from_zero() {
+    let folder = folder();
+    let mut rows = "time,b,label\n".to_owned();
+    for i in 0..200_u64 {
+        let time = 1_700_000_000 + i * 7_919_000 % 259_200;
+        rows += &format!("{time},{},{}\n", i * i % 17, i % 3);
+    }
+    let data = write(&folder, "times.csv", rows);
+    let zeros = 2.0;
+    for solver in ["newton", "lbfgs"] {
+        let run =
+            ["train", "--json", "--data", &data, "--loss", "squared-hinge", "--solver", solver];
+        let assert = softmargin(&run).assert();
+        let (code, stdout) = (assert.get_output().status.code(), &assert.get_output().stdout);
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr);
+        assert!(stderr.contains("the values of \"time\" lie far from 0"), "{stderr}");
+        assert!(stderr.contains("--standardize"), "{stderr}");
+        match code {
+            Some(0) => {
+                let object: serde_json::Value = serde_json::from_slice(stdout).unwrap();
+                assert!(object["objective"].as_f64().unwrap() <= zeros, "{solver}: {object}");
+            }
+            _ => assert!(code == Some(1) && stderr.contains("the fit failed"), "{stderr}"),
+        }
+    }
+    // All of them are one in `f32`.
+    let rows: String = (0..50).map(|i| format!("{},{}\n", 1_700_000_000 + i, i % 2)).collect();
+    let data = write(&folder, "seconds.csv", rows);
+    let assert = softmargin(&["train", "--data", &data]).assert().success();
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("the values of feature 0 lie far from 0"), "{stderr}");
+}
+
 #[test]
 fn plain_lines_where_there_is_no_terminal() {
     let assert = softmargin(&["train", "--max-iter", "20"]).assert().success();
