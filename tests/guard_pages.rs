@@ -7,9 +7,9 @@
 
 mod common;
 
-use common::case::{Sparse, has_kinks};
+use common::case::has_kinks;
 use common::{Case, Shape, for_each_isa, for_each_threads, losses};
-use softmargin::{Batch, CsrView, Evaluator, Features, LinearModel, MatrixView, Scalar, Scaling};
+use softmargin::{Batch, Evaluator, LinearModel, Scalar, Scaling};
 use std::alloc::{GlobalAlloc, Layout};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -63,61 +63,27 @@ static ALLOCATOR: Fenced = Fenced;
 
 /// Evaluates the case without decoys around its slices: what is outside them is forbidden.
 fn evaluate<T: Scalar>(case: &Case<T>) {
-    // The slices of a `Case` have decoys on both sides, copies of them have not; and X ends with the last
-    // element of its last row; of a column-major one, with the last element of its last column.
-    let d = case.model.n_features();
-    if let Some(Sparse { indptr, indices, values }) = &case.sparse {
-        let (indices, values) = (indices.to_vec(), values.to_vec());
-        let x = CsrView::new(case.rows, d, indptr, &indices, &values).unwrap();
-        return evaluate_view(case, x.into());
+    let case = case.bare();
+    evaluate_batch(&case, &case.batch());
+    if case.sparse.is_none() {
+        let bytes = case.stored::<u8>().bare();
+        let batch = case.batch_of(&bytes);
+        evaluate_batch(&case, &batch);
+        evaluate_batch(&case, &batch.with_scaling(&Scaling::by(0.01)).unwrap());
     }
-    let length = match &case.columns {
-        Some((_, stride)) => (d - 1) * stride + case.rows,
-        None => (case.rows - 1) * case.stride + d,
-    };
-    let features = case.memory()[..length].to_vec();
-    evaluate_features(case, &features, false);
-    let bytes: Vec<u8> = features.iter().map(|x| (40.0 * x.to_f64()).abs() as u8).collect();
-    evaluate_features(case, &bytes, false);
-    evaluate_features(case, &bytes, true);
 }
 
-fn evaluate_features<T: Scalar, E>(case: &Case<T>, features: &[E], scaled: bool)
-where
-    for<'a> MatrixView<'a, E>: Into<Features<'a, T>>,
-{
-    let d = case.model.n_features();
-    let x = match &case.columns {
-        Some((_, stride)) => MatrixView::with_col_stride(features, case.rows, d, *stride),
-        None => MatrixView::with_row_stride(features, case.rows, d, case.stride),
-    };
-    let x: Features<'_, T> = x.unwrap().into();
-    let scaling = Scaling::by(0.01);
-    let x = if scaled { x.with_scaling(&scaling).unwrap() } else { x };
-    evaluate_view(case, x);
-}
-
-fn evaluate_view<T: Scalar>(case: &Case<T>, x: Features<'_, T>) {
-    let (c, d) = (case.model.n_classes(), case.model.n_features());
-    let labels = case.labels.to_vec();
-    let mut batch = Batch::new(x, &labels).unwrap();
-    let weights = case.sample_weights.as_ref().map(|weights| weights.to_vec());
-    if let Some(weights) = &weights {
-        batch = batch.with_sample_weights(weights).unwrap();
-    }
-    if let Some(rows) = &case.selection {
-        batch = batch.select(rows).unwrap();
-    }
-    let mut gradient = LinearModel::zeros(c, d);
+fn evaluate_batch<T: Scalar>(case: &Case<T>, batch: &Batch<'_, T>) {
+    let mut gradient = LinearModel::zeros(case.model.n_classes(), case.model.n_features());
     for_each_isa(|isa| {
         let mut evaluator = Evaluator::new(case.objective).with_isa(isa);
-        evaluator.loss_and_gradient(&case.model, &batch, &mut gradient).unwrap();
+        evaluator.loss_and_gradient(&case.model, batch, &mut gradient).unwrap();
         if !has_kinks(case.objective) {
-            evaluator.hessian_product(&case.model, &batch, &case.model, &mut gradient).unwrap();
+            evaluator.hessian_product(&case.model, batch, &case.model, &mut gradient).unwrap();
         }
     });
     if case.selection.is_none() {
-        case.model.predict(x).unwrap();
+        case.model.predict(batch.features()).unwrap();
     }
 }
 

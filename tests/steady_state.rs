@@ -87,7 +87,7 @@ fn steady_state<T: Scalar>(objective: Objective, shapes: &[(usize, usize, usize)
             let columns = whole.clone().column_major(1);
             let sparse = scattered.clone().thinned(0.3, 44).sparse(45);
             [whole, scattered, columns, sparse].map(|case| {
-                let bytes = case.stored(0, |x| (40.0 * x.to_f64()).abs() as u8);
+                let bytes = case.stored::<u8>();
                 (case, bytes)
             })
         })

@@ -2,11 +2,13 @@
 //! among decoys and selected, or with repeats. All that no kernel may read is NaN, and the labels
 //! there are no classes.
 
-use super::Random;
+use super::{Random, Stored};
 use softmargin::reference::{self, Reference};
-use softmargin::{Batch, CsrView, Features, LinearModel, Loss, MatrixView, Objective, Scalar};
+use softmargin::{
+    Batch, CsrView, Error, Features, LinearModel, Loss, MatrixView, Objective, Scalar,
+};
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 /// N × D × C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,10 @@ impl fmt::Display for Shape {
 
 /// A slice with decoys before its first element and behind its last one.
 #[derive(Clone, Debug)]
-pub struct Guarded<A>(Vec<A>);
+pub struct Guarded<A> {
+    values: Vec<A>,
+    guard: usize,
+}
 
 /// Odd, so that the slice inside is aligned to its element and to nothing more.
 const GUARD: usize = 35;
@@ -32,21 +37,26 @@ const GUARD: usize = 35;
 impl<A: Copy> Guarded<A> {
     pub fn new(values: &[A], decoy: A) -> Self {
         let decoys = [decoy; GUARD];
-        Self([&decoys, values, &decoys].concat())
+        Self { values: [&decoys, values, &decoys].concat(), guard: GUARD }
+    }
+
+    /// Without decoys: the slice is an allocation of its own.
+    pub fn bare(&self) -> Self {
+        Self { values: self.to_vec(), guard: 0 }
     }
 }
 
 impl<A> Deref for Guarded<A> {
     type Target = [A];
     fn deref(&self) -> &[A] {
-        &self.0[GUARD..self.0.len() - GUARD]
+        &self.values[self.guard..self.values.len() - self.guard]
     }
 }
 
 impl<A> DerefMut for Guarded<A> {
     fn deref_mut(&mut self) -> &mut [A] {
-        let end = self.0.len() - GUARD;
-        &mut self.0[GUARD..end]
+        let end = self.values.len() - self.guard;
+        &mut self.values[self.guard..end]
     }
 }
 
@@ -81,6 +91,25 @@ pub fn has_kinks(objective: Objective) -> bool {
         objective.loss(),
         Loss::Hinge { .. } | Loss::CrammerSinger { .. } | Loss::BinaryHinge { .. }
     )
+}
+
+/// max |v|, where a NaN counts as infinite.
+pub fn max_abs(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |max, v| if v.is_nan() { f64::INFINITY } else { max.max(v.abs()) })
+}
+
+/// So many rows or columns, NaN between them, that end with the last element of the last one.
+fn lines<T: Scalar>(
+    count: usize,
+    length: usize,
+    stride: usize,
+    value: impl Fn(usize, usize) -> T,
+) -> Guarded<T> {
+    let mut lines = vec![T::from_f64(f64::NAN); count.saturating_sub(1) * stride + length];
+    for (i, line) in lines.chunks_mut(stride).enumerate() {
+        line.iter_mut().take(length).enumerate().for_each(|(l, x)| *x = value(i, l));
+    }
+    Guarded::new(&lines, T::from_f64(f64::NAN))
 }
 
 /// A class that no model has.
@@ -144,34 +173,24 @@ impl<T: Scalar> Case<T> {
 
     /// The same rows, `padding` elements further apart; between them is NaN.
     pub fn padded(mut self, padding: usize) -> Self {
-        let d = self.model.n_features();
         let stride = self.stride + padding;
-        let mut x = vec![T::from_f64(f64::NAN); self.rows * stride];
-        for (to, from) in x.chunks_exact_mut(stride).zip(self.x.chunks_exact(self.stride)) {
-            to[..d].copy_from_slice(&from[..d]);
-        }
-        self.x = Guarded::new(&x, T::from_f64(f64::NAN));
+        self.x = lines(self.rows, self.model.n_features(), stride, |i, l| self.row(i)[l]);
         self.stride = stride;
         self
     }
 
     /// The same matrix column by column, with `padding` NaN between the columns.
     pub fn column_major(mut self, padding: usize) -> Self {
-        let (rows, d) = (self.rows, self.model.n_features());
-        let mut columns = vec![T::from_f64(f64::NAN); d * (rows + padding)];
-        for (l, column) in columns.chunks_exact_mut(rows + padding).enumerate() {
-            for (i, x) in column[..rows].iter_mut().enumerate() {
-                *x = self.x[i * self.stride + l];
-            }
-        }
-        self.columns = Some((Guarded::new(&columns, T::from_f64(f64::NAN)), rows + padding));
+        let stride = self.rows + padding;
+        let columns = lines(self.model.n_features(), self.rows, stride, |l, i| self.row(i)[l]);
+        self.columns = Some((columns, stride));
         self
     }
 
     /// Most features zero, in some rows all: about so large a share is left.
     pub fn thinned(mut self, share: f64, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        for row in self.x.chunks_exact_mut(self.stride) {
+        for row in self.x.chunks_mut(self.stride) {
             let share = if random.below(8) == 0 { 0.0 } else { share };
             row.iter_mut().filter(|_| random.unit() >= share).for_each(|x| *x = T::default());
         }
@@ -182,9 +201,9 @@ impl<T: Scalar> Case<T> {
     pub fn sparse(mut self, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let (mut indptr, mut indices, mut values) = (vec![0], vec![], vec![]);
-        for row in self.x.chunks_exact(self.stride) {
+        for row in 0..self.rows {
             let mut entries = vec![];
-            for (feature, x) in row[..self.model.n_features()].iter().enumerate() {
+            for (feature, x) in self.row(row).iter().enumerate() {
                 let half = T::from_f64(x.to_f64() / 2.0);
                 match random.below(10) {
                     // Where halves are exact.
@@ -220,25 +239,36 @@ impl<T: Scalar> Case<T> {
         Random::new(seed).shuffle(&mut places);
         places.truncate(self.rows);
 
-        let mut x = vec![T::from_f64(f64::NAN); rows * self.stride];
+        let mut sources = vec![None; rows];
         let mut labels = vec![WILD_LABEL; rows];
         let mut weights = vec![T::from_f64(1e3); rows];
         for (from, &to) in places.iter().enumerate() {
-            x[to * self.stride..][..self.stride]
-                .copy_from_slice(&self.x[from * self.stride..][..self.stride]);
+            sources[to] = Some(from);
             labels[to] = self.labels[from];
             if let Some(sample_weights) = &self.sample_weights {
                 weights[to] = sample_weights[from];
             }
         }
+        let nan = T::from_f64(f64::NAN);
+        self.x = lines(rows, self.model.n_features(), self.stride, |i, l| {
+            sources[i].map_or(nan, |from| self.row(from)[l])
+        });
         self.rows = rows;
-        self.x = Guarded::new(&x, T::from_f64(f64::NAN));
         self.labels = Guarded::new(&labels, WILD_LABEL);
         if self.sample_weights.is_some() {
             self = self.weighted(&weights);
         }
         Random::new(seed ^ 1).shuffle(&mut places);
         self.selection = Some(places.iter().map(|&row| row as u32).collect());
+        self
+    }
+
+    /// The features, `unit` times as large, rounded to what `E` has.
+    pub fn rounded<E: Stored>(mut self, unit: f64) -> Self {
+        let columns = self.columns.iter_mut().flat_map(|(columns, _)| columns.iter_mut());
+        for x in self.x.iter_mut().chain(columns).filter(|x| x.is_finite()) {
+            *x = T::from_f64(E::narrow(unit * x.to_f64()).widen());
+        }
         self
     }
 
@@ -250,6 +280,44 @@ impl<T: Scalar> Case<T> {
         rows.extend((0..repeats).map(|_| samples[random.below(samples.len())]));
         self.selection = Some(rows);
         self
+    }
+
+    /// The samples in every layout of dense features, some of them weighted, by the names of the layouts.
+    pub fn dense_layouts(&self, seed: u64) -> Vec<(&'static str, Self)> {
+        let weighted = self.clone().randomly_weighted(seed);
+        vec![
+            ("rows", self.clone()),
+            ("padded", weighted.clone().padded(3)),
+            ("columns", self.clone().column_major(0)),
+            ("padded columns", weighted.clone().column_major(5)),
+            ("selected", self.clone().selected(2).repeated(9, 3)),
+            ("selected columns", weighted.selected(2).repeated(9, 3).column_major(1)),
+        ]
+    }
+
+    /// [`Self::dense_layouts`], and most of the features as sparse rows.
+    pub fn layouts(&self, seed: u64) -> Vec<(&'static str, Self)> {
+        let thin = self.clone().thinned(0.3, 5);
+        let selected = thin.clone().randomly_weighted(seed).selected(2).repeated(9, 3);
+        let sparse = [("sparse", thin.sparse(6)), ("selected sparse", selected.sparse(7))];
+        self.dense_layouts(seed).into_iter().chain(sparse).collect()
+    }
+
+    /// Each slice without decoys, so that its ends are those of its allocation, beyond which a fence or a sanitizer
+    /// sees every access.
+    pub fn bare(&self) -> Self {
+        Self {
+            x: self.x.bare(),
+            labels: self.labels.bare(),
+            sample_weights: self.sample_weights.as_ref().map(Guarded::bare),
+            columns: self.columns.as_ref().map(|(columns, stride)| (columns.bare(), *stride)),
+            sparse: self.sparse.as_ref().map(|Sparse { indptr, indices, values }| Sparse {
+                indptr: indptr.clone(),
+                indices: indices.bare(),
+                values: values.bare(),
+            }),
+            ..self.clone()
+        }
     }
 
     /// The batch, as the caller of the crate would build it.
@@ -266,10 +334,10 @@ impl<T: Scalar> Case<T> {
         self.columns.as_ref().map_or(&self.x, |(columns, _)| columns)
     }
 
-    /// What lies in memory, each value as `E`: where a value is none of a sample, `decoy`.
-    pub fn stored<E: Copy>(&self, decoy: E, convert: impl Fn(T) -> E) -> Guarded<E> {
-        let stored = |x: &T| if x.to_f64().is_nan() { decoy } else { convert(*x) };
-        Guarded::new(&self.memory().iter().map(stored).collect::<Vec<_>>(), decoy)
+    /// What lies in memory, each value as `E`: NaN as its decoy.
+    pub fn stored<E: Stored>(&self) -> Guarded<E> {
+        let stored = |x: &T| if x.to_f64().is_nan() { E::DECOY } else { E::narrow(x.to_f64()) };
+        Guarded::new(&self.memory().iter().map(stored).collect::<Vec<_>>(), E::DECOY)
     }
 
     /// The batch with other features, stored in the order of this one's.
@@ -305,6 +373,21 @@ impl<T: Scalar> Case<T> {
         }
     }
 
+    /// Some rows, of a case without a selection, as a batch of their own: an error if they have no weight.
+    pub fn chunk(&self, rows: Range<usize>) -> Result<Batch<'_, T>, Error> {
+        let whole = self.batch();
+        let x = whole.features().slice_rows(rows.clone()).unwrap();
+        let batch = Batch::new(x, &self.labels[rows.clone()])?;
+        match &self.sample_weights {
+            Some(weights) => batch.with_sample_weights(&weights[rows]),
+            None => Ok(batch),
+        }
+    }
+
+    pub fn row(&self, row: usize) -> &[T] {
+        &self.x[row * self.stride..][..self.model.n_features()]
+    }
+
     /// The rows of the samples, in order.
     pub fn sample_rows(&self) -> impl Iterator<Item = usize> {
         let all = if self.selection.is_none() { 0..self.rows } else { 0..0 };
@@ -324,6 +407,36 @@ impl<T: Scalar> Case<T> {
             *gradient += 2.0 * l2 * weight.to_f64();
         }
         reference
+    }
+
+    /// The largest |x| of the samples.
+    pub fn largest_feature(&self) -> f64 {
+        max_abs(self.sample_rows().flat_map(|row| self.row(row)).map(|x| x.to_f64()))
+    }
+
+    /// The largest Σ_d |x_id w_cd| + |b_c| over samples and classes.
+    pub fn largest_score(&self, model: &LinearModel<T>) -> f64 {
+        let parameters = model.parameters().iter().map(|p| T::from_f64(p.to_f64().abs()));
+        let (c, d) = (model.n_classes(), model.n_features());
+        let model = LinearModel::from_parameters(c, d, parameters.collect()).unwrap();
+        max_abs(self.sample_rows().flat_map(|row| {
+            let x: Vec<f64> = self.row(row).iter().map(|x| x.to_f64().abs()).collect();
+            reference::scores(&model, &x)
+        }))
+    }
+
+    /// What the errors of a Hessian product are relative to. The second derivatives of the squared hinges are
+    /// constant but for their jumps, those of the others depend on the scores.
+    pub fn product_scale(&self, direction: &LinearModel<T>) -> f64 {
+        let (s, t) = (self.largest_score(&self.model), self.largest_score(direction));
+        let of_slope = match self.objective.loss() {
+            Loss::SquaredHinge { .. } | Loss::BinarySquaredHinge { .. } => {
+                4.0 * self.model.n_classes() as f64 * t
+            }
+            _ => 2.0 * (1.0 + s) * t,
+        };
+        let v_max = max_abs(direction.weights().iter().map(|v| v.to_f64()));
+        of_slope * self.largest_feature().max(1.0) + 2.0 * self.objective.l2() * v_max
     }
 
     /// Feature `col` of row `row`, to be changed.

@@ -10,11 +10,13 @@
 
 pub mod case;
 pub mod failure;
+mod random;
+mod stored;
 
-pub use case::{Case, Shape};
+pub use case::{Case, Shape, max_abs};
+pub use random::Random;
+pub use stored::Stored;
 
-use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use softmargin::reference::Reference;
 use softmargin::{Error, Evaluator, Isa, LinearModel, Loss, Objective, Scalar};
 use std::io::Write;
@@ -150,19 +152,8 @@ impl Scales {
     /// derivatives of the squared hinge are twice differences of scores, and its losses their squares: that is
     /// what its errors are measured against.
     pub fn new<T: Scalar>(case: &Case<T>, expected: &Reference) -> Self {
-        let model = &case.model;
-        let d = model.n_features();
-        let mut x_max = 0.0_f64;
-        let mut score_max = 0.0_f64;
-        for row in case.sample_rows() {
-            let x = &case.x[row * case.stride..][..d];
-            x_max = x_max.max(max_abs(x.iter().map(|x| x.to_f64())));
-            for (w, b) in model.weights().chunks_exact(d).zip(model.bias()) {
-                let products = w.iter().zip(x).map(|(w, x)| (w.to_f64() * x.to_f64()).abs());
-                score_max = score_max.max(products.sum::<f64>() + b.to_f64().abs());
-            }
-        }
-        let w_max = max_abs(model.weights().iter().map(|w| w.to_f64()));
+        let (x_max, score_max) = (case.largest_feature(), case.largest_score(&case.model));
+        let w_max = max_abs(case.model.weights().iter().map(|w| w.to_f64()));
         let dw_max = max_abs(expected.weights.iter().copied());
         let (of_loss, of_slope) = match case.objective.loss() {
             Loss::SquaredHinge { margin } | Loss::BinarySquaredHinge { margin } => {
@@ -214,46 +205,9 @@ pub fn check_against_oracle<T: Scalar>(
     Scales::new(case, &expected).check(got, &expected, tolerance::<T>(), context);
 }
 
-/// max |v|, where a NaN counts as infinite.
-pub fn max_abs(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(0.0, |max, v| if v.is_nan() { f64::INFINITY } else { max.max(v.abs()) })
-}
-
 /// max |got − expected|, where a NaN counts as infinite.
 #[track_caller]
 pub fn max_difference<T: Scalar>(got: &[T], expected: &[f64]) -> f64 {
     assert_eq!(got.len(), expected.len());
     max_abs(got.iter().zip(expected).map(|(got, expected)| got.to_f64() - expected))
-}
-
-/// Seeded random numbers, so that a failure can be repeated.
-pub struct Random(Xoshiro256PlusPlus);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(Xoshiro256PlusPlus::seed_from_u64(seed))
-    }
-
-    /// Uniform in 0 ≤ u < 1.
-    pub fn unit(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 * (-53_f64).exp2()
-    }
-
-    /// Standard normal (Box and Muller).
-    pub fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.unit()).cos()
-    }
-
-    /// Uniform in 0..n.
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.unit() * n as f64) as usize
-    }
-
-    /// A random order (Fisher and Yates).
-    pub fn shuffle<A>(&mut self, items: &mut [A]) {
-        for i in (1..items.len()).rev() {
-            items.swap(i, self.below(i + 1));
-        }
-    }
 }

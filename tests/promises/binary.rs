@@ -3,7 +3,7 @@
 
 use crate::common::failure::{error_of, says};
 use crate::common::{
-    Case, Evaluated, Shape, binary_losses, check_against_oracle, evaluate, for_each_isa,
+    Case, Evaluated, Shape, Stored, binary_losses, check_against_oracle, evaluate, for_each_isa,
     for_each_threads, max_difference, tolerance, try_evaluate,
 };
 use softmargin::{
@@ -21,18 +21,8 @@ const SHAPES: [Shape; 5] = [
 ];
 
 fn cases<T: Scalar>(objective: Objective) -> impl Iterator<Item = Case<T>> {
-    SHAPES.into_iter().zip(20..).flat_map(move |(shape, seed)| {
-        let plain = Case::<T>::random(objective, shape, seed);
-        let weighted = plain.clone().randomly_weighted(seed);
-        [
-            weighted.clone().padded(3),
-            weighted.clone().selected(2).repeated(9, 3),
-            weighted.selected(4).column_major(1),
-            plain.clone().column_major(0),
-            plain.clone().thinned(0.3, 5).sparse(6),
-            plain,
-        ]
-    })
+    let layouts = move |(shape, seed)| Case::<T>::random(objective, shape, seed).layouts(seed);
+    SHAPES.into_iter().zip(20..).flat_map(layouts).map(|(_, case)| case)
 }
 
 /// One feature that is always 1 and has weight 0: the score of every row is the bias.
@@ -186,19 +176,15 @@ fn bits<T: Scalar>(isa: Isa, case: &Case<T>, batch: &Batch<'_, T>) -> Vec<u64> {
 }
 
 /// Features in other types give the bits of their widened copy, scaled and not.
-fn stored<E: Copy, T: Scalar>(decoy: E, narrow: impl Fn(f64) -> E, widen: impl Fn(E) -> f64)
+fn stored<E: Stored, T: Scalar>()
 where
     for<'a> MatrixView<'a, E>: Into<Features<'a, T>>,
 {
     let scaling = Scaling::by(0.25);
     for objective in binary_losses() {
-        for mut case in cases::<T>(objective.with_l2(0.1)).filter(|case| case.sparse.is_none()) {
-            let round = |x: &mut T| *x = T::from_f64(widen(narrow(40.0 * x.to_f64())));
-            case.x.iter_mut().filter(|x| x.is_finite()).for_each(round);
-            if let Some((columns, _)) = &mut case.columns {
-                columns.iter_mut().filter(|x| x.is_finite()).for_each(round);
-            }
-            let narrowed = case.stored(decoy, |x| narrow(x.to_f64()));
+        for case in cases::<T>(objective.with_l2(0.1)).filter(|case| case.sparse.is_none()) {
+            let case = case.rounded::<E>(40.0);
+            let narrowed = case.stored::<E>();
             for_each_isa(|isa| {
                 let (batch, widened) = (case.batch_of(&narrowed), case.batch());
                 assert!(bits(isa, &case, &batch) == bits(isa, &case, &widened), "{isa}");
@@ -212,17 +198,16 @@ where
 
 #[test]
 fn of_any_storage_type() {
-    stored::<u8, f32>(250, |x| x.round().abs().min(255.0) as u8, f64::from);
-    stored::<i8, f64>(-120, |x| x.round().clamp(-128.0, 127.0) as i8, f64::from);
-    stored::<f32, f64>(f32::NAN, |x| x as f32, f64::from);
+    stored::<u8, f32>();
+    stored::<i8, f64>();
+    stored::<f32, f64>();
 }
 
 #[cfg(feature = "half")]
 #[test]
 fn of_any_half_type() {
-    use half::{bf16, f16};
-    stored::<f16, f32>(f16::NAN, f16::from_f64, f16::to_f64);
-    stored::<bf16, f32>(bf16::NAN, bf16::from_f64, bf16::to_f64);
+    stored::<half::f16, f32>();
+    stored::<half::bf16, f32>();
 }
 
 /// A scaled batch has the loss of its scaled copy, sparse rows (which are not shifted) as well.
@@ -289,10 +274,7 @@ fn threads_and_chunks() {
             let mut evaluator = Evaluator::new(objective).with_isa(isa);
             let (mut sum, mut tree) = (Partial::new(1, shape.d), PartialTree::new());
             for i in 0..4 {
-                let rows = i * 5000..(i + 1) * 5000;
-                let x = &whole.x[rows.start * shape.d..rows.end * shape.d];
-                let x = MatrixView::new(x, 5000, shape.d).unwrap();
-                let batch = Batch::new(x, &whole.labels[rows]).unwrap();
+                let batch = whole.chunk(i * 5000..(i + 1) * 5000).unwrap();
                 let mut partial = Partial::new(1, shape.d);
                 evaluator.accumulate(&whole.model, &batch, &mut partial).unwrap();
                 sum.merge(&partial).unwrap();

@@ -83,17 +83,8 @@ fn record<T: Scalar>(records: &mut BTreeMap<String, u64>) {
         for (loss, objective) in
             [("ce", Objective::cross_entropy()), ("hinge", Objective::hinge(0.75))]
         {
-            let plain = case::<T>(objective.with_l2(1e-3), (n, d, c));
-            let weighted = plain.clone().randomly_weighted(1);
-            let cases = [
-                ("padded", weighted.clone().padded(3)),
-                ("columns", plain.clone().column_major(0)),
-                ("padded columns", weighted.clone().column_major(5)),
-                ("selected", plain.clone().selected(2).repeated(9, 3)),
-                ("selected columns", weighted.selected(2).repeated(9, 3).column_major(1)),
-                ("rows", plain),
-            ];
-            for (layout, case) in &cases {
+            let case = case::<T>(objective.with_l2(1e-3), (n, d, c));
+            for (layout, case) in &case.dense_layouts(1) {
                 for_each_isa(|isa| {
                     let name = format!("{element} {loss} {shape} {layout} {isa}");
                     records.insert(name, evaluation(isa, case));

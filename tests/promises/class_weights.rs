@@ -40,13 +40,7 @@ fn stand_for_sample_weights<T: Scalar>() {
         for objective in losses().map(|objective| objective.with_l2(0.1)) {
             let case = Case::<T>::random(objective, shape, 3);
             let of_classes = class_weights::<T>(shape.c);
-            for case in [
-                case.clone(),
-                case.clone().randomly_weighted(4),
-                case.clone().column_major(2),
-                case.clone().randomly_weighted(4).selected(5),
-                case.selected(6).column_major(0),
-            ] {
+            for (_, case) in case.layouts(4) {
                 let batch = case.batch().with_class_weights(&of_classes).unwrap();
                 let product = |row: usize| {
                     let of_sample = case.sample_weights.as_ref().map_or(1.0, |w| w[row].to_f64());

@@ -54,35 +54,11 @@ fn product<T: Scalar>(isa: Isa, case: &Case<T>, direction: &LinearModel<T>) -> L
     try_product(&mut evaluator, case, direction).unwrap()
 }
 
-/// The largest Σ_d |x_id w_cd| + |b_c|.
-fn largest_score<T: Scalar>(case: &Case<T>, model: &LinearModel<T>) -> f64 {
-    let d = model.n_features();
-    max_abs(case.sample_rows().flat_map(|row| {
-        let x = &case.x[row * case.stride..][..d];
-        model.weights().chunks_exact(d).zip(model.bias()).map(move |(w, b)| {
-            let products = w.iter().zip(x).map(|(w, x)| (w.to_f64() * x.to_f64()).abs());
-            products.sum::<f64>() + b.to_f64().abs()
-        })
-    }))
-}
-
 #[track_caller]
 fn check<T: Scalar>(case: &Case<T>, direction: &LinearModel<T>, context: &str) {
     let (objective, model) = (case.objective, &case.model);
     let expected = reference::hessian_product(&objective, model, &case.batch(), direction);
-    let d = model.n_features();
-    let x_max = max_abs(
-        case.sample_rows().flat_map(|row| &case.x[row * case.stride..][..d]).map(|x| x.to_f64()),
-    );
-    let (s, t) = (largest_score(case, model), largest_score(case, direction));
-    let of_slope = match objective.loss() {
-        Loss::SquaredHinge { .. } | Loss::BinarySquaredHinge { .. } => {
-            4.0 * model.n_classes() as f64 * t
-        }
-        _ => 2.0 * (1.0 + s) * t,
-    };
-    let v_max = max_abs(direction.weights().iter().map(|v| v.to_f64()));
-    let scale = of_slope * x_max.max(1.0) + 2.0 * objective.l2() * v_max;
+    let scale = case.product_scale(direction);
     for_each_isa(|isa| {
         let got = product(isa, case, direction);
         let error = max_difference(got.parameters(), &expected) / scale;

@@ -19,34 +19,19 @@ const SHAPES: [Shape; 8] = [
     Shape { n: 20_000, d: 2, c: 3 },
 ];
 
-fn variants<T: Scalar>(shape: Shape, seed: u64) -> [(&'static str, Case<T>); 8] {
-    let case = Case::<T>::random(Objective::cross_entropy(), shape, seed);
-    [
-        ("rows", case.clone()),
-        ("padded rows", case.clone().padded(3)),
-        ("columns", case.clone().column_major(5)),
-        ("selected rows", case.clone().selected(1)),
-        ("selected columns", case.clone().selected(2).column_major(1)),
-        ("sparse rows", case.clone().thinned(0.5, 4).sparse(5)),
-        ("selected sparse rows", case.clone().selected(6).sparse(7)),
-        ("repeated rows", case.repeated(9, 3)),
-    ]
-}
-
 fn first_of_the_largest(scores: &[f64]) -> u32 {
     (0..scores.len()).fold(0, |best, k| if scores[k] > scores[best] { k } else { best }) as u32
 }
 
 fn as_the_oracle<T: Scalar>() {
     for shape in SHAPES {
-        for (variant, case) in variants::<T>(shape, 7) {
-            let (batch, d) = (case.batch(), shape.d);
-            let rows: Vec<&[T]> =
-                case.sample_rows().map(|row| &case.x[row * case.stride..][..d]).collect();
-            let oracle: Vec<Vec<f64>> =
-                rows.iter().map(|x| reference::scores(&case.model, x)).collect();
+        let case = Case::<T>::random(Objective::cross_entropy(), shape, 7);
+        for (layout, case) in case.layouts(7) {
+            let batch = case.batch();
+            let scores = |row| reference::scores(&case.model, case.row(row));
+            let oracle: Vec<Vec<f64>> = case.sample_rows().map(scores).collect();
             for_each_isa(|isa| {
-                let context = format!("{shape}, {variant} on {isa}");
+                let context = format!("{shape}, {layout} on {isa}");
                 let predictor = Predictor::new(&case.model).with_isa(isa);
                 let scores = predictor.scores(&batch).unwrap();
                 let labels = predictor.predict(&batch).unwrap();

@@ -2,8 +2,8 @@
 //! of every type that they are stored in, however far from 0 they lie.
 
 use crate::common::{
-    Case, Evaluated, Random, Scales, Shape, check_against_oracle, for_each_isa, for_each_threads,
-    max_difference, tolerance, with_threads,
+    Case, Evaluated, Random, Scales, Shape, Stored, check_against_oracle, for_each_isa,
+    for_each_threads, max_difference, tolerance, with_threads,
 };
 use softmargin::{
     Batch, Error, Evaluator, Features, Isa, LinearModel, MatrixView, Objective, Predictor, Scalar,
@@ -50,15 +50,7 @@ fn far_from_zero<T: Scalar>(away: f64) {
         }
         let scale: Vec<f64> = deviations.iter().map(|deviation| deviation.recip()).collect();
         let scaling = Scaling::new(&shift, &scale).unwrap();
-        let weighted = case.clone().randomly_weighted(seed);
-        for case in [
-            weighted.clone().padded(3),
-            case.clone().column_major(0),
-            weighted.clone().column_major(5),
-            case.clone().selected(2).repeated(9, 3),
-            weighted.selected(2).repeated(9, 3).column_major(1),
-            case,
-        ] {
+        for (_, case) in case.dense_layouts(seed) {
             let batch = case.batch().with_scaling(&scaling).unwrap();
             let expected = reference::loss_and_gradient(&case.objective, &case.model, &batch);
             // The scales of the promise, for the features that are computed with.
@@ -95,21 +87,17 @@ fn as_exact_as_a_copy_f64() {
 }
 
 /// What is stored in another type has the bits of its widened copy, scaled, too.
-fn stored<E: Copy, T: Scalar>(narrow: impl Fn(f64) -> E, widen: impl Fn(E) -> f64)
+fn stored<E: Stored, T: Scalar>()
 where
     for<'a> MatrixView<'a, E>: Into<Features<'a, T>>,
 {
     for (seed, shape) in SHAPES.into_iter().enumerate() {
         let mut case = Case::<T>::random(Objective::cross_entropy(), shape, seed as u64);
-        case.x.iter_mut().for_each(|x| *x = T::from_f64(widen(narrow(40.0 * x.to_f64() + 100.0))));
+        case.x.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64() + 2.5));
+        let case = case.rounded::<E>(40.0);
         let scaling = Scaling::standardize(&case.batch()).unwrap();
-        for case in [
-            case.clone().column_major(3),
-            case.clone().selected(2).repeated(9, 3),
-            case.clone().selected(2).column_major(1),
-            case,
-        ] {
-            let x = case.stored(narrow(7.0), |x| narrow(x.to_f64()));
+        for (_, case) in case.dense_layouts(seed as u64) {
+            let x = case.stored::<E>();
             let narrow = case.batch_of(&x).with_scaling(&scaling).unwrap();
             let wide = case.batch().with_scaling(&scaling).unwrap();
             for_each_isa(|isa| {
@@ -124,13 +112,13 @@ where
 #[test]
 fn of_what_is_stored() {
     with_threads(2, || {
-        stored::<u8, f32>(|x| x.clamp(0.0, 255.0) as u8, f64::from);
-        stored::<i8, f64>(|x| x.clamp(-128.0, 127.0) as i8, f64::from);
-        stored::<f32, f64>(|x| x as f32, f64::from);
+        stored::<u8, f32>();
+        stored::<i8, f64>();
+        stored::<f32, f64>();
         #[cfg(feature = "half")]
-        stored::<half::f16, f32>(half::f16::from_f64, half::f16::to_f64);
+        stored::<half::f16, f32>();
         #[cfg(feature = "half")]
-        stored::<half::bf16, f32>(half::bf16::from_f64, half::bf16::to_f64);
+        stored::<half::bf16, f32>();
     });
 }
 

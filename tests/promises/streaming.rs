@@ -3,7 +3,7 @@
 //! those of one evaluation, to rounding.
 
 use crate::common::{Case, Evaluated, Random, Shape, check_against_oracle, for_each_isa, losses};
-use softmargin::{Batch, Error, Evaluator, LinearModel, MatrixView, Objective, Partial, Scalar};
+use softmargin::{Error, Evaluator, LinearModel, Objective, Partial, Scalar};
 
 fn objectives() -> [Objective; 5] {
     losses().map(|objective| objective.with_l2(0.01))
@@ -15,18 +15,6 @@ fn weighted_case<T: Scalar>(objective: Objective, shape: Shape, seed: u64) -> Ca
     let mut random = Random::new(seed ^ 9);
     let weights: Vec<T> = (0..shape.n).map(|_| T::from_f64(0.25 + random.unit())).collect();
     case.weighted(&weights)
-}
-
-/// The rows `range` as a batch of their own.
-fn chunk<T: Scalar>(case: &Case<T>, range: std::ops::Range<usize>) -> Batch<'_, T> {
-    let d = case.model.n_features();
-    let x = &case.x[range.start * d..range.end * d];
-    let batch =
-        Batch::new(MatrixView::new(x, range.len(), d).unwrap(), &case.labels[range.clone()]);
-    match &case.sample_weights {
-        Some(weights) => batch.unwrap().with_sample_weights(&weights[range]).unwrap(),
-        None => batch.unwrap(),
-    }
 }
 
 /// Divides 0..n at random into so many chunks.
@@ -70,7 +58,7 @@ fn chunks_equal_the_whole<T: Scalar>() {
                     // One after the other into one.
                     let mut sum = Partial::new(c, d);
                     for range in ranges.clone() {
-                        let batch = chunk(&case, range);
+                        let batch = case.chunk(range).unwrap();
                         evaluator.accumulate(&case.model, &batch, &mut sum).unwrap();
                     }
                     let total = case.batch().total_weight();
@@ -83,7 +71,7 @@ fn chunks_equal_the_whole<T: Scalar>() {
                         .into_iter()
                         .map(|range| {
                             let mut partial = Partial::new(c, d);
-                            let batch = chunk(&case, range);
+                            let batch = case.chunk(range).unwrap();
                             evaluator.accumulate(&case.model, &batch, &mut partial).unwrap();
                             let sent = partial.sums().to_vec();
                             let received = Partial::from_sums(c, d, sent).unwrap();
@@ -123,7 +111,7 @@ fn sums_add_up() {
     let mut total = vec![0.0; c * d + c + 2];
     for range in split(90, 5, &mut Random::new(3)) {
         let mut partial = Partial::new(c, d);
-        evaluator.accumulate(&case.model, &chunk(&case, range), &mut partial).unwrap();
+        evaluator.accumulate(&case.model, &case.chunk(range).unwrap(), &mut partial).unwrap();
         for (total, sum) in total.iter_mut().zip(partial.sums()) {
             *total += sum;
         }
@@ -138,13 +126,13 @@ fn cleared_is_as_new() {
     let case = Case::<f32>::random(objectives()[0], Shape { n: 40, d: 5, c: 3 }, 4);
     let mut evaluator = Evaluator::new(case.objective);
     let mut new = Partial::new(3, 5);
-    evaluator.accumulate(&case.model, &chunk(&case, 20..40), &mut new).unwrap();
+    evaluator.accumulate(&case.model, &case.chunk(20..40).unwrap(), &mut new).unwrap();
     let mut cleared = Partial::new(3, 5);
-    evaluator.accumulate(&case.model, &chunk(&case, 0..20), &mut cleared).unwrap();
+    evaluator.accumulate(&case.model, &case.chunk(0..20).unwrap(), &mut cleared).unwrap();
     assert_ne!(cleared, new);
     cleared.clear();
     assert_eq!(cleared, Partial::new(3, 5));
-    evaluator.accumulate(&case.model, &chunk(&case, 20..40), &mut cleared).unwrap();
+    evaluator.accumulate(&case.model, &case.chunk(20..40).unwrap(), &mut cleared).unwrap();
     assert_eq!(cleared, new);
 }
 

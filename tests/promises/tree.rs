@@ -2,7 +2,7 @@
 //! process has which chunks and whenever its nodes come; and so the same model, which L-BFGS fits to them.
 
 use crate::common::{Case, Random, Shape, losses};
-use softmargin::{Batch, Error, Evaluator, LinearModel, MatrixView, Partial, PartialTree, Scalar};
+use softmargin::{Batch, Error, Evaluator, LinearModel, Partial, PartialTree, Scalar};
 use std::ops::Range;
 
 const PROCESSES: [u64; 5] = [1, 2, 3, 4, 7];
@@ -15,9 +15,7 @@ const SHAPE: Shape = Shape { n: 17 * ROWS - 13, d: 5, c: 4 };
 const N_CHUNKS: u64 = 17;
 
 fn chunk<T: Scalar>(case: &Case<T>, i: u64) -> Batch<'_, T> {
-    let rows = i as usize * ROWS..SHAPE.n.min((i as usize + 1) * ROWS);
-    let x = &case.x[rows.start * SHAPE.d..rows.end * SHAPE.d];
-    Batch::new(MatrixView::new(x, rows.len(), SHAPE.d).unwrap(), &case.labels[rows]).unwrap()
+    case.chunk(i as usize * ROWS..SHAPE.n.min((i as usize + 1) * ROWS)).unwrap()
 }
 
 /// What a process that has these chunks sends.
