@@ -9,6 +9,7 @@
 )]
 
 pub mod case;
+pub mod data;
 pub mod failure;
 mod random;
 mod stored;

@@ -2,7 +2,7 @@
 
 #![cfg(feature = "train")]
 
-use crate::common::Random;
+use crate::common::data::Data;
 use core::ops::ControlFlow;
 use softmargin::{
     Batch, CsrView, Error, Evaluator, LinearModel, MatrixView, Objective, Scalar, Scaling,
@@ -15,40 +15,6 @@ fn go_on<T>(_: &Progress, _: &LinearModel<T>) -> ControlFlow<()> {
 
 fn losses(margin: f64) -> [Objective; 3] {
     [Objective::hinge(margin), Objective::crammer_singer(margin), Objective::squared_hinge(margin)]
-}
-
-/// Classes of unequal sizes that overlap, with an offset of all features: integers, so that they are the same in any
-/// type that stores them.
-struct Data {
-    x: Vec<u8>,
-    labels: Vec<u32>,
-    weights: Vec<f64>,
-    shape: [usize; 3],
-}
-
-impl Data {
-    fn new(seed: u64, shape: [usize; 3]) -> Self {
-        let [n, d, c] = shape;
-        let mut random = Random::new(seed);
-        let mut uniform = || random.unit();
-        let labels: Vec<u32> = (0..n)
-            .map(|i| if i < c { i as u32 } else { (c as f64 * uniform().powi(2)) as u32 })
-            .collect();
-        let mut x = Vec::new();
-        for label in &labels {
-            for l in 0..d {
-                let centre = if l % c == *label as usize { 3.0 } else { 1.0 };
-                x.push((2.0 * centre + 8.0 * uniform()) as u8);
-            }
-        }
-        let weights = (0..n).map(|i| if i % 5 == 0 { 0.0 } else { uniform() }).collect();
-        Self { x, labels, weights, shape }
-    }
-
-    fn batch<T: Scalar>(&self) -> Batch<'_, T> {
-        let [n, d, _] = self.shape;
-        Batch::new(MatrixView::new(&self.x, n, d).unwrap(), &self.labels).unwrap()
-    }
 }
 
 fn fit<T: Scalar>(
@@ -68,7 +34,7 @@ fn fit<T: Scalar>(
 fn the_gap_is_a_bound_after_any_number_of_epochs_and_goes_to_nothing() {
     for (seed, shape) in [[200, 3, 2], [150, 6, 4], [60, 2, 9], [90, 20, 5]].into_iter().enumerate()
     {
-        let data = Data::new(seed as u64, shape);
+        let data = Data::new(seed as u64, shape, 2.0..10.0);
         let scaling = Scaling::by(0.125);
         let batch = data.batch::<f64>().with_scaling(&scaling).unwrap();
         let weighted = batch.with_sample_weights(&data.weights).unwrap();
@@ -125,7 +91,7 @@ fn the_optimum_where_it_is_known() {
 /// However the same samples are stored.
 #[test]
 fn the_same_optimum_of_all_that_a_batch_may_be() {
-    let data = Data::new(7, [120, 5, 3]);
+    let data = Data::new(7, [120, 5, 3], 2.0..10.0);
     let [n, d, c] = data.shape;
     let x: Vec<f64> = data.x.iter().map(|x| f64::from(*x)).collect();
     let columns: Vec<f64> = (0..n * d).map(|at| x[at % n * d + at / n]).collect();
@@ -178,7 +144,7 @@ fn the_same_optimum_of_all_that_a_batch_may_be() {
 /// In single precision, as near as its objective can be told.
 #[test]
 fn in_single_precision() {
-    let data = Data::new(8, [300, 6, 4]);
+    let data = Data::new(8, [300, 6, 4], 2.0..10.0);
     let scaling = Scaling::by(0.1);
     let narrow = data.batch::<f32>().with_scaling(&scaling).unwrap();
     let wide = data.batch::<f64>().with_scaling(&scaling).unwrap();
@@ -198,7 +164,7 @@ fn in_single_precision() {
 
 #[test]
 fn the_same_model_on_any_number_of_threads() {
-    let data = Data::new(3, [3000, 7, 5]);
+    let data = Data::new(3, [3000, 7, 5], 2.0..10.0);
     let run = || {
         let solver = DualAscent { max_epochs: 5, tolerance: 0.0, ..Default::default() };
         fit(&solver, Objective::hinge(1.0).with_l2(1e-2), &data.batch::<f32>(), 5)
@@ -233,7 +199,7 @@ fn at_the_limits() {
     }
     // Without a margin, a model of zeros has no loss.
     for objective in losses(0.0).map(|loss| loss.with_l2(0.1)) {
-        let data = Data::new(5, [30, 3, 3]);
+        let data = Data::new(5, [30, 3, 3], 2.0..10.0);
         let (_, summary) = fit(&solver, objective, &data.batch::<f64>(), 3);
         assert_eq!(summary.progress.objective, 0.0, "{summary:?}");
         assert_eq!((summary.gap, summary.stop_reason), (Some(0.0), StopReason::Gap));
@@ -242,7 +208,7 @@ fn at_the_limits() {
 
 #[test]
 fn it_stops_when_told_and_says_what_is_wrong() {
-    let data = Data::new(2, [50, 3, 3]);
+    let data = Data::new(2, [50, 3, 3], 2.0..10.0);
     let batch = data.batch::<f64>();
     let mut model = LinearModel::zeros(3, 3);
     let mut evaluator = Evaluator::new(Objective::hinge(1.0).with_l2(1e-3));

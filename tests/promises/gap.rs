@@ -2,13 +2,10 @@
 
 #![cfg(feature = "train")]
 
+use crate::common::{Random, data::Data};
 use core::ops::ControlFlow;
-use rand_xoshiro::{
-    Xoshiro256PlusPlus,
-    rand_core::{Rng, SeedableRng},
-};
 use softmargin::{
-    Batch, Error, Evaluator, LinearModel, Loss, MatrixView, Objective, Scalar,
+    Batch, Error, Evaluator, LinearModel, Loss, Objective,
     train::{DualAscent, Lbfgs, NewtonCg, Progress, optimality_gap},
 };
 
@@ -16,47 +13,17 @@ fn go_on<T>(_: &Progress, _: &LinearModel<T>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Overlapping classes of unequal sizes, with features of unequal scales.
-struct Data<T> {
-    x: Vec<T>,
-    labels: Vec<u32>,
-    weights: Vec<T>,
-    shape: [usize; 3],
-}
-
-impl<T: Scalar> Data<T> {
-    fn new(seed: u64, shape: [usize; 3]) -> Self {
-        let [n, d, c] = shape;
-        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut uniform = || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        let labels: Vec<u32> = (0..n)
-            .map(|i| if i < c { i as u32 } else { (c as f64 * uniform().powi(2)) as u32 })
-            .collect();
-        let mut x = Vec::new();
-        for label in &labels {
-            for l in 0..d {
-                let centre = if l % c == *label as usize { 1.0 } else { 0.0 };
-                x.push(T::from_f64((centre + 3.0 * uniform() - 1.0) * (1.0 + l as f64)));
-            }
-        }
-        let weights = (0..n).map(|_| T::from_f64(0.1 + uniform())).collect();
-        Self { x, labels, weights, shape }
-    }
-
-    fn batch(&self, weighted: bool) -> Result<Batch<'_, T>, Error> {
-        let [n, d, _] = self.shape;
-        let batch = Batch::new(MatrixView::new(&self.x, n, d)?, &self.labels)?;
-        if weighted { batch.with_sample_weights(&self.weights) } else { Ok(batch) }
-    }
+fn batch_of(data: &Data, weighted: bool) -> Result<Batch<'_, f64>, Error> {
+    if weighted { data.batch().with_sample_weights(&data.weights) } else { Ok(data.batch()) }
 }
 
 /// F − F* of a model and the bound on it, in units of F*.
 fn gap_and_bound(
-    data: &Data<f64>,
+    data: &Data,
     objective: Objective,
     model: &LinearModel<f64>,
 ) -> Result<(f64, f64), Error> {
-    let batch = data.batch(objective.l2() > 1e-3)?;
+    let batch = batch_of(data, objective.l2() > 1e-3)?;
     let mut evaluator = Evaluator::new(objective);
     let loss = evaluator.loss(model, &batch)?;
     let bound = optimality_gap(&mut evaluator, model, &batch)?;
@@ -78,11 +45,11 @@ fn it_is_a_bound_after_any_number_of_iterations_and_useful_after_the_last() -> R
     for (seed, shape) in
         [[200, 3, 2], [500, 6, 4], [300, 20, 7], [60, 2, 9]].into_iter().enumerate()
     {
-        let data = Data::<f64>::new(seed as u64, shape);
+        let data = Data::new(seed as u64, shape, -6.0..6.0);
         for objective in [Objective::cross_entropy(), smoothed, Objective::squared_hinge(1.0)] {
             for l2 in [1e-4, 1e-2, 1.0] {
                 let objective = objective.with_l2(l2);
-                let batch = data.batch(l2 > 1e-3)?;
+                let batch = batch_of(&data, l2 > 1e-3)?;
                 for max_iterations in [0, 3, 10, 1000] {
                     let solver = Lbfgs { max_iterations, ..Lbfgs::default() };
                     let mut model = LinearModel::zeros(shape[2], shape[1]);
@@ -113,11 +80,11 @@ fn it_is_a_bound_after_any_number_of_iterations_and_useful_after_the_last() -> R
 #[test]
 fn at_kinks_it_is_a_bound() -> Result<(), Error> {
     for (seed, shape) in [[200, 3, 2], [150, 6, 4], [60, 2, 9]].into_iter().enumerate() {
-        let data = Data::<f64>::new(seed as u64, shape);
+        let data = Data::new(seed as u64, shape, -6.0..6.0);
         for objective in [Objective::hinge(1.0), Objective::crammer_singer(0.5)] {
             for l2 in [1e-3, 0.1] {
                 let objective = objective.with_l2(l2);
-                let batch = data.batch(l2 > 1e-3)?;
+                let batch = batch_of(&data, l2 > 1e-3)?;
                 let mut model = LinearModel::zeros(shape[2], shape[1]);
                 let mut evaluator = Evaluator::new(objective);
                 for max_epochs in [0, 1, 5] {
@@ -135,13 +102,13 @@ fn at_kinks_it_is_a_bound() -> Result<(), Error> {
 
 #[test]
 fn models_that_no_solver_made_have_one() -> Result<(), Error> {
-    let data = Data::<f64>::new(9, [300, 5, 3]);
+    let data = Data::new(9, [300, 5, 3], -6.0..6.0);
     let objective = Objective::cross_entropy().with_l2(1e-2);
-    let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+    let mut random = Random::new(1);
     for scale in [1e-3, 0.1, 1.0] {
         let mut model = LinearModel::zeros(3, 5);
         for parameter in model.parameters_mut() {
-            *parameter = scale * ((random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64 - 0.5);
+            *parameter = scale * (random.unit() - 0.5);
         }
         let (gap, bound) = gap_and_bound(&data, objective, &model)?;
         assert!(bound >= gap, "{scale}: {gap:e} is above {bound:e}");
@@ -151,30 +118,24 @@ fn models_that_no_solver_made_have_one() -> Result<(), Error> {
 
 #[test]
 fn in_single_precision_it_holds_up_to_rounding() -> Result<(), Error> {
-    let data = Data::<f32>::new(3, [2000, 8, 5]);
-    let wide = Data::<f64> {
-        x: data.x.iter().map(|x| f64::from(*x)).collect(),
-        labels: data.labels.clone(),
-        weights: Vec::new(),
-        shape: data.shape,
-    };
+    let data = Data::new(3, [2000, 8, 5], -6.0..6.0);
     let objective = Objective::cross_entropy().with_l2(1e-3);
     let mut evaluator = Evaluator::new(objective);
     let mut model = LinearModel::zeros(5, 8);
-    let batch = data.batch(false)?;
+    let batch = data.batch::<f32>();
     Lbfgs::default().fit(&mut evaluator, &mut model, &batch, go_on)?;
     let bound = optimality_gap(&mut evaluator, &model, &batch)?.expect("a bound");
     let parameters = model.parameters().iter().map(|p| f64::from(*p)).collect();
     let model = LinearModel::from_parameters(5, 8, parameters)?;
-    let (gap, _) = gap_and_bound(&wide, objective, &model)?;
+    let (gap, _) = gap_and_bound(&data, objective, &model)?;
     assert!(bound >= gap - 1e-7 && bound < 1e-5, "{gap:e}, {bound:e}");
     Ok(())
 }
 
 #[test]
 fn there_is_none_where_none_is_known() -> Result<(), Error> {
-    let data = Data::<f64>::new(4, [50, 3, 3]);
-    let batch = data.batch(false)?;
+    let data = Data::new(4, [50, 3, 3], -6.0..6.0);
+    let batch = data.batch::<f64>();
     let model = LinearModel::zeros(3, 3);
     for objective in [Objective::cross_entropy(), Objective::hinge(1.0)] {
         assert_eq!(optimality_gap(&mut Evaluator::new(objective), &model, &batch)?, None);
