@@ -7,10 +7,10 @@
 mod common;
 
 use arbitrary::Arbitrary;
-use common::{ObjectiveSpec, Problem, Spec, check, evaluators};
+use common::{Case, ObjectiveSpec, Spec, Stored, check, evaluators};
 use half::{bf16, f16};
 use libfuzzer_sys::fuzz_target;
-use softmargin::{Evaluator, Features, LinearModel, MatrixView, Scalar, Scaling};
+use softmargin::{Batch, Evaluator, Features, LinearModel, MatrixView, Scalar, Scaling};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -32,30 +32,33 @@ enum Storage {
     Bf16,
 }
 
-/// The features of a problem in another type give the bits, or the error, of their widened copy.
-fn check_stored<T: Scalar, E: Copy>(
-    evaluator: &mut Evaluator<T>,
-    problem: &Problem<T>,
-    input: &Input,
-    narrow: impl Fn(f64) -> E,
-    widen: impl Fn(E) -> f64,
+/// The features of a case in another type give the bits, or the error, of their widened copy.
+fn check_stored<T: Scalar, E: Stored>(
+    evaluators: &mut [Evaluator<T>],
+    case: &Case<T>,
+    scaling: Option<&Scaling>,
 ) where
     for<'a> MatrixView<'a, E>: Into<Features<'a, T>>,
 {
-    let memory = if input.by_columns { &problem.columns } else { &problem.x };
-    let stored: Vec<E> = memory.iter().map(|x| narrow(x.to_f64())).collect();
-    let widened: Vec<T> = stored.iter().map(|x| T::from_f64(widen(*x))).collect();
-    let scaling = Scaling::new(vec![3.5; problem.d], vec![0.25; problem.d]).unwrap();
-    let mut batches = [
-        problem.batch_as(&stored, input.by_columns),
-        problem.batch_as::<T>(&widened, input.by_columns),
-    ];
-    if input.scaled {
-        batches = batches.map(|batch| batch.with_scaling(&scaling).unwrap());
+    let stored = case.stored::<E>().bare();
+    let widened: Vec<T> = stored.iter().map(|x| T::from_f64(x.widen())).collect();
+    let mut batches = [case.batch_of(&stored), case.batch_of::<T>(&widened)];
+    if let Some(scaling) = scaling {
+        batches = batches.map(|batch| batch.with_scaling(scaling).unwrap());
     }
+    for evaluator in evaluators {
+        same_bits(evaluator, &case.model, batches);
+    }
+}
+
+fn same_bits<T: Scalar>(
+    evaluator: &mut Evaluator<T>,
+    model: &LinearModel<T>,
+    batches: [Batch<'_, T>; 2],
+) {
     let [got, expected] = batches.map(|batch| {
-        let mut gradient = LinearModel::zeros(problem.c, problem.d);
-        let loss = evaluator.loss_and_gradient(&problem.model, &batch, &mut gradient);
+        let mut gradient = LinearModel::zeros(model.n_classes(), model.n_features());
+        let loss = evaluator.loss_and_gradient(model, &batch, &mut gradient);
         let bits = |x: &T| x.to_f64().to_bits();
         let gradient: Vec<u64> = gradient.parameters().iter().map(bits).collect();
         (loss.map(f64::to_bits).map_err(|error| error.to_string()), gradient)
@@ -67,20 +70,21 @@ fn run<T: Scalar>(input: &Input) {
     let objective = input.objective.objective();
     let mut evaluators = evaluators::<T>(objective);
     for spec in input.problems.iter().take(3) {
-        let problem = Problem::new(spec, &objective);
-        for evaluator in &mut evaluators {
-            check(evaluator, &problem);
-            match input.storage {
-                Storage::Same => {}
-                Storage::U8 => check_stored(evaluator, &problem, input, |x| x as u8, f64::from),
-                Storage::I8 => check_stored(evaluator, &problem, input, |x| x as i8, f64::from),
-                Storage::F16 => {
-                    check_stored(evaluator, &problem, input, f16::from_f64, f16::to_f64);
-                }
-                Storage::Bf16 => {
-                    check_stored(evaluator, &problem, input, bf16::from_f64, bf16::to_f64);
-                }
-            }
+        let mut case = spec.case::<T>(objective);
+        check(&mut evaluators, &case);
+        if input.by_columns {
+            let padding = case.stride - case.model.n_features();
+            case = case.column_major(padding);
+        }
+        let d = case.model.n_features();
+        let scaling = Scaling::new(vec![3.5; d], vec![0.25; d]).unwrap();
+        let scaling = input.scaled.then_some(&scaling);
+        match input.storage {
+            Storage::Same => {}
+            Storage::U8 => check_stored::<T, u8>(&mut evaluators, &case, scaling),
+            Storage::I8 => check_stored::<T, i8>(&mut evaluators, &case, scaling),
+            Storage::F16 => check_stored::<T, f16>(&mut evaluators, &case, scaling),
+            Storage::Bf16 => check_stored::<T, bf16>(&mut evaluators, &case, scaling),
         }
     }
 }

@@ -6,9 +6,9 @@
 mod common;
 
 use arbitrary::Arbitrary;
-use common::{ObjectiveSpec, Problem, Random, Spec, tolerance};
+use common::{Case, ObjectiveSpec, Random, Spec, tolerance};
 use libfuzzer_sys::fuzz_target;
-use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Partial, Scalar};
+use softmargin::{Error, Evaluator, LinearModel, Partial, Scalar};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -21,41 +21,35 @@ struct Input {
 
 fn run<T: Scalar>(input: &Input) {
     let objective = input.objective.objective();
-    let mut problem = Problem::<T>::new(&input.problem, &objective);
-    problem.selection = None;
-    if !problem.must_succeed(&objective) {
+    let mut case: Case<T> = input.problem.case(objective);
+    case.selection = None;
+    if !case.must_succeed() {
         return;
     }
-    let (c, d, stride) = (problem.c, problem.d, problem.stride);
+    let (c, d) = (case.model.n_classes(), case.model.n_features());
     let mut evaluator = Evaluator::<T>::new(objective);
     let mut whole = LinearModel::zeros(c, d);
-    let loss =
-        evaluator.loss_and_gradient(&problem.model, &problem.batch(), &mut whole).expect("a loss");
+    let loss = evaluator.loss_and_gradient(&case.model, &case.batch(), &mut whole).expect("a loss");
 
     let mut cuts: Vec<usize> =
-        input.cuts.iter().take(20).map(|cut| usize::from(*cut) % problem.rows).collect();
-    cuts.extend([0, problem.rows]);
+        input.cuts.iter().take(20).map(|cut| usize::from(*cut) % case.rows).collect();
+    cuts.extend([0, case.rows]);
     cuts.sort_unstable();
     cuts.dedup();
     let mut random = Random::new(input.seed);
     let mut partials = vec![Partial::new(c, d)];
     for cut in cuts.windows(2) {
-        let (start, end) = (cut[0], cut[1]);
-        let x = &problem.x[start * stride..][..(end - start - 1) * stride + d];
-        let x = MatrixView::with_row_stride(x, end - start, d, stride).expect("a matrix");
-        let mut batch = Batch::new(x, &problem.labels[start..end]).expect("a batch");
-        if let Some(weights) = &problem.sample_weights {
-            match batch.with_sample_weights(&weights[start..end]) {
-                Ok(weighted) => batch = weighted,
-                // A part of no weight adds nothing.
-                Err(_) => continue,
-            }
-        }
+        let batch = match case.chunk(cut[0]..cut[1]) {
+            Ok(batch) => batch,
+            // A part of no weight adds nothing.
+            Err(Error::ZeroSampleWeights { .. }) => continue,
+            Err(error) => panic!("{error}"),
+        };
         if random.below(2) == 0 {
             partials.push(Partial::new(c, d));
         }
         let last = partials.last_mut().expect("at least one");
-        evaluator.accumulate(&problem.model, &batch, last).expect("sums");
+        evaluator.accumulate(&case.model, &batch, last).expect("sums");
     }
     while partials.len() > 1 {
         let other = partials.swap_remove(random.below(partials.len()));
@@ -70,16 +64,15 @@ fn run<T: Scalar>(input: &Input) {
     }
 
     let mut gradient = LinearModel::zeros(c, d);
-    let got = evaluator.finish(&problem.model, &partials[0], &mut gradient).expect("a mean");
-    let m = problem.magnitudes();
+    let got = evaluator.finish(&case.model, &partials[0], &mut gradient).expect("a mean");
     let near = |what: &str, a: f64, b: f64, scale: f64| {
         let bound = tolerance::<T>() * scale + 2.0 * T::MIN_POSITIVE.to_f64();
         assert!((a - b).abs() <= bound, "{what}: {a:e} by parts, {b:e} at once");
     };
-    let (of_loss, of_slope) = problem.scales(&objective);
+    let (of_loss, of_slope) = case.scales();
     near("loss", got, loss, loss.abs() + of_loss);
     for (a, b) in gradient.weights().iter().zip(whole.weights()) {
-        near("dW", a.to_f64(), b.to_f64(), of_slope * m.x + 2.0 * objective.l2() * m.w);
+        near("dW", a.to_f64(), b.to_f64(), case.gradient_scale());
     }
     for (a, b) in gradient.bias().iter().zip(whole.bias()) {
         near("db", a.to_f64(), b.to_f64(), of_slope);
