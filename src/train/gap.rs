@@ -175,23 +175,12 @@ pub(super) fn after_fit<T: Scalar>(
         return summary;
     }
     let gap = summary.gap.or_else(|| of_cost(cost, model).unwrap_or(None));
-    Summary { gap, ..summary }.unless_far()
+    Summary { gap, ..summary }
 }
 
 /// Whether a bound says no more than that no objective is negative.
 pub(super) fn shows_nothing(gap: f64, objective: f64) -> bool {
     gap > objective
-}
-
-impl Summary {
-    /// A small decrease is no convergence where the bound shows nothing.
-    pub(super) fn unless_far(mut self) -> Self {
-        let far = self.gap.is_some_and(|gap| shows_nothing(gap, self.progress.objective));
-        if far && self.stop_reason == StopReason::RelativeDecrease {
-            self.stop_reason = StopReason::Stalled;
-        }
-        self
-    }
 }
 
 /// The mean of the distributions that are asked for.

@@ -26,9 +26,8 @@ pub struct Lbfgs {
     pub gradient_tolerance: f64,
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this, SciPy's `ftol`, twice in a row. With 0, only the precision of the
     /// element type ends the fit. Where the bound on the distance to the optimum is above the objective itself, and so shows
-    /// nothing, it goes on with the curvature there, and ends as [`StopReason::Stalled`] if that does not help. Of a loss
-    /// with kinks a small decrease shows nothing, and the fit ends as
-    /// [`StopReason::Kink`].
+    /// nothing, it goes on with the curvature there first. Of a loss with kinks a small decrease shows nothing, and the fit
+    /// ends as [`StopReason::Kink`].
     pub relative_decrease: f64,
     /// Learn the curvature of a smooth loss from a sample first, which saves most of the iterations: that of each
     /// class, which takes C (D + 1)² / 2 bytes of memory; or, where those are more than 64 MiB, or where the samples are

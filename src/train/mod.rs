@@ -142,8 +142,7 @@ pub enum StopReason {
     /// The objective, which is smooth, fell by less than the tolerance, relative to itself. Converged.
     RelativeDecrease,
     /// The bound on how far the objective is above the least there is hardly falls any more: as near as the digits of
-    /// the element type let it come, or slowed down by a small λ. Or the objective fell by less than the tolerance, relative
-    /// to itself, but the bound is above the objective, and so does not show that this is near the optimum.
+    /// the element type let it come, or slowed down by a small λ.
     Stalled,
     /// All iterations or epochs that were asked for are done.
     MaxIterations,

@@ -154,5 +154,5 @@ pub(super) fn fit<T: Scalar>(
     }
     summary.gap = summary.gap.map(|gap| gap + (objective - progress.objective).max(0.0));
     (progress.objective, progress.gradient_norm) = (objective, max_norm(gradient.parameters()));
-    Ok(summary.unless_far())
+    Ok(summary)
 }

@@ -2,11 +2,11 @@
 
 use super::Random;
 use core::ops::Range;
-use softmargin::{Batch, MatrixView, Scalar};
+use softmargin::{Batch, Features, MatrixView, Scalar};
 
 /// Classes of unequal sizes, centres of which are 4 apart: integers, so that they are the same in any type.
-pub struct Data {
-    pub x: Vec<i8>,
+pub struct Data<E = i8> {
+    pub x: Vec<E>,
     pub labels: Vec<u32>,
     pub weights: Vec<f64>,
     pub shape: [usize; 3],
@@ -31,7 +31,20 @@ impl Data {
         Self { x, labels, weights, shape }
     }
 
-    pub fn batch<T: Scalar>(&self) -> Batch<'_, T> {
+    /// With features of unequal scales.
+    pub fn unequally_scaled<T: Scalar>(self) -> Data<T> {
+        let Self { x, labels, weights, shape } = self;
+        let scales = (1..=shape[1]).map(|l| l as f64 / 4.0).cycle();
+        let x = x.iter().zip(scales).map(|(x, scale)| T::from_f64(f64::from(*x) * scale)).collect();
+        Data { x, labels, weights, shape }
+    }
+}
+
+impl<E> Data<E> {
+    pub fn batch<T: Scalar>(&self) -> Batch<'_, T>
+    where
+        for<'a> MatrixView<'a, E>: Into<Features<'a, T>>,
+    {
         let [n, d, _] = self.shape;
         Batch::new(MatrixView::new(&self.x, n, d).unwrap(), &self.labels).unwrap()
     }

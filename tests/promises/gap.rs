@@ -13,13 +13,13 @@ fn go_on<T>(_: &Progress, _: &LinearModel<T>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-fn batch_of(data: &Data, weighted: bool) -> Result<Batch<'_, f64>, Error> {
+fn batch_of(data: &Data<f64>, weighted: bool) -> Result<Batch<'_, f64>, Error> {
     if weighted { data.batch().with_sample_weights(&data.weights) } else { Ok(data.batch()) }
 }
 
 /// F − F* of a model and the bound on it, in units of F*.
 fn gap_and_bound(
-    data: &Data,
+    data: &Data<f64>,
     objective: Objective,
     model: &LinearModel<f64>,
 ) -> Result<(f64, f64), Error> {
@@ -45,7 +45,7 @@ fn it_is_a_bound_after_any_number_of_iterations_and_useful_after_the_last() -> R
     for (seed, shape) in
         [[200, 3, 2], [500, 6, 4], [300, 20, 7], [60, 2, 9]].into_iter().enumerate()
     {
-        let data = Data::new(seed as u64, shape, -6.0..6.0);
+        let data = Data::new(seed as u64, shape, -6.0..6.0).unequally_scaled::<f64>();
         for objective in [Objective::cross_entropy(), smoothed, Objective::squared_hinge(1.0)] {
             for l2 in [1e-4, 1e-2, 1.0] {
                 let objective = objective.with_l2(l2);
@@ -80,7 +80,7 @@ fn it_is_a_bound_after_any_number_of_iterations_and_useful_after_the_last() -> R
 #[test]
 fn at_kinks_it_is_a_bound() -> Result<(), Error> {
     for (seed, shape) in [[200, 3, 2], [150, 6, 4], [60, 2, 9]].into_iter().enumerate() {
-        let data = Data::new(seed as u64, shape, -6.0..6.0);
+        let data = Data::new(seed as u64, shape, -6.0..6.0).unequally_scaled::<f64>();
         for objective in [Objective::hinge(1.0), Objective::crammer_singer(0.5)] {
             for l2 in [1e-3, 0.1] {
                 let objective = objective.with_l2(l2);
@@ -102,7 +102,7 @@ fn at_kinks_it_is_a_bound() -> Result<(), Error> {
 
 #[test]
 fn models_that_no_solver_made_have_one() -> Result<(), Error> {
-    let data = Data::new(9, [300, 5, 3], -6.0..6.0);
+    let data = Data::new(9, [300, 5, 3], -6.0..6.0).unequally_scaled::<f64>();
     let objective = Objective::cross_entropy().with_l2(1e-2);
     let mut random = Random::new(1);
     for scale in [1e-3, 0.1, 1.0] {
@@ -118,23 +118,24 @@ fn models_that_no_solver_made_have_one() -> Result<(), Error> {
 
 #[test]
 fn in_single_precision_it_holds_up_to_rounding() -> Result<(), Error> {
-    let data = Data::new(3, [2000, 8, 5], -6.0..6.0);
+    let new = || Data::new(3, [2000, 8, 5], -6.0..6.0);
+    let (narrow, wide) = (new().unequally_scaled::<f32>(), new().unequally_scaled::<f64>());
     let objective = Objective::cross_entropy().with_l2(1e-3);
     let mut evaluator = Evaluator::new(objective);
     let mut model = LinearModel::zeros(5, 8);
-    let batch = data.batch::<f32>();
+    let batch = narrow.batch::<f32>();
     Lbfgs::default().fit(&mut evaluator, &mut model, &batch, go_on)?;
     let bound = optimality_gap(&mut evaluator, &model, &batch)?.expect("a bound");
     let parameters = model.parameters().iter().map(|p| f64::from(*p)).collect();
     let model = LinearModel::from_parameters(5, 8, parameters)?;
-    let (gap, _) = gap_and_bound(&data, objective, &model)?;
+    let (gap, _) = gap_and_bound(&wide, objective, &model)?;
     assert!(bound >= gap - 1e-7 && bound < 1e-5, "{gap:e}, {bound:e}");
     Ok(())
 }
 
 #[test]
 fn there_is_none_where_none_is_known() -> Result<(), Error> {
-    let data = Data::new(4, [50, 3, 3], -6.0..6.0);
+    let data = Data::new(4, [50, 3, 3], -6.0..6.0).unequally_scaled::<f64>();
     let batch = data.batch::<f64>();
     let model = LinearModel::zeros(3, 3);
     for objective in [Objective::cross_entropy(), Objective::hinge(1.0)] {

@@ -28,8 +28,8 @@ const LONG_BYTES: usize = 512 << 10;
 const LEAST_LONG_ROWS: usize = 16;
 
 /// Half of the L2 of a processor with the registers: 1 MiB or more with AVX-512, 512 KiB or less on many others. On one with
-/// 512 KiB, an evaluation of 10000 × 3072 × 10, whose blocks take up 384 KiB, takes nine
-/// tenths of the time so, and one of 1000 × 100000 × 10 half.
+/// 512 KiB, an evaluation of 10000 × 3072 × 10, whose blocks take up 384 KiB, takes nine tenths of the time so, and one of
+/// 1000 × 100000 × 10 half.
 const fn half_of_l2<L: Lanes>() -> usize {
     match L::REGISTERS {
         32.. => 512 << 10,

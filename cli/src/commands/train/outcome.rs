@@ -226,14 +226,6 @@ impl Outcome<'_> {
                     ),
                 });
             }
-            (StopReason::Stalled, _) => {
-                let gap = fit.summary.gap.unwrap_or(f64::NAN);
-                return Some(format!(
-                    "not converged: the loss hardly falls any more, but the bound on the distance to the optimum, {gap:.1e}, \
-                     is above the loss itself, so that it does not show that this is the optimum; --standardize takes care \
-                     of features that differ much in size"
-                ));
-            }
             (StopReason::Kink, _) => {
                 "the loss has a kink where L-BFGS goes no further, which may be far from the optimum; --solver dual, with \
                  --l2 above 0, goes to the optimum, and --standardize or --solver sgd may come nearer; --loss \
