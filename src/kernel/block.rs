@@ -179,8 +179,8 @@ impl<'a, T> RowBlock<'a, T> {
 
 /// Lines of rows that come next, row by row, so that the requests touch one page after the other.
 ///
-/// While a block is worked on, the next one is brought into L2, or, if a block does not fit it, the next features of
-/// the same one: line by line, as a burst of requests would hold up the loads of the current tile.
+/// While a block is worked on, the next one is brought into L2, or, where there is no room for it, a part of the rows of
+/// the same block: line by line, as a burst of requests would hold up the loads of the current tile.
 #[derive(Clone, Copy)]
 pub(crate) struct LinesAhead<'a, T> {
     /// The first element of the lines of a row whose offset is 0.

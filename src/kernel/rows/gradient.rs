@@ -155,8 +155,8 @@ const fn n_chains<L: Lanes>(k: usize, v: usize) -> usize {
     }
 }
 
-/// The sums over some rows, whole groups of them, for `K` classes and the `V` vectors from a feature on. What is
-/// to be done at each row, from that feature on, asks for what comes next.
+/// The sums over some rows, whole groups of them, for `K` classes and the `V` vectors from a feature on. `at_row`
+/// is called with the place of that feature in each row, to ask for what comes next.
 ///
 /// # Safety
 /// `ds` must have places for the rows of each class. From `feature` on, `V` vectors must be readable, or, if `V` is 1,

@@ -111,8 +111,8 @@ impl Plan for Rows {
 /// The rows of a block where they lie.
 pub(crate) struct RowsInPlace<'a, T> {
     rows: RowBlock<'a, T>,
-    /// Whether they are too many bytes for the next block to be brought into L2 beside them. Then each product asks for the
-    /// features that it reads next.
+    /// Whether they are too many bytes for the next block to be brought into L2 beside them. Then the scores ask for
+    /// the rows that they read next, and the gradient for the features.
     long: bool,
     /// What is left of the next block to be asked for: by the scores one half, by the gradient the other.
     ahead: LinesAhead<'a, T>,

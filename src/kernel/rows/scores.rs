@@ -92,7 +92,8 @@ struct Block<'a, 'x, T> {
     stride: usize,
 }
 
-/// With so many requests for lines that come next at each step of a tile.
+/// The classes, with so many requests for lines that come next at each step of a tile: a constant, as a loop over a number
+/// that is not takes 3 % of the time.
 struct Asking<B, const REQUESTS: usize>(B);
 
 /// In register tiles of `K` classes × `R` rows.
