@@ -25,9 +25,10 @@ pub struct Lbfgs {
     /// gradient is small long before the optimum; there it is to be as much smaller, but no more than a hundred times.
     pub gradient_tolerance: f64,
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this, SciPy's `ftol`, twice in a row. With 0, only the precision of the
-    /// element type ends the fit. Where the bound on the distance to the optimum is above the objective itself, and so shows
-    /// nothing, it goes on with the curvature there first. Of a loss with kinks a small decrease shows nothing, and the fit
-    /// ends as [`StopReason::Kink`].
+    /// element type ends the fit: where that of the objective is used up, a smooth loss is followed by its gradient, which
+    /// has twice as many digits of the model. Where the bound on the distance to the optimum is above the objective itself,
+    /// and so shows nothing, it goes on with the curvature there first. Of a loss with kinks a small decrease shows nothing,
+    /// and the fit ends as [`StopReason::Kink`].
     pub relative_decrease: f64,
     /// Learn the curvature of a smooth loss from a sample first, which saves most of the iterations: that of each
     /// class, which takes C (D + 1)² / 2 bytes of memory; or, where those are more than 64 MiB, or where the samples are
@@ -68,9 +69,15 @@ const TRIES: usize = 20;
 /// And where the slope promises no more than the last bits of the objective.
 const FLAT_TRIES: usize = 3;
 
+/// Rounding changes an objective by so many units in the last place, about.
+const ROUNDING: f64 = 32.0;
+
+/// What a step leaves of the slope, at most, where the objective does not show that it leads on.
+const FLATTER: f64 = 0.9;
+
 impl Lbfgs {
-    /// Minimises the evaluator's objective over `batch`, from `model` on; every iteration leaves in it a
-    /// lower objective.
+    /// Minimises the evaluator's objective over `batch`, from `model` on; every iteration leaves in it a lower objective, but
+    /// for its last bits if [`relative_decrease`](Self::relative_decrease) is 0.
     ///
     /// `on_iteration` is told of every iteration, the starting point being number 0.
     ///
@@ -313,6 +320,14 @@ struct Fit<'a, 'b, 'c, 'd, T> {
     gap: Option<f64>,
 }
 
+/// What is found along a direction.
+enum Found {
+    Step(f64),
+    /// The objective is not finite, however short the step.
+    NotFinite,
+    Nothing,
+}
+
 impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     /// Goes to where a checkpoint was, whose model is evaluated. Returns what it knows of the inverse of the Hessian.
     fn resume(&mut self, checkpoint: Checkpoint<T>) -> Result<(Source<T>, Secants<T>), Error> {
@@ -500,12 +515,17 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
             Some(StopReason::Interrupted)
         } else if progress.gradient_norm <= self.gradient_tolerance() {
             Some(StopReason::GradientTolerance)
-        } else if self.decreases.iter().all(|d| *d <= self.resumable.solver.relative_decrease) {
+        } else if self.decreases_slowly() {
             Some(self.unless_kinked(StopReason::RelativeDecrease))
         } else {
             let last = self.iteration >= self.resumable.solver.max_iterations;
             last.then_some(StopReason::MaxIterations)
         }
+    }
+
+    fn decreases_slowly(&self) -> bool {
+        let least = self.resumable.solver.relative_decrease;
+        least > 0.0 && self.decreases.iter().all(|decrease| *decrease <= least)
     }
 
     /// What no entry of the gradient exceeds near the optimum.
@@ -544,29 +564,14 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
             // damped as his steps are where curvature changes (Nesterov, "Lectures on convex optimization", section
             // 5.2.1): the shorter, the more the objective is to fall.
             let (objective, slope) = (self.best.objective, self.best.slope.abs());
-            let mut first = match (&curvature, secants.is_empty()) {
+            let first = match (&curvature, secants.is_empty()) {
                 (None, true) => (objective / slope).min(1.0 / slope.sqrt()),
                 (Some(_), true) => 1.0 / (1.0 + slope.sqrt()),
                 (_, false) => 1.0,
             };
             let flat = self.is_flat();
-            let tries = if flat { FLAT_TRIES } else { TRIES };
-            let (mut diverged, mut step) = (false, None);
-            // Where the objective is not finite, the step was far too long.
-            for _ in 0..SHORTENINGS {
-                step = line_search::search(self.best.along(), first, tries, |step| {
-                    trial.step(&self.best, step, &direction);
-                    diverged = self.cost.evaluate(&mut trial).is_err();
-                    trial.set_slope(&direction);
-                    (!diverged).then(|| trial.along())
-                });
-                if step.is_some() || !diverged || self.cost.error.is_some() {
-                    break;
-                }
-                first *= 1e-3;
-            }
-            match step.filter(|_| trial.objective < self.best.objective) {
-                Some(step) => {
+            match self.search(first, &direction, &mut trial) {
+                Found::Step(step) => {
                     trial.set_image(curvature.as_mut());
                     secants.learn(step, &direction, &self.best, &trial);
                     self.accept(&mut trial);
@@ -579,23 +584,73 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                         return stop_reason;
                     }
                 }
-                None if diverged => return Some(StopReason::Diverged),
-                None if flat && self.resumable.solver.relative_decrease > 0.0 => {
+                Found::NotFinite => return Some(StopReason::Diverged),
+                Found::Nothing if flat && self.resumable.solver.relative_decrease > 0.0 => {
                     return Some(self.unless_kinked(StopReason::RelativeDecrease));
                 }
-                None if secants.is_empty() => {
+                Found::Nothing if secants.is_empty() => {
                     return Some(self.unless_kinked(StopReason::LineSearch));
                 }
-                None => secants.forget(),
+                Found::Nothing => secants.forget(),
             }
         }
         None
     }
 
+    /// Looks for a step that leads on from the best point, beginning with one of so many times the direction. The trial ends
+    /// where it leads.
+    fn search(&mut self, mut first: f64, direction: &[f64], trial: &mut Point<T>) -> Found {
+        if self.is_rounded() {
+            trial.step(&self.best, first, direction);
+            let evaluated = self.cost.evaluate(trial).is_ok();
+            trial.set_slope(direction);
+            if evaluated && self.is_flatter(trial) {
+                return Found::Step(first);
+            }
+        }
+        let tries = if self.is_flat() { FLAT_TRIES } else { TRIES };
+        let mut diverged = false;
+        // Where the objective is not finite, the step was far too long.
+        for _ in 0..SHORTENINGS {
+            let step = line_search::search(self.best.along(), first, tries, |step| {
+                trial.step(&self.best, step, direction);
+                diverged = self.cost.evaluate(trial).is_err();
+                trial.set_slope(direction);
+                (!diverged).then(|| trial.along())
+            });
+            match step {
+                Some(step) if trial.objective < self.best.objective => return Found::Step(step),
+                None if diverged && self.cost.error.is_none() => first *= 1e-3,
+                _ => break,
+            }
+        }
+        if diverged { Found::NotFinite } else { Found::Nothing }
+    }
+
     /// Whether the objective is to fall, by its slope, by less than is asked for or can be told from nothing.
     fn is_flat(&self) -> bool {
-        let least = self.resumable.solver.relative_decrease.max(T::EPSILON.to_f64());
+        self.is_to_fall_by(self.resumable.solver.relative_decrease.max(T::EPSILON.to_f64()))
+    }
+
+    /// Whether the fit is to go on where rounding hides whether the objective falls.
+    fn is_rounded(&self) -> bool {
+        let to_the_end = self.resumable.solver.relative_decrease == 0.0;
+        to_the_end
+            && self.cost.evaluator.objective().is_smooth()
+            && self.is_to_fall_by(ROUNDING * T::EPSILON.to_f64())
+    }
+
+    /// Whether the slope promises no more than this, relative to the objective.
+    fn is_to_fall_by(&self, least: f64) -> bool {
         self.best.slope.abs() <= least * self.best.objective.abs().max(1.0)
+    }
+
+    /// Whether the slope shows that a step leads on, of which the objective shows no more than that it does not lead back
+    /// (the approximate conditions of Wolfe; Hager and Zhang, 2005).
+    fn is_flatter(&self, trial: &Point<T>) -> bool {
+        let rounding = ROUNDING * T::EPSILON.to_f64() * self.best.objective.abs().max(1.0);
+        trial.slope.abs() <= FLATTER * self.best.slope.abs()
+            && trial.objective <= self.best.objective + rounding
     }
 }
 

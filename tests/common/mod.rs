@@ -20,7 +20,7 @@ pub use stored::Stored;
 
 use softmargin::reference::Reference;
 use softmargin::{Error, Evaluator, Isa, LinearModel, Loss, Objective, Scalar};
-use std::io::Write;
+use std::{cell::RefCell, collections::HashSet, io::Write};
 
 /// Calls `test` with every instruction set of this machine. What it lacks is reported on stderr,
 /// and is a failure if the environment variable `SOFTMARGIN_REQUIRE_ISA` (names separated by
@@ -36,10 +36,22 @@ pub fn for_each_isa(mut test: impl FnMut(Isa)) {
             Err(error) => {
                 let required = required.split(',').any(|required| required.trim() == name);
                 assert!(!required, "SOFTMARGIN_REQUIRE_ISA asks for {name}: {error}");
-                // Written past the test harness, which would keep it to itself.
-                let _ = writeln!(std::io::stderr(), "SKIPPED: this machine has no {name}");
+                skipped(&format!("this machine has no {name}"));
             }
         }
+    }
+}
+
+/// Says, once a test, what it leaves out. A test has a thread for itself, after which the harness names it.
+pub fn skipped(why: &str) {
+    thread_local! {
+        static SAID: RefCell<HashSet<String>> = RefCell::default();
+    }
+    if SAID.with_borrow_mut(|said| said.insert(why.to_owned())) {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        // Written past the test harness, which would keep it to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED in {test}: {why}");
     }
 }
 

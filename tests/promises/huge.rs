@@ -1,7 +1,7 @@
 //! More elements than 32 bits can count, in mappings of which only the touched pages exist; and sizes whose
 //! products no machine word holds.
 
-use crate::common::for_each_isa;
+use crate::common::{self, for_each_isa};
 use softmargin::{Batch, Error, Evaluator, LinearModel, MatrixView, Objective};
 
 /// So many zeros that take up no memory until they are written.
@@ -39,7 +39,7 @@ impl<T> Drop for Zeros<T> {
 
 #[cfg(target_os = "linux")]
 fn skipped() {
-    eprintln!("SKIPPED: the system does not grant 17 GB of address space");
+    common::skipped("the system does not grant 17 GB of address space");
 }
 
 /// Two rows 2^32 elements apart.

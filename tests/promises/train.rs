@@ -76,6 +76,28 @@ fn lbfgs_reaches_the_optimum_and_says_which_tolerance_stopped_it() {
     }
 }
 
+/// The objective is the same to its last bit long before: it knows half of the digits of the model.
+#[test]
+fn lbfgs_goes_on_where_the_objective_shows_nothing() {
+    let (x, labels) = samples();
+    let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+    let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
+    let solver =
+        Lbfgs { gradient_tolerance: 1e-12, relative_decrease: 0.0, ..Lbfgs::default() };
+    for objective in [Objective::cross_entropy(), Objective::squared_hinge(1.0)] {
+        for l2 in [1e-2, 1e-4, 1e-6] {
+            let mut evaluator = Evaluator::new(objective.with_l2(l2));
+            let mut model = LinearModel::zeros(C, D);
+            let go_on = |_: &Progress, _: &LinearModel<f64>| ControlFlow::Continue(());
+            let summary = solver.fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
+            let context = format!("{objective:?}, λ {l2}: {summary:?}");
+            assert_eq!(summary.stop_reason, StopReason::GradientTolerance, "{context}");
+            assert!(summary.progress.gradient_norm <= 1e-12, "{context}");
+            assert!(summary.progress.evaluations <= 100, "{context}");
+        }
+    }
+}
+
 #[test]
 fn lbfgs_starts_warm_and_evaluates_little() {
     let objective = Objective::cross_entropy().with_l2(1e-3);
