@@ -24,7 +24,6 @@ def table(load, dtype=np.float64):
 
 # As those of the other estimators' tests.
 PRECISE = {"tol": 1e-11, "ftol": 0.0}
-REASON = "L-BFGS ends where the objective falls no further, which leaves errors of 3e-8"
 
 
 @parametrize_with_checks(
@@ -32,12 +31,7 @@ REASON = "L-BFGS ends where the objective falls no further, which leaves errors 
         SoftmaxClassifierCV(Cs=[0.1, 1.0], cv=3, **PRECISE),
         HingeClassifierCV(loss="squared_hinge", Cs=[0.1, 1.0], cv=3, **PRECISE),
         HingeClassifierCV(Cs=[0.1, 1.0], cv=3, tol=1e-9),
-    ],
-    expected_failed_checks=lambda estimator: {
-        f"check_sample_weight_equivalence_on_{kind}_data": REASON for kind in ("dense", "sparse")
-    }
-    if estimator.tol == PRECISE["tol"]
-    else {},
+    ]
 )
 def test_the_conventions_of_scikit_learn(estimator, check):
     check(estimator)

@@ -30,17 +30,8 @@ def table(load, dtype=np.float64):
 PRECISE = {"tol": 1e-11, "ftol": 0.0}
 
 
-def expected_failures(estimator):
-    if estimator.tol != PRECISE["tol"]:
-        return {}
-    # A line search that compares objectives knows half of their digits of the parameters.
-    reason = "L-BFGS ends where the objective falls no further, which leaves errors of 3e-8"
-    return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in ("dense", "sparse")}
-
-
 @parametrize_with_checks(
-    [SoftmaxClassifier(**PRECISE), HingeClassifier(loss="squared_hinge", **PRECISE), HingeClassifier(tol=1e-9)],
-    expected_failed_checks=expected_failures,
+    [SoftmaxClassifier(**PRECISE), HingeClassifier(loss="squared_hinge", **PRECISE), HingeClassifier(tol=1e-9)]
 )
 def test_the_conventions_of_scikit_learn(estimator, check):
     check(estimator)
