@@ -69,6 +69,15 @@ impl Metrics {
         self.right.iter().sum::<f64>() / self.samples.iter().sum::<f64>()
     }
 
+    /// The same, where the samples of a class count what is given for it.
+    pub(crate) fn accuracy_by(&self, class_weights: Option<&[f32]>) -> f64 {
+        let Some(weights) = class_weights else { return self.accuracy() };
+        let sum = |of_class: &[f64]| -> f64 {
+            of_class.iter().zip(weights).map(|(samples, weight)| samples * f64::from(*weight)).sum()
+        };
+        sum(&self.right) / sum(&self.samples)
+    }
+
     /// The rows of the confusion matrix, if there is one.
     pub(crate) fn confusion(&self) -> Option<Vec<&[f64]>> {
         let rows = self.confusion.as_ref()?.chunks_exact(self.n_classes());

@@ -245,6 +245,31 @@ fn early_stopping_on_any_number_of_ranks() {
     assert!(stopped > 0, "nothing is stopped early");
 }
 
+/// Each λ from the one before, and the best one by what is held out.
+#[test]
+fn a_path_on_any_number_of_ranks() {
+    if !available() {
+        return;
+    }
+    let folder = data();
+    let [x, wide, y] = ["x.npy", "wide.npy", "y.npy"].map(|name| path(&folder, name));
+    for (case, (x, solver)) in [(&x, "lbfgs"), (&wide, "newton")].into_iter().enumerate() {
+        let train = ["train", "--data", x, "--labels", &y, "--solver", solver];
+        let train = [&train[..], &["--validation", "0.2", "--l2-path", "1e-4,1,1e-2"]].concat();
+        let object = same_on_any_number(&folder, case, &train);
+        let alone = json(&[&train[..], &["--json"]].concat());
+        let points = |object: &Value| object["l2_path"].as_array().expect("a path").clone();
+        let pairs = points(&object).into_iter().zip(points(&alone));
+        for ((here, there), l2) in pairs.zip([1.0, 1e-2, 1e-4]) {
+            assert_eq!((&here["l2"], &there["l2"]), (&l2.into(), &l2.into()));
+            for name in ["validation_loss", "validation_accuracy"] {
+                let [here, there] = [&here, &there].map(|point| point[name].as_f64().expect("one"));
+                assert!((here - there).abs() < 1e-3, "case {case}, {name}: {here} and {there}");
+            }
+        }
+    }
+}
+
 /// Saved on some ranks, on others to its end; but not without `mpirun`, which has other bits.
 #[test]
 fn a_checkpoint_is_of_any_number_of_ranks() {
@@ -355,7 +380,6 @@ fn what_is_not_for_many_is_said_before_anything_is_read() {
         (&["--solver", "sgd"][..], &["solver", "lbfgs", "newton"][..]),
         (&["--solver", "dual"], &["solver", "lbfgs", "newton"]),
         (&["--loss", "hinge"], &["--loss hinge", "dual", "--solver lbfgs", "squared-hinge"]),
-        (&["--validation", "0.1", "--l2-path", "1,0.1"], &["--l2-path"]),
         (&["--cv", "5"], &["--cv"]),
     ] {
         fails(&[(2, &[&["train"], &missing[..], arguments].concat())], words);

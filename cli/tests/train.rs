@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{LOSSES, fails, folder, gzip, images, json, labels, output, softmargin, text, write};
+use common::{
+    LOSSES, fails, folder, gzip, images, json, labels, npy, output, softmargin, text, write,
+};
 use std::{fs, process::Command};
 
 const FASHION: &[&str] = &["train", "--json", "--max-iter", "50"];
@@ -320,6 +322,40 @@ fn validation_is_told() {
         .map(|class| class["samples"].as_f64().unwrap())
         .sum();
     assert_eq!((samples, &fit["metrics_of"]), (500.0, &"test".into()));
+}
+
+/// A path is for every solver that goes to the optimum, which they all find; also where the features do not fit memory.
+#[test]
+fn a_path_of_every_solver() {
+    let folder = folder();
+    let values: Vec<f64> = (0..600).map(|i| f64::from(i * i % 37) / 18.5 - 1.0).collect();
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let labels: Vec<u8> = values.chunks(3).map(|row| u8::from(row[0] > row[1] * row[2])).collect();
+    let data = write(&folder, "x.npy", npy("<f8", false, "(200, 3)", &bytes));
+    let labels = write(&folder, "y.npy", npy("|u1", false, "(200,)", &labels));
+    let train = ["train", "--json", "--data", &data, "--labels", &labels, "--validation", "0.25"];
+    let train = [&train[..], &["--loss", "squared-hinge", "--l2-path", "0.01,1"]].concat();
+    let first = json(&train);
+    for more in [&["--solver", "newton"][..], &["--max-memory", "0"]] {
+        let other = json(&[&train[..], more].concat());
+        for (point, expected) in [(&other, &first), (&other["l2_path"][0], &first["l2_path"][0])] {
+            assert_eq!(point["l2"], expected["l2"]);
+            for name in ["validation_loss", "validation_accuracy"] {
+                let [point, expected] = [point, expected].map(|x| x[name].as_f64().expect("one"));
+                assert!(
+                    (point - expected).abs() < 1e-3,
+                    "{more:?}, {name}: {point} and {expected}"
+                );
+            }
+        }
+    }
+
+    // Of a loss with kinks, dual ascent is the default, whose bound holds for each λ.
+    let hinge = [&train[..9], &["--loss", "hinge", "--l2-path"]].concat();
+    let path = json(&[&hinge[..], &["1,0.01"]].concat());
+    assert_eq!(path["stop_reason"], "gap");
+    fails(1, &[&hinge[..], &["1,0", "--solver", "dual"]].concat(), &["λ = 0", "dual"]);
+    fails(1, &[&hinge[..], &["1", "--solver", "sgd"]].concat(), &["--l2-path", "sgd does not"]);
 }
 
 /// Pictures of an earlier report are none of this one.

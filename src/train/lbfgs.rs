@@ -3,7 +3,7 @@
 //! iteration leaves to the next.
 
 use super::{
-    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, center_classes, check, check_l2,
     checkpoint::{Checkpoint, Resumable},
     cost::{Cost, Data, Evaluate, Point, Sums},
     curvature::{Curvature, LearnedCurvature, Sample, Source},
@@ -68,6 +68,9 @@ const TRIES: usize = 20;
 
 /// And where the slope promises no more than the last bits of the objective.
 const FLAT_TRIES: usize = 3;
+
+/// And where the slopes alone tell how long a step is to be.
+const SLOPE_TRIES: usize = 5;
 
 /// Rounding changes an objective by so many units in the last place, about.
 const ROUNDING: f64 = 32.0;
@@ -555,9 +558,11 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     ) -> Option<StopReason> {
         let mut direction = vec![0.0; self.best.image.len()];
         let mut trial = Point::at(&self.best.model);
+        let (n_classes, minimised) = (trial.model.n_classes(), self.cost.evaluator.objective());
         self.best.set_image(curvature.as_mut());
         while self.iteration < until {
             secants.descend(&self.best, &mut direction);
+            center_classes(&mut direction, n_classes, minimised);
             self.best.set_slope(&direction);
             // The first direction is only that, the later ones are steps. It is followed for a length of 1, or
             // until the slope promises an objective of zero, the least there can be. With curvature it is Newton's, and
@@ -601,11 +606,18 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     /// where it leads.
     fn search(&mut self, mut first: f64, direction: &[f64], trial: &mut Point<T>) -> Found {
         if self.is_rounded() {
-            trial.step(&self.best, first, direction);
-            let evaluated = self.cost.evaluate(trial).is_ok();
-            trial.set_slope(direction);
-            if evaluated && self.is_flatter(trial) {
-                return Found::Step(first);
+            let mut step = first;
+            for _ in 0..SLOPE_TRIES {
+                trial.step(&self.best, step, direction);
+                if self.cost.evaluate(trial).is_err() {
+                    break;
+                }
+                trial.set_slope(direction);
+                if self.is_flatter(trial) {
+                    return Found::Step(step);
+                }
+                // To where the line through both slopes is zero.
+                step /= 1.0 - (trial.slope / self.best.slope).min(FLATTER);
             }
         }
         let tries = if self.is_flat() { FLAT_TRIES } else { TRIES };

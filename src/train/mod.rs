@@ -228,6 +228,25 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum()
 }
 
+/// Takes out of a step what it adds to the scores of all classes alike, on which no loss of several rows depends. The
+/// gradient has nothing of it but rounding, which the inverse of the curvature, where there is none, would make large. The L2
+/// term, if there is one, depends on that of the weights.
+fn center_classes(step: &mut [f64], n_classes: usize, objective: crate::Objective) {
+    if objective.loss().is_binary() {
+        return;
+    }
+    let n_weights = step.len() - n_classes;
+    let (weights, bias) = step.split_at_mut(n_weights);
+    let n_features = if objective.l2() > 0.0 { 0 } else { n_weights / n_classes };
+    let center = |values: &mut [f64], first: usize, stride: usize| {
+        let places = (0..n_classes).map(|class| first + class * stride);
+        let mean = places.clone().map(|i| values[i]).sum::<f64>() / n_classes as f64;
+        places.for_each(|i| values[i] -= mean);
+    };
+    (0..n_features).for_each(|feature| center(weights, feature, n_features));
+    center(bias, 0, 1);
+}
+
 /// The largest magnitude.
 fn max_norm<T: crate::Scalar>(values: &[T]) -> f64 {
     values.iter().fold(0.0, |max, value| value.to_f64().abs().max(max))

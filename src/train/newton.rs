@@ -3,7 +3,7 @@
 //! the samples goes by `cost`.
 
 use super::{
-    GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
+    GRADIENT_TOLERANCE, Progress, StopReason, Summary, center_classes, check, check_l2,
     cost::{Cost, Data, Point, Sums},
     curvature::{Curvature, Sample, Source},
     dot, gap,
@@ -257,6 +257,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         on_iteration: OnIteration<'_, T>,
     ) -> Result<StopReason, Error> {
         let mut trial = Point::at(&self.best.model);
+        let objective = self.cost.evaluator.objective();
         // No length is too long before the first step is seen to be.
         let mut radius = f64::INFINITY;
         let (mut rejections, mut diverged) = (0, false);
@@ -264,7 +265,8 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         while rejections < REJECTIONS {
             let norm = max_norm(self.best.gradient.parameters());
             let residual = (norm / first_norm).sqrt().clamp(LEAST_RESIDUAL, 0.1);
-            let step = self.step(radius, residual, &mut curvature)?;
+            let mut step = self.step(radius, residual, &mut curvature)?;
+            center_classes(&mut step.direction, trial.model.n_classes(), objective);
             trial.step(&self.best, 1.0, &step.direction);
             diverged = match self.cost.evaluate(&mut trial) {
                 // That no shorter step would mend.

@@ -24,11 +24,16 @@ impl Train {
     }
 
     /// # Errors
-    /// If the solver cannot fit what cross-validation asks for.
-    pub(super) fn check_cv(&self) -> Result<()> {
+    /// If the solver cannot fit all λ that are to be tried.
+    pub(super) fn check_path(&self) -> Result<()> {
+        let what = match (self.cv, &*self.l2_path) {
+            (Some(_), _) => "--cv",
+            (None, []) => return Ok(()),
+            (None, _) => "--l2-path",
+        };
         match self.solver {
             Some(Solver::Sgd) => bail!(
-                "--cv takes a solver that goes to the optimum, lbfgs, newton or dual (--solver); sgd does not"
+                "{what} takes a solver that goes to the optimum, lbfgs, newton or dual (--solver); sgd does not"
             ),
             Some(Solver::Dual) if self.cv_path().contains(&0.0) => {
                 bail!("--l2-path has λ = 0, but --solver dual takes λ above 0")

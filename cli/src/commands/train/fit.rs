@@ -2,9 +2,11 @@
 
 use super::{Solver, Train, checkpoint::CheckpointFile, ranks::Leader};
 use crate::{
-    apply::{that_counts, weighted},
+    apply::{Applied, that_counts, weighted},
     data::{Classes, Dataset},
     interrupt,
+    metrics::Metrics,
+    model_file::Parameters,
     progress::Reporter,
     units,
 };
@@ -131,6 +133,23 @@ impl Samples<'_> {
         )
     }
 
+    /// How well a model predicts those that are trained on and those that are held out, if there are some.
+    pub(super) fn measure(
+        &self,
+        model: &LinearModel<f32>,
+        isa: Isa,
+    ) -> Result<(Metrics, Option<Metrics>)> {
+        let (data, labels) = (&*self.data, self.labels);
+        if let Some(leader) = self.leader {
+            return leader.measure(model, isa, data, labels, self.parts);
+        }
+        let parameters = Parameters::F32(model.clone());
+        let applied = Applied { parameters: &parameters, isa };
+        let of_part = |part| applied.measure(data, labels, self.rows_of(part));
+        let held_out = self.parts.map(|_| of_part(Part::HeldOut)).transpose()?;
+        Ok((of_part(Part::Training)?, held_out))
+    }
+
     /// Adds up the samples of a part chunk by chunk, but those that count nothing; or those of all ranks. Returns their
     /// number.
     fn sum(
@@ -166,7 +185,7 @@ impl Train {
     /// If the solver fails: what it leaves is no model then.
     pub(super) fn fit(
         &self,
-        samples: Samples<'_>,
+        samples: &mut Samples<'_>,
         mut model: LinearModel<f32>,
         mut checkpoint: Option<CheckpointFile<'_>>,
     ) -> Result<Fit> {
@@ -177,12 +196,12 @@ impl Train {
         };
         match self.solver() {
             Solver::Sgd | Solver::Dual => samples.data.load_rows()?,
-            _ if self.cv.is_none() && self.l2_path.is_empty() => {}
+            _ if self.cv.is_none() => {}
             _ => samples.data.load()?,
         }
         let interrupted = interrupt::watch()?;
         let start = Instant::now();
-        let cross_validation = self.cross_validate(&samples, &model, &interrupted)?;
+        let cross_validation = self.cross_validate(samples, &model, &interrupted)?;
         let cross_validation = cross_validation.map(|cv| (cv, start.elapsed().as_secs_f64()));
         let resumed = checkpoint.as_ref().and_then(CheckpointFile::progress);
         let mut reporter = Reporter::new(total, unit, resumed.map_or(0, |from| from.samples));
@@ -196,7 +215,11 @@ impl Train {
             if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
 
-        let samples = &samples;
+        let samples = &*samples;
+        let explain = |error| {
+            let lost = samples.leader.and_then(Leader::lost);
+            lost.unwrap_or_else(|| samples.data.explain(error))
+        };
         let given = self.objective.objective(None).l2();
         let mut l2 = cross_validation.as_ref().map_or(given, |(cv, _)| cv.best().l2);
         let mut path = Vec::new();
@@ -204,22 +227,10 @@ impl Train {
         let summary = match samples.parts {
             None => {
                 let fit = self.minimize(l2, &mut model, samples, checkpoint.as_mut(), &mut report);
-                fit.map_err(|error| samples.data.explain(error))?
+                fit.map_err(explain)?
             }
-            Some(Parts { training, held_out }) if !self.l2_path.is_empty() => {
-                let batch = samples.batch()?;
-                let (training, held_out) = (batch.select(training)?, batch.select(held_out)?);
-                let mut on_iteration =
-                    |_: f64, progress: &Progress, model: &LinearModel<f32>| report(progress, model);
-                let fits = self.lbfgs().path(
-                    &self.evaluator(),
-                    &self.l2_path,
-                    &model,
-                    &training,
-                    &held_out,
-                    &mut on_iteration,
-                );
-                path = fits.map_err(|error| samples.data.explain(error))?;
+            Some(_) if !self.l2_path.is_empty() => {
+                path = self.path(&model, samples, &mut report).map_err(explain)?;
                 let best = train::best_of(&path).context("a path of no λ")?;
                 (l2, model) = (best.l2, best.model.clone());
                 validation_loss = Some(best.validation_loss);
@@ -244,10 +255,7 @@ impl Train {
                     |model, check| self.minimize(l2, model, samples, None, check),
                     &mut report,
                 );
-                let validated = validated.map_err(|error| {
-                    let lost = samples.leader.and_then(Leader::lost);
-                    lost.unwrap_or_else(|| samples.data.explain(error))
-                })?;
+                let validated = validated.map_err(explain)?;
                 validation_loss = Some(validated.validation_loss);
                 let best = validated.best;
                 let progress = Progress {
@@ -284,6 +292,37 @@ impl Train {
             seconds,
             validation_loss,
         })
+    }
+
+    /// Fits a model for each λ that is to be tried, each from the one before, and measures it by what is held out.
+    fn path(
+        &self,
+        start: &LinearModel<f32>,
+        samples: &Samples<'_>,
+        report: Report<'_>,
+    ) -> Result<Vec<PathPoint<f32>>> {
+        let (mut model, mut loss) = (start.clone(), self.held_out_loss(samples));
+        let class_weights = samples.class_weights.as_deref();
+        // From the largest on, as its optimum is the nearest to zero.
+        let mut l2_path = self.l2_path.clone();
+        l2_path.sort_by(|a, b| b.total_cmp(a));
+        let mut path = Vec::new();
+        for l2 in l2_path {
+            let summary = self.minimize(l2, &mut model, samples, None, &mut *report)?;
+            let (_, held_out) = samples.measure(&model, self.compute.isa())?;
+            let held_out = held_out.context("nothing is held out")?;
+            path.push(PathPoint {
+                l2,
+                summary,
+                validation_accuracy: held_out.accuracy_by(class_weights),
+                validation_loss: loss(&model)?,
+                model: model.clone(),
+            });
+            if summary.stop_reason == StopReason::Interrupted {
+                break;
+            }
+        }
+        Ok(path)
     }
 
     /// The rows to train on and those to hold out.

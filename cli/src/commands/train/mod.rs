@@ -131,7 +131,7 @@ pub(super) struct Train {
     #[arg(long, default_value_t = 10, requires = "validation", conflicts_with = "cv", value_parser = positive)]
     patience: usize,
     /// Try these λ instead of --l2, from the largest on, and keep the model that predicts most of the held-out
-    /// samples, or the λ that --cv finds best
+    /// samples, or the λ that --cv finds best. For all solvers but sgd
     #[arg(long, value_name = "λ,λ,…", value_delimiter = ',', requires = "held out",
           value_parser = non_negative, conflicts_with = "l2")]
     l2_path: Vec<f64>,
@@ -259,11 +259,7 @@ impl Train {
         if leader.is_some() {
             self.divide()?;
         }
-        if self.cv.is_some() {
-            self.check_cv()?;
-        } else if !self.l2_path.is_empty() && !matches!(self.solver, None | Some(Solver::Lbfgs)) {
-            bail!("--l2-path is for --solver lbfgs, unless --cv is given");
-        }
+        self.check_path()?;
         let read = || {
             // But not --start: a model may be replaced by the one that goes on from it.
             let tested_on = self.test.iter().chain(&self.test_labels).map(PathBuf::as_path);
@@ -301,7 +297,7 @@ impl Train {
 
         self.compute.install(|threads| {
             let schema = data.schema().clone();
-            let samples = Samples {
+            let mut samples = Samples {
                 data: &mut data,
                 classes: &classes,
                 labels: &labels,
@@ -317,12 +313,12 @@ impl Train {
                 samples.data.scale(scaling)?;
             }
             let checkpoint = self.checkpoint_file(&samples, &start, self.compute.isa())?;
-            let fit = self.fit(samples, start, checkpoint)?;
+            let fit = self.fit(&mut samples, start, checkpoint)?;
             let trained = Parameters::F32(fit.model.clone());
             let penalty = fit.l2 * trained.square_sum();
             let parameters = match &scaling {
                 Some(scaling) => scaling.fold(&fit.model),
-                None => trained.clone(),
+                None => trained,
             };
             let objective = self.objective.objective(None);
             let smoothing = objective.label_smoothing();
@@ -346,15 +342,7 @@ impl Train {
             }
 
             let isa = self.compute.isa();
-            let applied = Applied { parameters: &trained, isa };
-            let of_rows = |rows: Option<&[u32]>| applied.measure(&data, &labels, rows);
-            let (training, held_out) = match (leader, parts) {
-                (Some(leader), _) => leader.measure(&fit.model, isa, &data, &labels, parts)?,
-                (None, None) => (of_rows(None)?, None),
-                (None, Some(Parts { training, held_out })) => {
-                    (of_rows(Some(training))?, Some(of_rows(Some(held_out))?))
-                }
-            };
+            let (training, held_out) = samples.measure(&fit.model, isa)?;
             let measured = Measured {
                 train: training,
                 validation: held_out,
@@ -504,7 +492,10 @@ impl Train {
         let kinked = !objective.is_smooth();
         let takes_dual = match self.cv {
             Some(_) => self.cv_path().iter().all(|l2| *l2 > 0.0),
-            None => objective.l2() > 0.0 && self.l2_path.is_empty() && data.view().is_some(),
+            None if !self.l2_path.is_empty() => {
+                self.l2_path.iter().all(|l2| *l2 > 0.0) && data.view().is_some()
+            }
+            None => objective.l2() > 0.0 && data.view().is_some(),
         };
         match kinked && takes_dual {
             true => Solver::Dual,

@@ -256,7 +256,6 @@ impl Train {
         }
         for (given, what) in [
             (self.cv.is_some(), "--cv is"),
-            (!self.l2_path.is_empty(), "--l2-path is"),
             (self.data.files().any(|path| path == Path::new("-")), "standard input is"),
         ] {
             if given {
