@@ -351,7 +351,7 @@ fn a_path_of_every_solver() {
     }
 
     // Of a loss with kinks, dual ascent is the default, whose bound holds for each λ.
-    let hinge = [&train[..9], &["--loss", "hinge", "--l2-path"]].concat();
+    let hinge = [&train[..8], &["--loss", "hinge", "--l2-path"]].concat();
     let path = json(&[&hinge[..], &["1,0.01"]].concat());
     assert_eq!(path["stop_reason"], "gap");
     fails(1, &[&hinge[..], &["1,0", "--solver", "dual"]].concat(), &["λ = 0", "dual"]);
