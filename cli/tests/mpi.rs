@@ -29,7 +29,7 @@ const D: usize = 12;
 
 const C: u32 = 5;
 
-/// Twenty chunks of rows.
+/// Ten chunks of rows.
 const N: usize = 20_000;
 
 /// Whether there is what the tests need.
@@ -212,7 +212,7 @@ fn early_stopping_on_any_number_of_ranks() {
         return;
     }
     let folder = folder();
-    let samples = Samples::new(2500, 96, 4);
+    let samples = Samples::new(5000, 96, 4);
     let x = write(&folder, "x.npy", samples.f32(96));
     let wide = write(&folder, "wide.npy", samples.f64(96));
     let y = write(&folder, "y.npy", samples.labels());
@@ -240,7 +240,7 @@ fn early_stopping_on_any_number_of_ranks() {
             let classes = object["metrics"]["classes"].as_array().expect("classes");
             classes.iter().map(|class| number(class, "samples")).sum()
         };
-        assert_eq!((samples(&object), samples(&alone)), (1000.0, 1000.0));
+        assert_eq!((samples(&object), samples(&alone)), (2000.0, 2000.0));
     }
     assert!(stopped > 0, "nothing is stopped early");
 }

@@ -37,7 +37,7 @@ impl Chunks {
     /// Some hundreds, so that each of many ranks has nearly as many as the others; but not so small that joining them
     /// takes as long as summing up their rows, nor larger than that asks for.
     fn of(n_samples: usize) -> Self {
-        Self { n_samples, rows: n_samples.div_ceil(256).clamp(1024, 8192) }
+        Self { n_samples, rows: n_samples.div_ceil(256).clamp(2048, 8192) }
     }
 
     fn count(&self) -> usize {
