@@ -324,6 +324,29 @@ fn validation_is_told() {
     assert_eq!((samples, &fit["metrics_of"]), (500.0, &"test".into()));
 }
 
+/// What is given in vain is said; a default is not given.
+#[test]
+fn arguments_without_effect() {
+    let warnings = |arguments: &[&str]| {
+        let assert =
+            softmargin(&[&["train", "--l2", "0.1"], arguments].concat()).assert().success();
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        let lines = stderr.lines().filter(|line| line.contains("has no effect"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for arguments in [&["--solver", "sgd", "--epochs", "1"][..], &["--max-iter", "2"]] {
+        assert_eq!(warnings(arguments), [""; 0], "{arguments:?}");
+    }
+    let of_lbfgs = warnings(&["--max-iter", "2", "--nesterov", "--epochs", "1"]);
+    assert_eq!(of_lbfgs.len(), 2, "{of_lbfgs:?}");
+    assert!(of_lbfgs[0].contains("--epochs") && of_lbfgs[0].contains("--solver lbfgs"));
+    let of_sgd =
+        warnings(&["--solver", "sgd", "--epochs", "1", "--max-iter", "3", "--margin", "2"]);
+    assert!(of_sgd[0].contains("--max-iter") && of_sgd[1].contains("--loss cross-entropy"));
+    let path = ["train", "--validation", "0.2", "--l2-path", "1,0.1", "--patience", "3"];
+    fails(2, &path, &["--l2-path", "--patience"]);
+}
+
 /// A path is for every solver that goes to the optimum, which they all find; also where the features do not fit memory.
 #[test]
 fn a_path_of_every_solver() {

@@ -51,7 +51,7 @@ class _CrossValidated:
         not_converged, fits = found.not_converged
         if not_converged:
             text = f"{not_converged} of the {fits} fits of the cross-validation did not converge; raise max_iter, or scale"
-            warnings.warn(f"{text} the features", ConvergenceWarning, stacklevel=3)
+            warnings.warn(f"{text} the features", ConvergenceWarning, stacklevel=4)
         return found.best
 
     def _l2s(self, n_classes, total):

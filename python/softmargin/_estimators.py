@@ -1,5 +1,6 @@
 """Estimators in scikit-learn's conventions."""
 
+import contextlib
 import json
 import os
 import warnings
@@ -53,12 +54,22 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For data that is not finite, with its row and value, and for parameters out of range.
+            For data that is not finite, with its row and value, and for parameters out of range. The estimator is what
+            it was then.
         RuntimeError
-            If the objective is not finite however short the steps.
+            If the objective is not finite however short the steps. As before.
 
         Ctrl-C ends the fit; the best model so far is in the estimator then.
         """
+        with _as_it_was(self):
+            fitted = self._fit(X, y, sample_weight)
+        if fitted.interrupt is not None:
+            raise fitted.interrupt
+        if not fitted.converged:
+            warnings.warn(_warning(fitted), ConvergenceWarning, stacklevel=2)
+        return self
+
+    def _fit(self, X, y, sample_weight):
         X, y = validate_data(self, X, y, **_checks(X))
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
@@ -81,11 +92,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             **self._objective(),
         )
         self._keep(fitted, classes, l2, total, _steps(y))
-        if fitted.interrupt is not None:
-            raise fitted.interrupt
-        if not fitted.converged:
-            warnings.warn(_warning(fitted), ConvergenceWarning, stacklevel=2)
-        return self
+        return fitted
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Goes on from the model that there is, by one epoch of minibatch SGD over these rows.
@@ -123,6 +130,11 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         >>> model.predict([[0.5], [2.5]]).tolist()
         ['low', 'high']
         """
+        with _as_it_was(self):
+            self._partial_fit(X, y, classes, sample_weight)
+        return self
+
+    def _partial_fit(self, X, y, classes, sample_weight):
         first = not hasattr(self, "coef_")
         X, y = validate_data(self, X, y, **_checks(X), reset=first)
         check_classification_targets(y)
@@ -148,7 +160,6 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         if fitted.interrupt is not None:
             raise fitted.interrupt
         self._keep(fitted, classes, l2, total, steps + _steps(y))
-        return self
 
     def _keep(self, fitted, classes, l2, total, steps):
         """Makes the estimator what was fitted."""
@@ -251,7 +262,21 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         }
         if objective["loss"] != "cross_entropy":
             metadata["margin"] = repr(float(self.margin))
+        if objective["label_smoothing"] > 0:
+            metadata["label_smoothing"] = repr(float(objective["label_smoothing"]))
         _core.save(os.fspath(path), *_of_coef(self.coef_, self.intercept_), metadata)
+
+
+@contextlib.contextmanager
+def _as_it_was(estimator):
+    """Gives an estimator back what it had before an error: names of features, for one, that its model does not have."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 class SoftmaxClassifier(_LinearClassifier):
@@ -514,6 +539,7 @@ def load(path):
         labels = json.loads(metadata.get("labels", "null"))
         l2 = float(metadata.get("l2", "0"))
         margin = float(metadata.get("margin", "1"))
+        smoothing = float(metadata.get("label_smoothing", "0"))
         loss = metadata.get("loss", "cross_entropy")
         if loss != "cross_entropy" and loss not in _HINGES:
             raise ValueError(f"its loss is {loss!r}, which this version does not know")
@@ -525,7 +551,10 @@ def load(path):
             raise ValueError("it has a single class")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    model = SoftmaxClassifier(l2=l2) if loss == "cross_entropy" else HingeClassifier(l2=l2, loss=loss, margin=margin)
+    if loss == "cross_entropy":
+        model = SoftmaxClassifier(l2=l2, label_smoothing=smoothing)
+    else:
+        model = HingeClassifier(l2=l2, loss=loss, margin=margin)
     # Numbers and names side by side stay what they are.
     mixed = len({type(label) for label in labels}) > 1
     model.classes_ = np.array(labels, dtype=object if mixed else None)

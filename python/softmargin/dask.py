@@ -21,7 +21,16 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softmargin import Evaluator, NonFiniteError, Partial, PartialTree, _estimators, lbfgs
-from softmargin._estimators import _as_wide, _checks, _codes, _computed, _print_iteration, _warning, _whole
+from softmargin._estimators import (
+    _as_it_was,
+    _as_wide,
+    _checks,
+    _codes,
+    _computed,
+    _print_iteration,
+    _warning,
+    _whole,
+)
 
 __all__ = ["HingeClassifier", "SoftmaxClassifier"]
 
@@ -60,6 +69,15 @@ class _DaskClassifier:
 
         Ctrl-C ends the fit; the best model so far is in the estimator then.
         """
+        with _as_it_was(self):
+            fitted, interrupts = self._fit(X, y, sample_weight)
+        if interrupts:
+            raise interrupts[0]
+        if not fitted.converged:
+            warnings.warn(_warning(fitted), ConvergenceWarning, stacklevel=2)
+        return self
+
+    def _fit(self, X, y, sample_weight):
         objective, max_iter = self._objective(), _whole("max_iter", self.max_iter)
         validate_data(self, _example(X), skip_check_array=True)
         blocks = _Blocks(X, y, sample_weight)
@@ -99,11 +117,7 @@ class _DaskClassifier:
             # There is no model yet.
             raise interrupts[0] from None
         self._keep(fitted, classes, l2, total, 0)
-        if interrupts:
-            raise interrupts[0]
-        if not fitted.converged:
-            warnings.warn(_warning(fitted), ConvergenceWarning, stacklevel=2)
-        return self
+        return fitted, interrupts
 
     @property
     def partial_fit(self):

@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -262,3 +262,33 @@ def test_sparse_features(classifier):
     np.testing.assert_allclose(thin.coef_, dense.coef_, atol=1e-4)
     np.testing.assert_allclose(thin.decision_function(sparse.csc_array(X)), thin.decision_function(X))
     assert thin.score(sparse.csr_matrix(X), y) == thin.score(X, y)
+
+
+@pytest.mark.parametrize("wrong", ["names", "width", "labels"])
+def test_a_fit_that_fails_changes_nothing(wrong):
+    X, y = table(load_iris)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    bad = {"names": frame[list("dcba")], "width": frame[["a", "b"]], "labels": frame}[wrong].copy()
+    bad.iloc[5, 0] = np.nan
+    for fit in ("fit", "partial_fit"):
+        arguments = {"classes": np.unique(y)} if fit == "partial_fit" else {}
+        new = SoftmaxClassifier(l2=0.01)
+        with pytest.raises(ValueError):
+            getattr(new, fit)(bad, y, **arguments)
+        with pytest.raises(NotFittedError):
+            new.predict(frame)
+        fitted = SoftmaxClassifier(l2=0.01).fit(frame, y)
+        before = fitted.predict_proba(frame)
+        with pytest.raises(ValueError):
+            getattr(fitted, fit)(bad, y)
+        assert fitted.feature_names_in_.tolist() == list("abcd")
+        assert np.array_equal(fitted.predict_proba(frame), before)
+
+
+def test_label_smoothing_is_saved(tmp_path):
+    X, y = table(load_iris)
+    fitted = SoftmaxClassifier(l2=0.01, label_smoothing=0.1).fit(X, y)
+    fitted.save(tmp_path / "model")
+    loaded = softmargin.load(tmp_path / "model")
+    assert loaded.label_smoothing == 0.1
+    assert np.array_equal(loaded.fit(X, y).coef_, fitted.coef_)

@@ -221,6 +221,9 @@ def test_wrong_calls_of_lbfgs():
         lbfgs(lambda W, b: Partial(4, 5), W, b)
     with pytest.raises(ValueError, match=r"\(X, y\) or \(X, y, sample_weight\), not 1 items"):
         lbfgs(lambda W, b: Partial(4, 5), W, b, sample=(X,))
+    for columns in (2, 10):
+        with pytest.raises(ValueError, match=f"the model has 5 features, the data {columns}"):
+            lbfgs(lambda W, b: Partial(4, 5), W, b, sample=(np.ones((len(y), columns)), y))
     with pytest.raises(ValueError, match="W has 4 rows"):
         lbfgs(lambda W, b: Partial(4, 5), W, b[:3])
     with pytest.raises(ValueError, match="tolerance"):

@@ -75,6 +75,9 @@ const SLOPE_TRIES: usize = 5;
 /// Rounding changes an objective by so many units in the last place, about.
 const ROUNDING: f64 = 32.0;
 
+/// The share of the last step in the trend of the gradient, which does not fall in each.
+const NEW_TREND: f64 = 0.03;
+
 /// What a step leaves of the slope, at most, where the objective does not show that it leads on.
 const FLATTER: f64 = 0.9;
 
@@ -271,6 +274,9 @@ impl<T: Scalar> Resumable<'_, T> {
             check(what, value, value >= 0.0, "at least 0")?;
         }
         check_l2::<T>(cost.evaluator.objective().l2())?;
+        if let Some(sample) = sample {
+            model.check_features(sample.n_features())?;
+        }
         let sample = sample.filter(|_| solver.curvature && cost.evaluator.objective().is_smooth());
         let properties = self.properties(cost.evaluator, model, sample);
         let from = self.from.take();
@@ -316,7 +322,8 @@ struct Fit<'a, 'b, 'c, 'd, T> {
     best: Point<T>,
     iteration: usize,
     /// By how much the objective fell in the last two iterations, relative to itself. One alone may be small because the
-    /// curvature is new and a bad guess.
+    /// curvature is new and a bad guess. Without a tolerance for it, 1; or, where it shows nothing, the trend of the gradient:
+    /// the mean of the logarithm of what it was divided by, which forgets.
     decreases: [f64; 2],
     learned: Option<&'a mut LearnedCurvature>,
     /// The bound on the distance to the optimum, if it was asked for at the best point.
@@ -325,7 +332,10 @@ struct Fit<'a, 'b, 'c, 'd, T> {
 
 /// What is found along a direction.
 enum Found {
-    Step(f64),
+    /// A step to where the objective is lower.
+    Lower(f64),
+    /// One to where it is the same, but for rounding, and the slope is less steep.
+    Flatter(f64),
     /// The objective is not finite, however short the step.
     NotFinite,
     Nothing,
@@ -514,21 +524,20 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     /// Tells of an iteration. Returns why it is the last one, if it is.
     fn report(&self, on_iteration: OnIteration<'_, T>) -> Option<StopReason> {
         let progress = self.progress();
+        let least = self.resumable.solver.relative_decrease;
         if on_iteration(&progress, &self.best.model).is_break() {
             Some(StopReason::Interrupted)
         } else if progress.gradient_norm <= self.gradient_tolerance() {
             Some(StopReason::GradientTolerance)
-        } else if self.decreases_slowly() {
-            Some(self.unless_kinked(StopReason::RelativeDecrease))
+        } else if self.decreases.iter().all(|decrease| *decrease <= least) {
+            // Without a tolerance, it is the gradient that falls no further.
+            let used_up =
+                if least > 0.0 { StopReason::RelativeDecrease } else { StopReason::LineSearch };
+            Some(self.unless_kinked(used_up))
         } else {
             let last = self.iteration >= self.resumable.solver.max_iterations;
             last.then_some(StopReason::MaxIterations)
         }
-    }
-
-    fn decreases_slowly(&self) -> bool {
-        let least = self.resumable.solver.relative_decrease;
-        least > 0.0 && self.decreases.iter().all(|decrease| *decrease <= least)
     }
 
     /// What no entry of the gradient exceeds near the optimum.
@@ -575,11 +584,24 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                 (_, false) => 1.0,
             };
             let flat = self.is_flat();
-            match self.search(first, &direction, &mut trial) {
-                Found::Step(step) => {
+            let found = self.search(first, &direction, &mut trial);
+            match found {
+                Found::Lower(step) | Found::Flatter(step) => {
                     trial.set_image(curvature.as_mut());
                     secants.learn(step, &direction, &self.best, &trial);
                     self.accept(&mut trial);
+                    if self.resumable.solver.relative_decrease == 0.0 {
+                        // The one that was the best is in the place of the trial now.
+                        let [before, now] =
+                            [&trial, &self.best].map(|point| max_norm(point.gradient.parameters()));
+                        self.decreases[1] = match found {
+                            Found::Flatter(_) => {
+                                let trend = self.decreases[0].min(1.0);
+                                trend + NEW_TREND * ((before / now).ln() - trend)
+                            }
+                            _ => 1.0,
+                        };
+                    }
                     let stop_reason = self.report(on_iteration);
                     let due = self.iteration.checked_rem(self.resumable.every) == Some(0);
                     if due || stop_reason.is_some() {
@@ -614,7 +636,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                 }
                 trial.set_slope(direction);
                 if self.is_flatter(trial) {
-                    return Found::Step(step);
+                    return Found::Flatter(step);
                 }
                 // To where the line through both slopes is zero.
                 step /= 1.0 - (trial.slope / self.best.slope).min(FLATTER);
@@ -631,7 +653,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                 (!diverged).then(|| trial.along())
             });
             match step {
-                Some(step) if trial.objective < self.best.objective => return Found::Step(step),
+                Some(step) if trial.objective < self.best.objective => return Found::Lower(step),
                 None if diverged && self.cost.error.is_none() => first *= 1e-3,
                 _ => break,
             }

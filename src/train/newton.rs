@@ -154,6 +154,9 @@ impl NewtonCg {
         check("gradient tolerance", tolerance, tolerance >= 0.0, "at least 0")?;
         let objective = cost.evaluator.objective();
         check_l2::<T>(objective.l2())?;
+        if let Some(sample) = sample {
+            model.check_features(sample.n_features())?;
+        }
         let mut best = Point::at(model);
         cost.evaluate(&mut best)?;
         if !objective.is_smooth() {

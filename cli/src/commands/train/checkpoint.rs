@@ -1,7 +1,7 @@
 //! The file that a fit by L-BFGS is saved in on its way, and goes on from when the same command is run again. It is whole
 //! at any moment, and stays when the fit is done.
 
-use super::{Solver, Train, fit::Samples};
+use super::{Solver, Train, fit::Samples, name};
 use crate::{
     commands::{positive, warn},
     data::{self, Format},
@@ -9,7 +9,7 @@ use crate::{
     progress::say,
 };
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use softmargin::{
     Error, Isa, LinearModel,
     train::{Checkpoint, Lbfgs, Progress, Resumable},
@@ -38,8 +38,7 @@ impl CheckpointArgs {
     /// If the solver has no state that is saved.
     pub(super) fn check(&self, solver: Solver) -> Result<()> {
         if self.checkpoint.is_some() && solver != Solver::Lbfgs {
-            let solver = solver.to_possible_value().expect("no solver is hidden");
-            let name = solver.get_name();
+            let name = name(solver);
             bail!("--checkpoint is for --solver lbfgs; the state of {name} is not saved");
         }
         Ok(())

@@ -306,6 +306,7 @@ impl Train {
         // From the largest on, as its optimum is the nearest to zero.
         let mut l2_path = self.l2_path.clone();
         l2_path.sort_by(|a, b| b.total_cmp(a));
+        l2_path.dedup();
         let mut path = Vec::new();
         for l2 in l2_path {
             let summary = self.minimize(l2, &mut model, samples, None, &mut *report)?;

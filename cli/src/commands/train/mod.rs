@@ -23,7 +23,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use checkpoint::CheckpointArgs;
-use clap::{Args, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, Id, ValueEnum, parser::ValueSource};
 use fit::{Parts, Samples};
 use outcome::{Measured, Outcome};
 use ranks::Leader;
@@ -48,6 +48,9 @@ Exit status: 0 if the fit converged, or was stopped by a limit (which a warning 
 JSON); 1 if it failed, and then nothing is written; 130 after Ctrl-C, SIGTERM or SIGHUP, with the best model saved, or
 none while --cv is still choosing λ.")]
 pub(super) struct Train {
+    // The first one, as those after it take their arguments away.
+    #[command(flatten)]
+    given: Given,
     #[command(flatten)]
     data: DataArgs,
     /// Data to test on, of any kind that --data takes. By default the test images (t10k-…) of the folder
@@ -118,7 +121,7 @@ pub(super) struct Train {
     /// A model to start from, instead of zeros
     #[arg(long, value_name = "FILE")]
     start: Option<PathBuf>,
-    /// Hold out this share of the samples, and stop when their loss falls no further
+    /// Hold out this share of the samples, and stop when their loss falls no further; or choose λ by them (--l2-path)
     #[arg(long, value_name = "SHARE", value_parser = share, group = "held out")]
     validation: Option<f64>,
     /// Choose λ by cross-validation: hold out each of so many parts of the samples in turn, fit the rest for every λ,
@@ -128,7 +131,8 @@ pub(super) struct Train {
     #[arg(long, value_name = "FOLDS", value_parser = folds, group = "held out", conflicts_with = "l2")]
     cv: Option<usize>,
     /// Iterations or epochs without a lower loss of the held-out samples, after which to stop
-    #[arg(long, default_value_t = 10, requires = "validation", conflicts_with = "cv", value_parser = positive)]
+    #[arg(long, default_value_t = 10, requires = "validation", conflicts_with_all = ["cv", "l2_path"],
+          value_parser = positive)]
     patience: usize,
     /// Try these λ instead of --l2, from the largest on, and keep the model that predicts most of the held-out
     /// samples, or the λ that --cv finds best. For all solvers but sgd
@@ -170,6 +174,59 @@ enum Solver {
     Newton,
     /// Goes near the optimum in a few epochs, and on past kinks
     Sgd,
+}
+
+/// The arguments of which not every solver takes each.
+const OF_SOLVERS: [(&str, &[Solver]); 12] = [
+    ("tolerance", &[Solver::Dual]),
+    ("max_iter", &[Solver::Lbfgs, Solver::Newton]),
+    ("gradient_tolerance", &[Solver::Lbfgs, Solver::Newton]),
+    ("relative_decrease", &[Solver::Lbfgs]),
+    ("epochs", &[Solver::Sgd, Solver::Dual]),
+    ("batch_size", &[Solver::Sgd]),
+    ("learning_rate", &[Solver::Sgd]),
+    ("schedule", &[Solver::Sgd]),
+    ("momentum", &[Solver::Sgd]),
+    ("nesterov", &[Solver::Sgd]),
+    ("principal", &[Solver::Sgd]),
+    ("average", &[Solver::Sgd]),
+];
+
+fn name(solver: Solver) -> String {
+    solver.to_possible_value().expect("no solver is hidden").get_name().to_owned()
+}
+
+/// The arguments that were given, of all that there are: a default looks the same otherwise.
+#[derive(Debug)]
+struct Given(Vec<String>);
+
+impl Given {
+    fn has(&self, argument: &str) -> bool {
+        self.0.iter().any(|given| given == argument)
+    }
+}
+
+impl FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        Ok(Self(matches.ids().filter(given).map(ToString::to_string).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// They are those of all others.
+impl Args for Given {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -274,6 +331,7 @@ impl Train {
         let data = self.data.read(Split::Train)?;
         let solver = self.solver.unwrap_or_else(|| self.default_solver(&data));
         self.solver = Some(solver);
+        self.warn_of_arguments_without_effect(solver);
         self.checkpoint.check(solver)?;
         let loss = self.objective.objective(None).loss();
         if matches!(loss, Loss::CrammerSinger { .. })
@@ -378,6 +436,21 @@ impl Train {
                 _ => Ok(()),
             }
         })
+    }
+
+    /// Says which arguments are for other solvers, or another loss.
+    fn warn_of_arguments_without_effect(&self, solver: Solver) {
+        for (argument, solvers) in OF_SOLVERS {
+            if self.given.has(argument) && !solvers.contains(&solver) {
+                let (argument, solver) = (argument.replace('_', "-"), name(solver));
+                warn(&format!("--{argument} has no effect: --solver {solver} does not take it"));
+            }
+        }
+        let loss = self.objective.objective(None).loss();
+        if self.given.has("margin") && loss.margin().is_none() {
+            let loss = loss.name().replace('_', "-");
+            warn(&format!("--margin has no effect: --loss {loss} has none"));
+        }
     }
 
     /// Says that values are lost, or nearly, where features are read in `f32`.
