@@ -25,8 +25,8 @@ pub struct Lbfgs {
     /// gradient is small long before the optimum; there it is to be as much smaller, but no more than a hundred times.
     pub gradient_tolerance: f64,
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this, SciPy's `ftol`, twice in a row. With 0, only the precision of the
-    /// element type ends the fit: where that of the objective is used up in `f64`, a smooth loss is followed by its gradient,
-    /// which has twice as many digits of the model. Where the bound on the distance to the optimum is above the objective itself,
+    /// element type ends the fit: where that of the objective is used up, a smooth loss is followed by its gradient, which
+    /// has twice as many digits of the model. Where the bound on the distance to the optimum is above the objective itself,
     /// and so shows nothing, it goes on with the curvature there first. Of a loss with kinks a small decrease shows nothing,
     /// and the fit ends as [`StopReason::Kink`].
     pub relative_decrease: f64,
@@ -666,14 +666,14 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         self.is_to_fall_by(self.resumable.solver.relative_decrease.max(T::EPSILON.to_f64()))
     }
 
-    /// Whether the fit is to go on where rounding hides whether the objective falls: in `f64`. A gradient in `f32` has hardly a
-    /// digit left there, as its objective is summed up in `f64`.
+    /// Whether the fit is to go on where rounding hides whether the objective falls, but not yet the gradient.
     fn is_rounded(&self) -> bool {
         let to_the_end = self.resumable.solver.relative_decrease == 0.0;
+        let rounding = T::EPSILON.to_f64() * self.best.objective.abs().max(1.0);
         to_the_end
-            && T::EPSILON.to_f64() == f64::EPSILON
             && self.cost.evaluator.objective().is_smooth()
-            && self.is_to_fall_by(ROUNDING * f64::EPSILON)
+            && self.is_to_fall_by(ROUNDING * T::EPSILON.to_f64())
+            && max_norm(self.best.gradient.parameters()) > rounding
     }
 
     /// Whether the slope promises no more than this, relative to the objective.
@@ -684,7 +684,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     /// Whether the slope shows that a step leads on, of which the objective shows no more than that it does not lead back
     /// (the approximate conditions of Wolfe; Hager and Zhang, 2005).
     fn is_flatter(&self, trial: &Point<T>) -> bool {
-        let rounding = ROUNDING * f64::EPSILON * self.best.objective.abs().max(1.0);
+        let rounding = ROUNDING * T::EPSILON.to_f64() * self.best.objective.abs().max(1.0);
         trial.slope.abs() <= FLATTER * self.best.slope.abs()
             && trial.objective <= self.best.objective + rounding
     }
