@@ -74,17 +74,14 @@ impl Problem {
         Self { n, d, c, x, labels }
     }
 
-    fn batch(&self) -> Batch<'_, f32> {
-        let features = MatrixView::new(&self.x, self.n, self.d).expect("a matrix");
-        Batch::new(features, &self.labels).expect("a batch")
+    fn features(&self) -> MatrixView<'_, f32> {
+        MatrixView::new(&self.x, self.n, self.d).expect("a matrix")
     }
 
     fn objective(&self, (w, b): &Model) -> f64 {
-        let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
-        let (x, parameters) = (wide(&self.x), [wide(w), wide(b)].concat());
+        let parameters = w.iter().chain(b).map(|x| f64::from(*x)).collect();
         let model = LinearModel::from_parameters(self.c, self.d, parameters).expect("a model");
-        let features = MatrixView::new(&x, self.n, self.d).expect("a matrix");
-        let batch = Batch::new(features, &self.labels).expect("a batch");
+        let batch = Batch::<f64>::new(self.features(), &self.labels).expect("a batch");
         let objective = Objective::cross_entropy().with_l2(L2);
         Evaluator::new(objective).loss(&model, &batch).expect("a loss")
     }
@@ -97,9 +94,10 @@ impl Problem {
     fn softmargin(&self) -> Model {
         let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(L2));
         let mut model = LinearModel::zeros(self.c, self.d);
+        let batch = Batch::new(self.features(), &self.labels).expect("a batch");
         let go_on = |_: &_, _: &_| ControlFlow::Continue(());
         Lbfgs { max_iterations: 10_000, ..Lbfgs::default() }
-            .fit(&mut evaluator, &mut model, &self.batch(), go_on)
+            .fit(&mut evaluator, &mut model, &batch, go_on)
             .expect("a fit");
         (model.weights().to_vec(), model.bias().to_vec())
     }

@@ -65,29 +65,33 @@ impl Applied<'_> {
         })
     }
 
-    /// How well the predictions fit the labels, which are classes; of some rows, in ascending order, or of all.
-    pub(crate) fn measure(
+    /// How well the predictions fit the labels, which are classes.
+    pub(crate) fn measure(&self, data: &Dataset, labels: &[u32]) -> Result<Metrics> {
+        Ok(self.measure_parts(data, labels, &[])?.0)
+    }
+
+    /// The same, of the rows that are not held out, and of those that are, which are in ascending order. One pass.
+    pub(crate) fn measure_parts(
         &self,
         data: &Dataset,
         labels: &[u32],
-        rows: Option<&[u32]>,
-    ) -> Result<Metrics> {
-        let mut metrics = Metrics::new(self.parameters.n_classes());
-        let mut chosen = rows.map(|rows| rows.iter().map(|row| *row as usize).peekable());
+        held_out: &[u32],
+    ) -> Result<(Metrics, Metrics)> {
+        let new = || Metrics::new(self.parameters.n_classes());
+        let (mut training, mut validation) = (new(), new());
+        let mut held_out = held_out.iter().map(|row| *row as usize).peekable();
         self.predict(data, |range, classes| {
             for (i, class) in range.zip(classes) {
-                let counts = match &mut chosen {
-                    None => true,
-                    Some(rows) => rows.next_if_eq(&i).is_some(),
+                let part = match held_out.next_if_eq(&i) {
+                    Some(_) => &mut validation,
+                    None => &mut training,
                 };
-                if counts {
-                    let weight = data.weights.as_ref().map_or(1.0, |w| f64::from(w[i]));
-                    metrics.add(labels[i], *class, weight);
-                }
+                let weight = data.weights.as_ref().map_or(1.0, |w| f64::from(w[i]));
+                part.add(labels[i], *class, weight);
             }
             Ok(())
         })?;
-        Ok(metrics)
+        Ok((training, validation))
     }
 
     /// The mean loss of the samples, without an L2 term.

@@ -591,14 +591,9 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                     secants.learn(step, &direction, &self.best, &trial);
                     self.accept(&mut trial);
                     if self.resumable.solver.relative_decrease == 0.0 {
-                        // The one that was the best is in the place of the trial now.
-                        let [before, now] =
-                            [&trial, &self.best].map(|point| max_norm(point.gradient.parameters()));
                         self.decreases[1] = match found {
-                            Found::Flatter(_) => {
-                                let trend = self.decreases[0].min(1.0);
-                                trend + NEW_TREND * ((before / now).ln() - trend)
-                            }
+                            // The one that was the best is in the place of the trial now.
+                            Found::Flatter(_) => self.trend(&trial),
                             _ => 1.0,
                         };
                     }
@@ -661,32 +656,37 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         if diverged { Found::NotFinite } else { Found::Nothing }
     }
 
+    /// The trend of the gradient, with the step from a point to the best one.
+    fn trend(&self, before: &Point<T>) -> f64 {
+        let [before, now] = [before, &self.best].map(|point| max_norm(point.gradient.parameters()));
+        let trend = self.decreases[0].min(1.0);
+        trend + NEW_TREND * ((before / now).ln() - trend)
+    }
+
     /// Whether the objective is to fall, by its slope, by less than is asked for or can be told from nothing.
     fn is_flat(&self) -> bool {
-        self.is_to_fall_by(self.resumable.solver.relative_decrease.max(T::EPSILON.to_f64()))
+        let least = self.resumable.solver.relative_decrease.max(T::EPSILON.to_f64());
+        self.best.slope.abs() <= least * self.best.objective.abs().max(1.0)
+    }
+
+    /// What rounding makes of the objective, but for a factor.
+    fn rounding(&self) -> f64 {
+        T::EPSILON.to_f64() * self.best.objective.abs().max(1.0)
     }
 
     /// Whether the fit is to go on where rounding hides whether the objective falls, but not yet the gradient.
     fn is_rounded(&self) -> bool {
-        let to_the_end = self.resumable.solver.relative_decrease == 0.0;
-        let rounding = T::EPSILON.to_f64() * self.best.objective.abs().max(1.0);
-        to_the_end
+        self.resumable.solver.relative_decrease == 0.0
             && self.cost.evaluator.objective().is_smooth()
-            && self.is_to_fall_by(ROUNDING * T::EPSILON.to_f64())
-            && max_norm(self.best.gradient.parameters()) > rounding
-    }
-
-    /// Whether the slope promises no more than this, relative to the objective.
-    fn is_to_fall_by(&self, least: f64) -> bool {
-        self.best.slope.abs() <= least * self.best.objective.abs().max(1.0)
+            && self.best.slope.abs() <= ROUNDING * self.rounding()
+            && max_norm(self.best.gradient.parameters()) > self.rounding()
     }
 
     /// Whether the slope shows that a step leads on, of which the objective shows no more than that it does not lead back
     /// (the approximate conditions of Wolfe; Hager and Zhang, 2005).
     fn is_flatter(&self, trial: &Point<T>) -> bool {
-        let rounding = ROUNDING * T::EPSILON.to_f64() * self.best.objective.abs().max(1.0);
         trial.slope.abs() <= FLATTER * self.best.slope.abs()
-            && trial.objective <= self.best.objective + rounding
+            && trial.objective <= self.best.objective + ROUNDING * self.rounding()
     }
 }
 

@@ -41,7 +41,7 @@ impl Evaluate {
         let objective = self.objective.objective(Some(&about));
         let (loss, metrics) = self.compute.install(|_| {
             let applied = Applied { parameters: &parameters, isa: self.compute.isa() };
-            Ok((applied.loss(&data, &labels, objective)?, applied.measure(&data, &labels, None)?))
+            Ok((applied.loss(&data, &labels, objective)?, applied.measure(&data, &labels)?))
         })?;
         // The weights of scaled features, whose squares were penalised, are not those in the file.
         let penalty = match (self.objective.l2, about.l2_penalty) {

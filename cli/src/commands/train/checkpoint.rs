@@ -1,7 +1,7 @@
 //! The file that a fit by L-BFGS is saved in on its way, and goes on from when the same command is run again. It is whole
 //! at any moment, and stays when the fit is done.
 
-use super::{Solver, Train, fit::Samples, name};
+use super::{Solver, Train, fit::Samples};
 use crate::{
     commands::{positive, warn},
     data::{self, Format},
@@ -38,7 +38,7 @@ impl CheckpointArgs {
     /// If the solver has no state that is saved.
     pub(super) fn check(&self, solver: Solver) -> Result<()> {
         if self.checkpoint.is_some() && solver != Solver::Lbfgs {
-            let name = name(solver);
+            let name = solver.name();
             bail!("--checkpoint is for --solver lbfgs; the state of {name} is not saved");
         }
         Ok(())

@@ -145,9 +145,13 @@ impl Samples<'_> {
         }
         let parameters = Parameters::F32(model.clone());
         let applied = Applied { parameters: &parameters, isa };
-        let of_part = |part| applied.measure(data, labels, self.rows_of(part));
-        let held_out = self.parts.map(|_| of_part(Part::HeldOut)).transpose()?;
-        Ok((of_part(Part::Training)?, held_out))
+        Ok(match self.parts {
+            None => (applied.measure(data, labels)?, None),
+            Some(parts) => {
+                let measured = applied.measure_parts(data, labels, &parts.held_out)?;
+                (measured.0, Some(measured.1))
+            }
+        })
     }
 
     /// Adds up the samples of a part chunk by chunk, but those that count nothing; or those of all ranks. Returns their

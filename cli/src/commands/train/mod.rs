@@ -192,8 +192,11 @@ const OF_SOLVERS: [(&str, &[Solver]); 12] = [
     ("average", &[Solver::Sgd]),
 ];
 
-fn name(solver: Solver) -> String {
-    solver.to_possible_value().expect("no solver is hidden").get_name().to_owned()
+impl Solver {
+    /// As it is asked for.
+    fn name(self) -> String {
+        self.to_possible_value().expect("no solver is hidden").get_name().to_owned()
+    }
 }
 
 /// The arguments that were given, of all that there are: a default looks the same otherwise.
@@ -407,7 +410,7 @@ impl Train {
                 test: match &test {
                     Some((test, labels)) => {
                         let applied = Applied { parameters: &model.parameters, isa };
-                        Some(applied.measure(test, labels, None)?)
+                        Some(applied.measure(test, labels)?)
                     }
                     None => None,
                 },
@@ -442,7 +445,7 @@ impl Train {
     fn warn_of_arguments_without_effect(&self, solver: Solver) {
         for (argument, solvers) in OF_SOLVERS {
             if self.given.has(argument) && !solvers.contains(&solver) {
-                let (argument, solver) = (argument.replace('_', "-"), name(solver));
+                let (argument, solver) = (argument.replace('_', "-"), solver.name());
                 warn(&format!("--{argument} has no effect: --solver {solver} does not take it"));
             }
         }
@@ -563,13 +566,12 @@ impl Train {
     fn default_solver(&self, data: &Dataset) -> Solver {
         let objective = self.objective.objective(None);
         let kinked = !objective.is_smooth();
-        let takes_dual = match self.cv {
-            Some(_) => self.cv_path().iter().all(|l2| *l2 > 0.0),
-            None if !self.l2_path.is_empty() => {
-                self.l2_path.iter().all(|l2| *l2 > 0.0) && data.view().is_some()
-            }
-            None => objective.l2() > 0.0 && data.view().is_some(),
+        let above_zero = match self.cv.is_some() || !self.l2_path.is_empty() {
+            true => self.cv_path().iter().all(|l2| *l2 > 0.0),
+            false => objective.l2() > 0.0,
         };
+        // Cross-validation brings the features to memory.
+        let takes_dual = above_zero && (self.cv.is_some() || data.view().is_some());
         match kinked && takes_dual {
             true => Solver::Dual,
             false => Solver::Lbfgs,
