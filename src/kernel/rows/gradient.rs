@@ -104,9 +104,8 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
     fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
         let Sum { x, rows, chain, first, features, ds, sums, stride } = self;
         let mut ahead = x.ahead;
-        // Half the lines of the next block.
-        let requests = if first { V.div_ceil(2) } else { 0 };
-        // Or all of a tile that comes soon.
+        // Half the lines of the next block, or all of a tile that comes soon.
+        let requests = if first { GROUP * V.div_ceil(2) } else { 0 };
         let soon = if first { (V * L::LANES * size_of::<T>()).div_ceil(LINE) } else { 0 };
         let soon = (0..soon).map(|line| TILES_AHEAD * V * L::LANES + line * LINE / size_of::<T>());
         let n_features = x.rows.n_features();
@@ -118,19 +117,16 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
         for feature in features.step_by(V * L::LANES) {
             for start in rows.clone().step_by(step) {
                 let rows = start..rows.end.min(start + step);
+                let ask = |starts: [*const T; GROUP]| match x.long {
+                    false => (0..requests).for_each(|_| ahead.request()),
+                    true => starts.iter().for_each(|start| {
+                        soon.clone().for_each(|l| prefetch(start.wrapping_add(l)));
+                    }),
+                };
                 // SAFETY: `ds` was asserted to have places for all rows; and the features are whole tiles of those of a
                 // row, but for the last vector if `V` is 1.
                 let tile = unsafe {
-                    let (x, long) = (&x.rows, x.long);
-                    let features = (feature, n_features - feature);
-                    match long {
-                        false => sum::<L, K, V>(proof, x, rows, features, ds, |_| {
-                            (0..requests).for_each(|_| ahead.request());
-                        }),
-                        true => sum::<L, K, V>(proof, x, rows, features, ds, |source| {
-                            soon.clone().for_each(|l| prefetch(source.wrapping_add(l)));
-                        }),
-                    }
+                    sum::<L, K, V>(proof, &x.rows, rows, (feature, n_features - feature), ds, ask)
                 };
                 for k in 0..K {
                     for v in 0..V {
@@ -155,8 +151,9 @@ const fn n_chains<L: Lanes>(k: usize, v: usize) -> usize {
     }
 }
 
-/// The sums over some rows, whole groups of them, for `K` classes and the `V` vectors from a feature on. `at_row`
-/// is called with the place of that feature in each row, to ask for what comes next.
+/// The sums over some rows, whole groups of them, for `K` classes and the `V` vectors from a feature on. `ask`
+/// is called with the places of that feature in each group of rows, to ask for what comes next: before the sums of the
+/// group, as branches between those of its rows have the compiler keep vectors in memory.
 ///
 /// # Safety
 /// `ds` must have places for the rows of each class. From `feature` on, `V` vectors must be readable, or, if `V` is 1,
@@ -168,18 +165,18 @@ unsafe fn sum<L: Lanes, const K: usize, const V: usize>(
     rows: Range<usize>,
     (feature, rest): (usize, usize),
     ds: &[L::Elem],
-    mut at_row: impl FnMut(*const L::Elem),
+    mut ask: impl FnMut([*const L::Elem; GROUP]),
 ) -> [[L; V]; K] {
     let zero = L::splat(proof, L::Elem::default());
     let n_chains = const { n_chains::<L>(K, V) };
     let mut tiles = [[[zero; V]; K]; GROUP];
     for group in rows.step_by(GROUP) {
-        let starts = x.group(group);
+        let starts = x.group(group).map(|start| start.wrapping_add(feature));
+        ask(starts);
         for i in 0..GROUP {
-            at_row(starts[i].wrapping_add(feature));
             let mut vectors = [zero; V];
             for v in 0..V {
-                let source = starts[i].wrapping_add(feature + v * L::LANES);
+                let source = starts[i].wrapping_add(v * L::LANES);
                 // SAFETY: the caller grants `V` whole vectors, or fewer elements than one has.
                 vectors[v] = unsafe {
                     if V > 1 || rest >= L::LANES {
