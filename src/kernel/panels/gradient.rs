@@ -32,11 +32,23 @@ pub(super) fn accumulate<L: Lanes>(
     dw: &mut [f64],
     dw_stride: usize,
 ) {
-    let (mr, _) = largest_many::<L>();
+    let (start, (mr, _)) = (classes.start, largest_many::<L>());
+    // The last classes take half a tile, if they are no more, and it has enough sums to keep both FMA units busy.
+    let rest = match classes.len() % mr {
+        rest if mr == 8 && rest <= mr / 2 => rest,
+        _ => 0,
+    };
+    let whole = classes.end - rest;
     for panel in 0..n_panels::<L>(n_features) {
-        let dw = &mut dw[panel * panel_width::<L>()..];
-        let sum = Sum { blocks, classes: classes.clone(), panel, n_features, dw, dw_stride };
-        many::<L>(proof, (mr, vectors_in_panel::<L>(n_features, panel)), sum);
+        let vectors = vectors_in_panel::<L>(n_features, panel);
+        for (mr, classes) in [(mr, classes.start..whole), (mr / 2, whole..classes.end)] {
+            if !classes.is_empty() {
+                let class = classes.start - start;
+                let dw = &mut dw[class * dw_stride + panel * panel_width::<L>()..];
+                let sum = Sum { blocks, classes, panel, n_features, dw, dw_stride };
+                many::<L>(proof, (mr, vectors), sum);
+            }
+        }
     }
 }
 
@@ -59,6 +71,7 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
         let width = panel_width::<L>();
         let features = width.min(n_features - panel * width);
         let zero = L::splat(proof, T::default());
+        let (mr, _) = largest_many::<L>();
         assert!(classes.start.is_multiple_of(M) && width.is_multiple_of(M));
         for block in blocks {
             assert!(block.x.len() >= (panel + 1) * block.panel_rows() * width);
@@ -71,7 +84,7 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
             for class in classes.clone().step_by(M) {
                 let dw = &mut dw[(class - classes.start) * dw_stride..];
                 let n_classes = M.min(classes.end - class);
-                if blocks.iter().all(|block| block.rows_of_tile(class / M).is_empty()) {
+                if blocks.iter().all(|block| block.rows_of_tile(class / mr).is_empty()) {
                     continue;
                 }
                 let mut lines = if i == 0 { 0..n_classes } else { 0..0 };
@@ -81,7 +94,7 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                     let a = block.ds.as_ptr();
                     let a = a.wrapping_add(class / width * of_panel + class % width);
                     let b = block.x.as_ptr().wrapping_add(panel * of_panel);
-                    for rows in block.rows_of_tile(class / M).chunks(levels.second) {
+                    for rows in block.rows_of_tile(class / mr).chunks(levels.second) {
                         let mut second: Tile<L, M, V> = [[zero; V]; M];
                         for rows in rows.chunks(levels.first) {
                             if let Some(i) = lines.next() {

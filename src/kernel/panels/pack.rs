@@ -1,7 +1,10 @@
 //! W and X in panels: panel `p` of a matrix holds its columns from `p` times the width of a panel on, all
 //! rows of them one after the other, with zeros where columns are missing.
 
-use super::panel_width;
+use super::{
+    panel_width,
+    scores::{DOTS, rest},
+};
 use crate::{
     LinearModel,
     element::Element,
@@ -29,14 +32,27 @@ pub(super) fn pack<L: Lanes>(model: &LinearModel<L::Elem>, packed: &mut PackedWe
     bias[..c].copy_from_slice(model.bias());
     bias[c..].fill(L::Elem::default());
 
-    packed.weights.resize(padded * d);
-    let panels = packed.weights.as_mut_slice().chunks_exact_mut(width * d);
-    for (panel, classes) in panels.zip(model.weights().chunks(width * d)) {
+    let in_vectors = c - rest::<L>(c);
+    let of_vectors = in_vectors.next_multiple_of(width) * d;
+    let of_rest = if in_vectors < c { DOTS * d.next_multiple_of(width) } else { 0 };
+    let (in_vectors, rest) = model.weights().split_at(in_vectors * d);
+    packed.weights.resize(of_vectors + of_rest);
+    let (packed_vectors, packed_rest) = packed.weights.as_mut_slice().split_at_mut(of_vectors);
+    let panels = packed_vectors.chunks_exact_mut(width * d);
+    for (panel, classes) in panels.zip(in_vectors.chunks(width * d)) {
         for (l, row) in panel.chunks_exact_mut(width).enumerate() {
             row.fill(L::Elem::default());
             for (weight, class) in row.iter_mut().zip(classes.chunks_exact(d)) {
                 *weight = class[l];
             }
+        }
+    }
+    // The last classes are read as the rows of X are.
+    packed_rest.fill(L::Elem::default());
+    for (panel, start) in packed_rest.chunks_exact_mut(DOTS * width).zip((0..d).step_by(width)) {
+        let features = start..d.min(start + width);
+        for (target, class) in panel.chunks_exact_mut(width).zip(rest.chunks_exact(d)) {
+            target[..features.len()].copy_from_slice(&class[features.clone()]);
         }
     }
 }
