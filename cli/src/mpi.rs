@@ -1,7 +1,11 @@
 //! The processes of a run that `mpirun` started. All that is known of MPI is in this file: who one is, and how messages
-//! go from one to another, or from the first one to all. Without the feature `mpi` it says that it is missing.
+//! go from one to another, from the first one to all, or from each to all. Without the feature `mpi` it says that it is
+//! missing.
 
-use std::env;
+use anyhow::{Result, bail};
+use bytemuck::Pod;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{env, iter};
 
 /// What launchers tell the processes that they start of how many there are: Open MPI, MPICH and its relatives,
 /// MVAPICH.
@@ -177,3 +181,52 @@ mod world {
 }
 
 pub(crate) use world::World;
+
+impl World {
+    /// Sends a message to a rank, or what went wrong. It must receive it as an answer.
+    pub(crate) fn send_answer<T: Pod>(&self, to: usize, answer: Result<Vec<T>>) {
+        let rank = self.rank();
+        let error =
+            answer.as_ref().err().map_or(String::new(), |error| format!("rank {rank}: {error:#}"));
+        self.send(to, error.as_bytes());
+        self.send(to, &answer.unwrap_or_default());
+    }
+
+    pub(crate) fn receive_answer<T: Pod>(&self, from: usize) -> Result<Vec<T>> {
+        let error = self.receive(from);
+        let answer = self.receive(from);
+        match error.is_empty() {
+            true => Ok(answer),
+            false => bail!(String::from_utf8_lossy(&error).into_owned()),
+        }
+    }
+
+    /// What all ranks have, in their order, for each of them. Every rank must take part, with whatever went wrong before.
+    ///
+    /// # Errors
+    /// For all alike, what went wrong on the first rank where something did.
+    pub(crate) fn exchange<T>(&self, own: Result<T>) -> Result<Vec<T>>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let own = own.and_then(|own| Ok(serde_json::to_vec(&own)?));
+        let all: Vec<Result<Vec<u8>>> = if self.rank() == 0 {
+            let others = (1..self.size()).map(|rank| self.receive_answer(rank));
+            iter::once(own).chain(others).collect()
+        } else {
+            self.send_answer(0, own);
+            Vec::new()
+        };
+        let all: Result<Vec<_>> = all.into_iter().collect();
+        let mut error =
+            all.as_ref().err().map_or(Vec::new(), |error| format!("{error:#}").into_bytes());
+        self.broadcast(&mut error);
+        let mut all = all?;
+        if !error.is_empty() {
+            bail!(String::from_utf8_lossy(&error).into_owned());
+        }
+        all.resize(self.size(), Vec::new());
+        all.iter_mut().for_each(|message| self.broadcast(message));
+        all.iter().map(|message| Ok(serde_json::from_slice(message)?)).collect()
+    }
+}

@@ -7,7 +7,7 @@
 mod common;
 
 use assert_cmd::Command;
-use common::{folder, json, npy, text, write};
+use common::{folder, gzip, json, npy, text, write};
 use rand_xoshiro::{
     Xoshiro256PlusPlus,
     rand_core::{Rng, SeedableRng},
@@ -303,6 +303,82 @@ fn a_checkpoint_is_of_any_number_of_ranks() {
             fails(&[(2, &other)], &["checkpoint", "loss was cross_entropy"]);
         }
     }
+}
+
+/// Lines of an SVMlight file of five chunks, of many blocks, and of all that is decided from the whole file: the number of
+/// features by the first sample; what indices count from, and a label, by the last one.
+fn sparse_lines() -> Vec<String> {
+    let samples = Samples::new(9000, D, 6);
+    let rows = samples.x.chunks(D).zip(&samples.labels);
+    let line = |(row, label): (&[f64], &u8)| {
+        let [a, b, c] = [0, 2, 1].map(|i| row[i] as f32);
+        format!("{label} 1:{a} 5:{b} 12:{c} # a sample")
+    };
+    let mut lines: Vec<String> = rows.map(line).collect();
+    lines[0] += " \r# and a comment";
+    lines[0].insert_str(0, "4 30:0.5\n");
+    lines[4000] += "\n\n# more";
+    lines.push("other 0:1.5 2:0.25".to_owned());
+    lines
+}
+
+/// Each rank reads its rows only, and of a gzipped file all of them.
+#[test]
+fn a_sparse_file_is_divided() {
+    if !available() {
+        return;
+    }
+    let folder = folder();
+    let contents = sparse_lines().join("\r\n");
+    let plain = write(&folder, "plain.svm", &contents);
+    let gzipped = write(&folder, "gzipped.svm.gz", gzip(contents.as_bytes()));
+    for (case, more) in [
+        &["--standardize", "--validation", "0.2", "--patience", "2"][..],
+        &["--solver", "newton", "--scale", "0.5", "--class-weight", "balanced"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let train = |data| [&["train", "--data", data, "--l2", "1e-3"], more].concat();
+        let object = same_on_any_number(&folder, case, &train(&plain));
+        assert_eq!(object["metrics"]["classes"].as_array().expect("classes").len(), 6);
+        let out = path(&folder, "of-all");
+        trained(3, &[&train(&gzipped)[..], &["--out", &out]].concat());
+        let [whole, divided] = [out, path(&folder, &format!("model-{case}-3"))]
+            .map(|path| fs::read(path).expect("a model"));
+        assert!(whole == divided, "case {case}: other bits");
+    }
+}
+
+#[test]
+fn a_bad_line_of_one_rank_ends_all() {
+    if !available() {
+        return;
+    }
+    let folder = folder();
+    let mut lines = sparse_lines();
+    let good = write(&folder, "good.svm", lines.join("\n"));
+    lines[7000] = "1 1:0.5 5:one".to_owned();
+    lines[8999] = "1 2:1 2:1".to_owned();
+    let bad = write(&folder, "bad.svm", lines.join("\n"));
+    let train = |data| ["train", "--data", data, "--l2", "1e-3"];
+    // The first of the two, by its line: before it, four lines are no samples or not among `lines`.
+    for ranks in [1, 2, 4, 7] {
+        fails(&[(ranks, &train(&bad))], &["bad.svm", "line 7005", "\"5:one\" is no index:value"]);
+    }
+    let missing = path(&folder, "missing.svm");
+    fails(
+        &[(2, &train(&good)), (1, &train(&missing))],
+        &["rank 2: ", "missing.svm", "No such file"],
+    );
+    fails(&[(1, &train(&missing)), (1, &train(&good))], &["missing.svm", "No such file"]);
+    let words = ["rank 1 has an SVMlight file of", "but rank 0 an SVMlight file of"];
+    fails(&[(1, &train(&good)), (2, &train(&bad))], &words);
+    let other = write(&folder, "good.svm.gz", gzip(lines.join("\n").as_bytes()));
+    fails(&[(1, &train(&good)), (1, &train(&other))], &["rank 1 has data that each rank reads"]);
+    let of_one_number = write(&folder, "numbers.svm", "1 1:1\n1.5 2:1\n");
+    fails(&[(3, &train(&of_one_number))], &["numbers.svm", "line 2: \"1.5\" is no class"]);
+    fails(&[(2, &train(&write(&folder, "none.svm", "# nothing\n")))], &["there are no samples"]);
 }
 
 /// Row 15000 is of the fourth rank of four.

@@ -216,11 +216,15 @@ impl DataArgs {
 
 /// Reads data, and says what was found out about it.
 fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Dataset> {
-    let data = Dataset::read(path, options)?;
+    Dataset::read(path, options).map(said)
+}
+
+/// Data of which it is said what was found out about it.
+fn said(data: Dataset) -> Dataset {
     for note in &data.notes {
         say(format_args!("{}: {note}", data.name()));
     }
-    Ok(data)
+    data
 }
 
 /// What computes.

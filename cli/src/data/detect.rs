@@ -1,6 +1,9 @@
 //! The format of data: what its first bytes say, or else its suffix, or else its first lines.
 
-use super::{options::Format, source::BOM};
+use super::{
+    options::{Format, ReadOptions},
+    source::BOM,
+};
 use anyhow::{Result, bail};
 use std::path::Path;
 
@@ -16,6 +19,11 @@ const FOREIGN: [(&[u8], &str); 9] = [
     (b"\xfe\xff", "UTF-16 text; save it as UTF-8"),
     (b"\x80\x04\x95", "a pickle of Python"),
 ];
+
+/// The format that is asked for, or that of data that begins with `head`.
+pub(super) fn format(head: &[u8], path: &Path, options: &ReadOptions<'_>) -> Result<Format> {
+    if options.format == Format::Auto { detect(head, path) } else { Ok(options.format) }
+}
 
 /// The format of data that begins with `head`.
 pub(super) fn detect(head: &[u8], path: &Path) -> Result<Format> {

@@ -41,7 +41,7 @@ pub struct Labels {
 }
 
 /// Where labels come from, for messages.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Place {
     file: String,
     in_text: bool,
@@ -132,6 +132,8 @@ impl Labels {
 }
 
 /// Each distinct key once, in order of appearance.
+#[derive(Serialize, Deserialize)]
+#[serde(bound(deserialize = "K: Deserialize<'de> + Eq + Hash"))]
 struct Interned<K> {
     codes: Vec<u32>,
     places: HashMap<K, u32>,
@@ -146,10 +148,27 @@ impl<K> Default for Interned<K> {
 
 impl<K: Eq + Hash> Interned<K> {
     fn push_new(&mut self, key: K, position: u64) {
+        let code = self.add(key, position);
+        self.codes.push(code);
+    }
+
+    fn add(&mut self, key: K, position: u64) -> u32 {
         let code = self.first.len() as u32;
         self.places.insert(key, code);
         self.first.push(position);
-        self.codes.push(code);
+        code
+    }
+
+    /// Appends keys, which come after these.
+    fn append(&mut self, next: Self) {
+        let mut keys: Vec<(K, u32)> = next.places.into_iter().collect();
+        keys.sort_unstable_by_key(|(_, code)| *code);
+        let code = |(key, code): (K, u32)| match self.places.get(&key) {
+            Some(known) => *known,
+            None => self.add(key, next.first[code as usize]),
+        };
+        let codes: Vec<u32> = keys.into_iter().map(code).collect();
+        self.codes.extend(next.codes.iter().map(|code| codes[*code as usize]));
     }
 
     /// The labels that `label` makes of the keys.
@@ -213,7 +232,7 @@ fn whole(value: f64) -> Option<i64> {
 }
 
 /// Collects labels that are written as text.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Texts {
     keys: Interned<Box<str>>,
     place: Place,
@@ -234,6 +253,11 @@ impl Texts {
             None => self.keys.push_new(text.into(), position),
         }
         Ok(())
+    }
+
+    /// Appends the labels of the samples that follow.
+    pub(super) fn append(&mut self, next: Self) {
+        self.keys.append(next.keys);
     }
 
     pub(super) fn len(&self) -> usize {

@@ -19,6 +19,7 @@ mod records;
 mod safetensors;
 mod sample;
 mod scaling;
+mod share;
 mod source;
 mod sparse;
 mod svmlight;
@@ -28,10 +29,12 @@ pub use labels::{Classes, Label, Labels};
 pub use options::{Format, Header, IndexBase, LabelColumn, ReadOptions, Schema, Split, separator};
 pub use sample::sample;
 pub use scaling::Scaling;
-pub(crate) use scaling::{Moments, Ranges};
+pub(crate) use scaling::{Moments, Ranges, add_entries};
+pub(crate) use share::Divisible;
 
 use anyhow::{Context, Result, bail};
 use array::{Array, BadValue};
+use share::Share;
 use softmargin::{Error, Features, MatrixView, NonFinite};
 use source::Source;
 use sparse::{Sparse, check_weights};
@@ -47,6 +50,8 @@ pub struct Dataset {
     /// Of the file, for messages.
     name: String,
     stored: Stored,
+    /// Which samples are stored, if not all.
+    share: Option<Share>,
     /// What turns what is stored into the features.
     scaling: Option<Scaling>,
     /// Whether what is in memory has been scaled.
@@ -124,6 +129,7 @@ impl Dataset {
         Self {
             name: String::new(),
             stored,
+            share: None,
             scaling: None,
             scaled: false,
             collapsed: Vec::new(),
@@ -186,10 +192,7 @@ impl Dataset {
     }
 
     fn read_format(source: Source<'_>, path: &Path, options: &ReadOptions<'_>) -> Result<Self> {
-        let format = match options.format {
-            Format::Auto => detect::detect(source.head(), path)?,
-            format => format,
-        };
+        let format = detect::format(source.head(), path, options)?;
         check_options(format, options)?;
         match format {
             Format::Auto | Format::Csv => csv::read(source, options),
@@ -292,10 +295,11 @@ impl Dataset {
         Ok(())
     }
 
-    /// Whether the features can be read where they are: not where a file is to be converted.
+    /// Whether all features can be read where they are: not where a file is to be converted, nor where others have some.
     pub fn is_in_place(&self) -> bool {
         match &self.stored {
-            Stored::Memory(_) | Stored::Sparse(_) => true,
+            Stored::Memory(_) => true,
+            Stored::Sparse(_) => self.share.is_none(),
             Stored::File(file) => file.features::<f32>().is_some(),
         }
     }
@@ -303,6 +307,7 @@ impl Dataset {
     /// The features where they are, if they can be read there.
     pub fn view(&self) -> Option<Features<'_, f32>> {
         match &self.stored {
+            Stored::Sparse(_) if self.share.is_some() => None,
             Stored::Sparse(sparse) => {
                 let features = sparse.view(sparse.values()).ok()?;
                 self.scaled(features.into()).ok()
@@ -330,7 +335,10 @@ impl Dataset {
     /// The number of values that are stored, where those that are zero are not.
     pub fn n_entries(&self) -> Option<usize> {
         match &self.stored {
-            Stored::Sparse(sparse) => Some(sparse.values().len()),
+            Stored::Sparse(sparse) => {
+                let own = sparse.values().len();
+                Some(self.share.as_ref().map_or(own, |share| share.n_entries))
+            }
             Stored::Memory(_) | Stored::File(_) => None,
         }
     }
@@ -381,9 +389,14 @@ impl Dataset {
         };
         let d = self.n_features;
         let step = (CHUNK_BYTES / size_of::<f32>() / d).max(1);
+        let first = self.share.as_ref().map_or(0, |share| share.rows.start);
+        let stored = |rows: &Range<usize>| {
+            Some(rows.start.checked_sub(first)?..rows.end.checked_sub(first)?)
+        };
         for rows in ranges {
             if let Some(features) = in_place {
-                call(rows.clone(), features.slice_rows(rows).ok_or(Error::NoSamples)?)?;
+                let slice = stored(&rows).and_then(|rows| features.slice_rows(rows));
+                call(rows, slice.ok_or(Error::NoSamples)?)?;
                 continue;
             }
             let Stored::File(file) = &self.stored else { continue };
@@ -474,22 +487,30 @@ impl Dataset {
     /// If a value of the file is not finite, or not in `f32`.
     pub fn sample(&self, most: usize, rows: Option<&[u32]>) -> Result<Self> {
         let d = self.n_features;
-        let n = rows.map_or(self.n_samples, <[u32]>::len);
-        let step = n.div_ceil(most).max(1);
-        let row = |i: usize| rows.map_or(i, |rows| rows[i] as usize);
-        let rows: Vec<usize> = (0..n).step_by(step).map(row).collect();
+        let rows: Vec<usize> = self.spread(most, rows).collect();
         let mut features = Vec::with_capacity(rows.len() * d);
         let pass = self.for_each_chunk_of::<f32>(rows.iter().map(|row| *row..row + 1), |_, one| {
             features.extend(one.row(0).unwrap_or_default());
             Ok(())
         });
         pass.map_err(|error| self.explain(error))?;
-        let mut sample = Self::new(features, rows.len(), d);
-        sample.name.clone_from(&self.name);
-        sample.labels = self.labels.as_ref().map(|labels| labels.select(&rows));
-        sample.weights =
-            self.weights.as_ref().map(|weights| rows.iter().map(|row| weights[*row]).collect());
-        Ok(sample)
+        Ok(Self::new(features, rows.len(), d).described_by(self, &rows))
+    }
+
+    /// Which rows these are.
+    fn spread(&self, most: usize, rows: Option<&[u32]>) -> impl Iterator<Item = usize> {
+        let n = rows.map_or(self.n_samples, <[u32]>::len);
+        let step = n.div_ceil(most).max(1);
+        (0..n).step_by(step).map(move |i| rows.map_or(i, |rows| rows[i] as usize))
+    }
+
+    /// With the labels and weights of some samples of other data, and its name.
+    fn described_by(mut self, all: &Self, rows: &[usize]) -> Self {
+        self.name.clone_from(&all.name);
+        self.labels = all.labels.as_ref().map(|labels| labels.select(rows));
+        self.weights =
+            all.weights.as_ref().map(|weights| rows.iter().map(|row| weights[*row]).collect());
+        self
     }
 
     /// The features that lie so far from zero, beside how much they vary, that `f32` hardly tells their values apart, by some

@@ -1,6 +1,6 @@
 //! Features brought to a common scale, x′ = (x − shift) scale, and a model of x′ turned into one of x.
 
-use super::{Dataset, Stored, sparse::Sparse};
+use super::{Dataset, Stored};
 use crate::model_file::Parameters;
 use anyhow::Result;
 use softmargin::{Error, Features, LinearModel, NonFinite};
@@ -58,8 +58,11 @@ impl Scaling {
     /// # Errors
     /// If a value is not finite.
     pub fn standardize(data: &Dataset) -> Result<Self> {
-        if let Stored::Sparse(sparse) = &data.stored {
-            return Self::standardize_sparse(sparse);
+        if let Stored::Sparse(_) = data.stored {
+            return Self::standardize_sparse(data, |means, mut sums| {
+                add_entries(data, means, &mut sums);
+                Ok(sums)
+            });
         }
         let pass = |means: Option<&[f64]>| {
             let mut moments = Moments::of(data);
@@ -72,25 +75,30 @@ impl Scaling {
         Self::of_moments(means, variances, &ranges)
     }
 
-    /// The same of sparse rows, whose zeros are not stored.
-    fn standardize_sparse(sparse: &Sparse) -> Result<Self> {
-        let (n, d) = (sparse.n_samples() as f64, sparse.n_features());
-        let (mut means, mut present) = (vec![0.0; d], vec![0.0; d]);
-        let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); d];
-        let widen = |range: &mut (f32, f32), x: f32| *range = (range.0.min(x), range.1.max(x));
-        for (feature, x) in sparse.entries() {
-            means[feature] += f64::from(x) / n;
-            present[feature] += 1.0;
-            widen(&mut ranges[feature], x);
-        }
-        let absent = present.iter().zip(&mut ranges).filter(|(present, _)| **present < n);
-        absent.for_each(|(_, range)| widen(range, 0.0));
+    /// The same of sparse data, whose zeros are not stored. `pass` is to go through all entries in their order, by
+    /// [`add_entries`].
+    ///
+    /// # Errors
+    /// Those of `pass`.
+    pub(crate) fn standardize_sparse(
+        data: &Dataset,
+        mut pass: impl FnMut(&[f64], Vec<f64>) -> Result<Vec<f64>>,
+    ) -> Result<Self> {
+        let (n, d) = (data.n_samples as f64, data.n_features);
+        let (zeros, infinite) = (vec![0.0; 2 * d], vec![f64::INFINITY; d]);
+        let none = [zeros, infinite.clone(), infinite.iter().map(|x| -x).collect()].concat();
+        let mut sums = pass(&[], none)?;
+        let ranges = sums.split_off(2 * d);
+        let present = sums.split_off(d);
+        let (means, (least, most)) = (sums, ranges.split_at(d));
+        let range = |((least, most), present): ((&f64, &f64), &f64)| {
+            let zero = if *present < n { 0.0 } else { *least };
+            (least.min(zero) as f32, most.max(zero) as f32)
+        };
+        let ranges: Ranges = least.iter().zip(most).zip(&present).map(range).collect();
         let shares = present.iter().map(|present| (n - present) / n);
-        let mut variances: Vec<f64> =
-            shares.zip(&means).map(|(share, mean): (f64, &f64)| share * mean.powi(2)).collect();
-        for (feature, x) in sparse.entries() {
-            variances[feature] += (f64::from(x) - means[feature]).powi(2) / n;
-        }
+        let of_zeros = shares.zip(&means).map(|(share, mean): (f64, &f64)| share * mean.powi(2));
+        let variances = pass(&means, of_zeros.collect())?;
         Self::of_moments(means, variances, &ranges)
     }
 
@@ -179,6 +187,26 @@ impl Scaling {
             worst = if error.is_finite() { worst.max(error) } else { f64::INFINITY };
         }
         (folded, worst)
+    }
+}
+
+/// Goes on with the sums of the entries of sparse data before those that are at hand: without means, those of x / n, the
+/// numbers of entries, the smallest and the largest value of each feature; with them, those of (x − mean)² / n. In order, so
+/// that it does not matter where others begin.
+pub(crate) fn add_entries(data: &Dataset, means: &[f64], sums: &mut [f64]) {
+    let Stored::Sparse(sparse) = &data.stored else { return };
+    let (n, d) = (data.n_samples as f64, data.n_features);
+    for (feature, x) in sparse.entries() {
+        let x = f64::from(x);
+        if let Some(mean) = means.get(feature) {
+            sums[feature] += (x - mean).powi(2) / n;
+            continue;
+        }
+        let [sum, present, least, most] = [0, 1, 2, 3].map(|i| i * d + feature);
+        sums[sum] += x / n;
+        sums[present] += 1.0;
+        sums[least] = sums[least].min(x);
+        sums[most] = sums[most].max(x);
     }
 }
 

@@ -7,7 +7,7 @@ use flate2::bufread::GzDecoder;
 use memmap2::Mmap;
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Cursor, Read},
+    io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom},
     ops::Deref,
     path::Path,
 };
@@ -108,10 +108,20 @@ impl<'a> Source<'a> {
 
     /// All bytes but the mark of UTF-8.
     pub(super) fn text(mut self) -> impl Read + 'a {
-        if self.head.starts_with(BOM) {
-            self.head.drain(..BOM.len());
-        }
+        self.head.drain(..self.text_start());
         self.stream()
+    }
+
+    /// The text of a plain file, which can be read from anywhere, if this is one.
+    pub(super) fn plain_text(&self) -> Result<Option<PlainText>> {
+        let Some(file) = &self.plain else { return Ok(None) };
+        let (file, start) = (file.try_clone()?, self.text_start() as u64);
+        Ok(Some(PlainText { size: file.metadata()?.len(), file, start }))
+    }
+
+    /// Where the text begins: after the mark of UTF-8, if there is one.
+    fn text_start(&self) -> usize {
+        if self.head.starts_with(BOM) { BOM.len() } else { 0 }
     }
 
     /// All bytes at once.
@@ -124,6 +134,65 @@ impl<'a> Source<'a> {
         let mut bytes = Vec::new();
         self.stream().read_to_end(&mut bytes)?;
         Ok(Bytes::Memory(bytes))
+    }
+}
+
+/// A file of text that is read from wherever lines begin.
+pub(super) struct PlainText {
+    file: File,
+    /// Where the text begins.
+    start: u64,
+    /// The bytes of the file.
+    size: u64,
+}
+
+impl PlainText {
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// All from the first line on that begins at a place or after it; and where that is.
+    pub(super) fn lines_from(&self, place: u64) -> io::Result<(u64, impl BufRead + use<>)> {
+        let mut file = self.file.try_clone()?;
+        // A line begins where the one before ends, which the byte before may be the end of.
+        let (begins, from) =
+            if place <= self.start { (true, self.start) } else { (false, place - 1) };
+        file.seek(SeekFrom::Start(from))?;
+        let mut lines = BufReader::with_capacity(HEAD, file);
+        let skipped = if begins { 0 } else { take_line(&mut lines, |_| Ok::<_, io::Error>(()))? };
+        Ok((from + skipped, lines))
+    }
+}
+
+/// Hands on the bytes of the next line, piece by piece, but not those of its end, which is that of any system. Returns how
+/// many there are with its end: none after the last line.
+///
+/// # Errors
+/// If they cannot be read; and those of `take`.
+pub(super) fn take_line<E: From<io::Error>>(
+    source: &mut impl BufRead,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut length = 0;
+    loop {
+        let buffer = source.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(length);
+        }
+        let end = buffer.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        let text = &buffer[..end.unwrap_or(buffer.len())];
+        take(text)?;
+        let cr = end.is_some_and(|end| buffer[end] == b'\r');
+        let mut taken = text.len() + usize::from(end.is_some());
+        source.consume(taken);
+        if cr && source.fill_buf()?.first() == Some(&b'\n') {
+            source.consume(1);
+            taken += 1;
+        }
+        length += taken as u64;
+        if end.is_some() {
+            return Ok(length);
+        }
     }
 }
 

@@ -6,21 +6,41 @@ use super::{
     labels::Texts,
     number::{self, Unfit, quoted},
     options::{IndexBase, ReadOptions, Schema},
-    source::Source,
+    share::Share,
+    source::{PlainText, Source, take_line},
     sparse::{Sparse, check_weights, explain},
 };
+use crate::mpi::World;
 use anyhow::{Context, Result, bail};
-use std::io::{BufRead, BufReader};
+use serde::{Deserialize, Serialize};
+use std::{
+    io::{self, BufRead, BufReader},
+    ops::Range,
+};
 
 /// The longest line, and what is read at once.
 const MAX_LINE: u64 = 64 << 20;
 
-/// The entries of all samples, sample by sample.
+/// Bytes in which lines are counted together, at least.
+const MIN_BLOCK: u64 = 64 << 10;
+
+/// Blocks of a file, at most: what is known of each is known to all processes.
+const MAX_BLOCKS: u64 = 1 << 14;
+
+/// The entries of samples, sample by sample.
+#[derive(Debug)]
 struct Entries {
     /// Where each sample begins, and the last one ends.
     indptr: Vec<usize>,
     indices: Vec<u32>,
     values: Vec<f32>,
+}
+
+/// What takes all samples of a file to know.
+#[derive(Serialize, Deserialize)]
+struct Summary {
+    labels: Texts,
+    n_entries: usize,
     /// The line of the first index 0, if there is one.
     zero: Option<u64>,
     /// The largest index, and the line where it is first.
@@ -29,46 +49,82 @@ struct Entries {
 
 /// Reads samples.
 pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Dataset> {
-    let mut labels = Texts::of_lines(None);
-    let mut entries = Entries {
-        indptr: vec![0],
-        indices: Vec::new(),
-        values: Vec::new(),
-        zero: None,
-        largest: None,
+    let mut lines = Lines::after(0, BufReader::with_capacity(1 << 16, source.text()));
+    let (entries, summary) = parse(&mut lines, 0, 0..usize::MAX)?;
+    dataset(entries, summary, options)
+}
+
+/// Reads some samples of a file that all processes of a run read: those that `rows_of` makes of how many there are. Each
+/// counts the lines of its share of the bytes; then all know where each sample is, and parse those that they need.
+pub(super) fn read_share(
+    text: PlainText,
+    options: &ReadOptions<'_>,
+    world: &World,
+    rows_of: impl Fn(usize) -> Range<usize>,
+) -> Result<Dataset> {
+    let blocks = Blocks::of(text, MIN_BLOCK);
+    let counted = blocks.count(blocks.of_rank(world.rank(), world.size()));
+    let counts = world.exchange(counted)?.concat();
+    let n_samples = counts.iter().map(|count| count.samples as usize).sum();
+    let rows = rows_of(n_samples);
+    let (entries, own) = match blocks.parse(&counts, rows.clone()) {
+        Ok((entries, summary)) => (entries, Ok(summary)),
+        Err(error) => (Entries::default(), Err(error)),
     };
-    let mut lines = Lines::new(BufReader::with_capacity(1 << 16, source.text()));
+    let mut summary = Summary::of_nothing();
+    world.exchange(own)?.into_iter().for_each(|next| summary.append(next));
+    let share = Share { rows, n_samples, n_entries: summary.n_entries };
+    Ok(dataset(entries, summary, options)?.of_share(share))
+}
+
+/// Reads the samples of some rows from lines on of which the next sample is number `next`.
+fn parse(
+    lines: &mut Lines<impl BufRead>,
+    mut next: usize,
+    rows: Range<usize>,
+) -> Result<(Entries, Summary)> {
+    let mut entries = Entries::default();
+    let mut summary = Summary::of_nothing();
     while let Some((line, text)) = lines.next()? {
         let text = text.split('#').next().unwrap_or_default();
         let mut words = text.split_ascii_whitespace();
         let Some(label) = words.next() else { continue };
+        let row = next;
+        next += 1;
+        if row < rows.start {
+            continue;
+        }
+        if row == rows.end {
+            break;
+        }
         if label.contains(',') && label.split(',').all(|part| part.parse::<f64>().is_ok()) {
             bail!("line {line}: {} is several labels; a sample has one", quoted(label));
         }
         if label.contains(':') {
             bail!("line {line}: {} is no label", quoted(label));
         }
-        labels.push(label, line)?;
-        entries.push(words, line).with_context(|| format!("line {line}"))?;
-        if entries.zero.is_none() && entries.last().first() == Some(&0) {
-            entries.zero = Some(line);
-        }
+        summary.labels.push(label, line)?;
+        entries.push(words).with_context(|| format!("line {line}"))?;
+        summary.add(entries.last(), line);
     }
-    let n_samples = entries.indptr.len() - 1;
-    if n_samples == 0 {
+    Ok((entries, summary))
+}
+
+/// The samples with what is decided from all of them.
+fn dataset(entries: Entries, summary: Summary, options: &ReadOptions<'_>) -> Result<Dataset> {
+    if summary.labels.len() == 0 {
         bail!("there are no samples");
     }
-
-    let (base, how) = base(&entries, options)?;
+    let (base, how) = base(&summary, options)?;
     let found =
-        entries.largest.map_or(0, |(index, _)| (index as usize + 1).saturating_sub(base as usize));
+        summary.largest.map_or(0, |(index, _)| (index as usize + 1).saturating_sub(base as usize));
     let n_features = options.schema.map_or(found, |schema| schema.n_features);
     if n_features == 0 {
         bail!("there are no features");
     }
     // Of a file that counts from 1, all features would be moved by one, and the last one be left out.
-    if let Some((index, line)) = entries.largest
-        && (options.index_base, base, entries.zero) == (IndexBase::Auto, 0, None)
+    if let Some((index, line)) = summary.largest
+        && (options.index_base, base, summary.zero) == (IndexBase::Auto, 0, None)
         && index as usize >= n_features
     {
         bail!(
@@ -76,7 +132,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
              count from 0{how} (--index-base 0 or --index-base 1 says what they count from)"
         );
     }
-    if let Some((index, line)) = entries.largest.filter(|_| options.schema.is_none()) {
+    if let Some((index, line)) = summary.largest.filter(|_| options.schema.is_none()) {
         let context = || format!("line {line}: the largest index is {index}");
         check_weights(1, n_features, options.max_unpacked).with_context(context)?;
     }
@@ -88,7 +144,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
             "left out: {beyond} values of features beyond the {n_features} that the model was trained on"
         ));
     }
-    let (labels, note) = labels.finish()?;
+    let (labels, note) = summary.labels.finish()?;
     data.labels = Some(labels);
     data.notes.extend(note);
     let known = options.schema.cloned();
@@ -98,14 +154,14 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
 }
 
 /// What indices count from, and how that is known.
-fn base(entries: &Entries, options: &ReadOptions<'_>) -> Result<(u8, &'static str)> {
+fn base(summary: &Summary, options: &ReadOptions<'_>) -> Result<(u8, &'static str)> {
     let known = match (options.index_base, options.schema.and_then(|schema| schema.index_base)) {
         (IndexBase::Zero, _) => Some((0, "")),
         (IndexBase::One, _) => Some((1, "")),
         (IndexBase::Auto, Some(base)) => Some((base, ", as in training")),
         (IndexBase::Auto, None) => None,
     };
-    match (known, entries.zero) {
+    match (known, summary.zero) {
         (Some((1, how)), Some(line)) => bail!(
             "line {line}: there is an index 0, but indices count from 1{how} (--index-base 0 or \
              --index-base 1 says what they count from)"
@@ -116,9 +172,130 @@ fn base(entries: &Entries, options: &ReadOptions<'_>) -> Result<(u8, &'static st
     }
 }
 
+impl Summary {
+    fn of_nothing() -> Self {
+        Self { labels: Texts::of_lines(None), n_entries: 0, zero: None, largest: None }
+    }
+
+    /// Adds the indices of a sample, of which the label is added already.
+    fn add(&mut self, indices: &[u32], line: u64) {
+        self.n_entries += indices.len();
+        if self.zero.is_none() && indices.first() == Some(&0) {
+            self.zero = Some(line);
+        }
+        if let Some(last) = indices.last() {
+            self.enlarge((*last, line));
+        }
+    }
+
+    fn enlarge(&mut self, found: (u32, u64)) {
+        if self.largest.is_none_or(|(largest, _)| largest < found.0) {
+            self.largest = Some(found);
+        }
+    }
+
+    /// Appends what is known of the samples that follow.
+    fn append(&mut self, next: Self) {
+        self.labels.append(next.labels);
+        self.n_entries += next.n_entries;
+        self.zero = self.zero.or(next.zero);
+        next.largest.into_iter().for_each(|found| self.enlarge(found));
+    }
+}
+
+/// A file in blocks of so many bytes, of which it may be known how many lines begin in each. They are the same for any
+/// number of processes.
+struct Blocks {
+    text: PlainText,
+    size: u64,
+}
+
+/// Of a block, or of several: the lines that begin there, and how many of them are samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Count {
+    lines: u64,
+    samples: u64,
+}
+
+impl Blocks {
+    fn of(text: PlainText, least: u64) -> Self {
+        let size = text.size().div_ceil(MAX_BLOCKS).max(least);
+        Self { text, size }
+    }
+
+    fn len(&self) -> usize {
+        self.text.size().div_ceil(self.size) as usize
+    }
+
+    /// Those that a process counts.
+    fn of_rank(&self, rank: usize, size: usize) -> Range<usize> {
+        rank * self.len() / size..(rank + 1) * self.len() / size
+    }
+
+    /// Counts the lines of some blocks.
+    fn count(&self, blocks: Range<usize>) -> Result<Vec<Count>> {
+        let (mut place, mut source) = self.text.lines_from(blocks.start as u64 * self.size)?;
+        let count = |block: usize| {
+            let end = self.text.size().min((block as u64 + 1) * self.size);
+            let mut count = Count::default();
+            while place < end {
+                // As it is parsed: a sample has a word, and not in a comment.
+                let mut first = None;
+                let length = take_line(&mut source, |piece| {
+                    let word = || piece.iter().copied().find(|byte| !byte.is_ascii_whitespace());
+                    first = first.or_else(word);
+                    Ok::<_, io::Error>(())
+                })?;
+                if length == 0 {
+                    bail!(CHANGED);
+                }
+                place += length;
+                count.lines += 1;
+                count.samples += u64::from(first.is_some_and(|byte| byte != b'#'));
+            }
+            Ok(count)
+        };
+        blocks.map(count).collect()
+    }
+
+    /// Reads the samples of some rows, where the lines of all blocks are counted.
+    fn parse(&self, counts: &[Count], rows: Range<usize>) -> Result<(Entries, Summary)> {
+        if rows.is_empty() {
+            return Ok((Entries::default(), Summary::of_nothing()));
+        }
+        // From the last block on before which there are fewer samples, or from the first one: so that each comment is
+        // read by someone.
+        let (mut start, mut before) = (0, Count::default());
+        let mut sum = Count::default();
+        for (block, count) in counts.iter().enumerate() {
+            if sum.samples >= rows.start as u64 {
+                break;
+            }
+            (start, before) = (block, sum);
+            sum.lines += count.lines;
+            sum.samples += count.samples;
+        }
+        let (_, source) = self.text.lines_from(start as u64 * self.size)?;
+        let mut lines = Lines::after(before.lines, source);
+        let (entries, summary) = parse(&mut lines, before.samples as usize, rows.clone())?;
+        if summary.labels.len() != rows.len() {
+            bail!(CHANGED);
+        }
+        Ok((entries, summary))
+    }
+}
+
+const CHANGED: &str = "the file has changed while it was read";
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self { indptr: vec![0], indices: Vec::new(), values: Vec::new() }
+    }
+}
+
 impl Entries {
     /// Adds the entries of a sample.
-    fn push<'a>(&mut self, words: impl Iterator<Item = &'a str>, line: u64) -> Result<()> {
+    fn push<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> Result<()> {
         let mut last = None;
         for word in words.filter(|word| !word.starts_with("qid:")) {
             let pair = word.split_once(':');
@@ -138,9 +315,6 @@ impl Entries {
                 }
                 _ => last = Some(index),
             }
-            if self.largest.is_none_or(|(largest, _)| largest < index) {
-                self.largest = Some((index, line));
-            }
             self.indices.push(index);
             self.values.push(value);
         }
@@ -156,7 +330,7 @@ impl Entries {
 
     /// The entries of the first features, counted from 0, and how many others there are.
     fn select(self, base: u8, n_features: usize) -> Result<(Sparse, usize)> {
-        let Self { mut indptr, mut indices, mut values, .. } = self;
+        let Self { mut indptr, mut indices, mut values } = self;
         let (mut start, mut kept) = (0, 0);
         for end in &mut indptr[1..] {
             for entry in start..*end {
@@ -184,37 +358,25 @@ struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    fn new(source: R) -> Self {
-        Self { source, text: Vec::new(), line: 0 }
+    /// Those that follow so many others.
+    fn after(line: u64, source: R) -> Self {
+        Self { source, text: Vec::new(), line }
     }
 
     /// The next line and its number, from 1; without its end.
     fn next(&mut self) -> Result<Option<(u64, &str)>> {
         let number = self.line + 1;
-        self.text.clear();
-        loop {
-            let buffer = self.source.fill_buf()?;
-            let end = buffer.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            let taken = end.unwrap_or(buffer.len());
-            self.text.extend_from_slice(&buffer[..taken]);
-            if self.text.len() as u64 > MAX_LINE {
+        let text = &mut self.text;
+        text.clear();
+        let length = take_line(&mut self.source, |piece| {
+            text.extend_from_slice(piece);
+            if text.len() as u64 > MAX_LINE {
                 bail!("line {number} has more than {} MiB", MAX_LINE >> 20);
             }
-            let at_end = buffer.is_empty();
-            let cr = end.is_some_and(|end| buffer[end] == b'\r');
-            self.source.consume(taken + usize::from(end.is_some()));
-            if cr && self.source.fill_buf()?.first() == Some(&b'\n') {
-                self.source.consume(1);
-            }
-            if end.is_some() {
-                break;
-            }
-            if at_end {
-                if self.text.is_empty() {
-                    return Ok(None);
-                }
-                break;
-            }
+            Ok(())
+        })?;
+        if length == 0 {
+            return Ok(None);
         }
         self.line = number;
         let text = str::from_utf8(&self.text)
@@ -247,6 +409,84 @@ mod tests {
             let bad = ["1 1:2", "", "1 2:x"].join(end);
             let error = format!("{:#}", parse(&bad, &ReadOptions::default()).unwrap_err());
             assert!(error.starts_with("line 3: \"2:x\""), "{end:?}: {error}");
+        }
+    }
+
+    /// A file as so many processes read it, in blocks of so many bytes at least: what is counted of each block, what is
+    /// read by each process, and what all know.
+    fn shared(text: &str, least: u64, processes: usize) -> Result<(Vec<Count>, Dataset)> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.svm");
+        std::fs::write(&path, text)?;
+        let text = Source::open(&path, 0)?.plain_text()?.context("a plain file")?;
+        let blocks = Blocks::of(text, least);
+        let counted = (0..processes).map(|rank| blocks.count(blocks.of_rank(rank, processes)));
+        let counts = counted.collect::<Result<Vec<_>>>()?.concat();
+        let n = counts.iter().map(|count| count.samples as usize).sum::<usize>();
+        let (mut all, mut summary) = (Entries::default(), Summary::of_nothing());
+        for rank in 0..processes {
+            let rows = rank * n / processes..(rank + 1) * n / processes;
+            let (entries, next) = blocks.parse(&counts, rows.clone())?;
+            assert_eq!(entries.indptr.len() - 1, rows.len());
+            let start = all.values.len();
+            all.indptr.extend(entries.indptr[1..].iter().map(|end| start + end));
+            all.indices.extend(entries.indices);
+            all.values.extend(entries.values);
+            // As it is sent.
+            summary.append(serde_json::from_slice(&serde_json::to_vec(&next)?)?);
+        }
+        Ok((counts, dataset(all, summary, &ReadOptions::default())?))
+    }
+
+    #[test]
+    fn shares_of_a_file_are_the_file() {
+        let long = format!("b 4:1 # {}", "long ".repeat(20));
+        for end in ["\n", "\r\n", "\r"] {
+            let lines = [
+                "# 1 1:1",
+                "",
+                " \t",
+                "x 1:2 3:0.5 # x",
+                "b",
+                "# c",
+                &long,
+                "x 2:1",
+                "#",
+                " y 0:3",
+                "",
+                "x 1:1 9:4",
+                "# end",
+            ];
+            for last in ["", end] {
+                for mark in ["", "\u{feff}"] {
+                    let text = format!("{mark}{}{last}", lines.join(end));
+                    let whole = parse(&text, &ReadOptions::default()).unwrap();
+                    for least in [1, 2, 3, 10, 64, 1000] {
+                        let (of_one, _) = shared(&text, least, 1).unwrap();
+                        for processes in [1, 2, 3, 4, 7] {
+                            let (counts, data) = shared(&text, least, processes).unwrap();
+                            assert_eq!(counts, of_one, "{least} {processes} {text:?}");
+                            assert_eq!(features(&data), features(&whole));
+                            assert_eq!(data.notes, whole.notes);
+                            let [labels, expected] = [data.labels, whole.labels.clone()]
+                                .map(|labels| format!("{:?}", labels.unwrap()));
+                            assert_eq!(labels, expected);
+                        }
+                    }
+                }
+            }
+            // The line that is wrong is the one of the file, whoever reads it.
+            for wrong in ["x 2:y", "x 1:1 1:1", "nan 1:1", "x:1"] {
+                for place in 0..lines.len() {
+                    let lines = [&lines[..place], &[wrong], &lines[place..]].concat();
+                    let text = lines.join(end);
+                    let whole = parse(&text, &ReadOptions::default()).unwrap_err();
+                    for (least, processes) in [(1, 4), (10, 3), (1000, 2)] {
+                        let error = shared(&text, least, processes).unwrap_err();
+                        assert_eq!(format!("{error:#}"), format!("{whole:#}"));
+                    }
+                }
+            }
         }
     }
 

@@ -422,7 +422,10 @@ fn over_sums(
     let sample = if samples.data.is_in_place() {
         samples.training_batch().ok()
     } else {
-        few = samples.data.sample(MAX_SAMPLE, samples.rows_of(Part::Training))?;
+        few = match samples.leader {
+            Some(leader) if samples.data.is_share() => leader.bring(samples)?,
+            _ => samples.data.sample(MAX_SAMPLE, samples.rows_of(Part::Training))?,
+        };
         labels = samples.classes.encode(few.labels()?)?;
         few_samples = Samples {
             data: &mut few,

@@ -10,7 +10,7 @@ mod ranks;
 use super::{
     ComputeArgs, DataArgs, ObjectiveArgs,
     classes::{ClassNames, ClassWeight},
-    is_written_finite, non_negative, positive, print_json, print_table, print_text, warn,
+    is_written_finite, non_negative, positive, print_json, print_table, print_text, said, warn,
 };
 use crate::{
     apply::Applied,
@@ -331,7 +331,10 @@ impl Train {
         if let Some(checkpoint) = &self.checkpoint.checkpoint {
             check_distinct(checkpoint, read().chain(self.out.as_deref()))?;
         }
-        let data = self.data.read(Split::Train)?;
+        let data = match leader {
+            Some(leader) => said(leader.read(&self)?),
+            None => self.data.read(Split::Train)?,
+        };
         let solver = self.solver.unwrap_or_else(|| self.default_solver(&data));
         self.solver = Some(solver);
         self.warn_of_arguments_without_effect(solver);

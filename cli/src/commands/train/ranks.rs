@@ -1,5 +1,5 @@
 //! A fit on many processes. Rank 0 leads: it runs the command and the solver, as one process alone does. The others
-//! follow: they have the same data open, and compute what rank 0 asks for, of their part of the rows, until it is done.
+//! follow: they open the same data, and compute what rank 0 asks for, of their part of the rows, until it is done.
 //! What goes wrong on one of them is its answer, so that rank 0 ends the run with the message.
 //!
 //! The rows are summed up in chunks that depend on their number alone, and the chunks joined in the order of a
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     apply::Applied,
     commands::objective::{of_numbers, to_numbers},
-    data::{Dataset, Moments, Ranges, Scaling, Split, sample},
+    data::{Dataset, Divisible, Moments, Ranges, Scaling, Split, add_entries, sample},
     interrupt,
     metrics::Metrics,
     model_file::Parameters,
@@ -63,14 +63,20 @@ impl Chunks {
 /// What rank 0 asks all to do.
 #[derive(Clone, Copy)]
 enum Task {
+    /// To read the data, or their part of it.
+    Read,
     /// To say what their data is.
     Describe,
     /// To compute the sums of their rows that a scaling takes.
     Moments,
+    /// To go on with such sums of the entries before theirs.
+    Entries,
     /// To scale their features.
     Scale,
     /// To compute sums of their rows at a model: losses and gradients, or Hessian products.
     Sum,
+    /// To bring some of their rows.
+    Bring,
     /// To predict their rows by a model.
     Predict,
     /// To go home.
@@ -78,8 +84,17 @@ enum Task {
 }
 
 impl Task {
-    const ALL: [Self; 6] =
-        [Self::Describe, Self::Moments, Self::Scale, Self::Sum, Self::Predict, Self::Stop];
+    const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Describe,
+        Self::Moments,
+        Self::Entries,
+        Self::Scale,
+        Self::Sum,
+        Self::Bring,
+        Self::Predict,
+        Self::Stop,
+    ];
 }
 
 /// Rank 0, which has the others wait for what to do until it is dropped.
@@ -109,7 +124,24 @@ impl<'a> Leader<'a> {
     }
 
     fn answers<T: Pod>(&self) -> Vec<Result<Vec<T>>> {
-        (1..self.world.size()).map(|rank| receive_answer(self.world, rank)).collect()
+        (1..self.world.size()).map(|rank| self.world.receive_answer(rank)).collect()
+    }
+
+    /// Has all read the data, with what was asked of this one.
+    pub(super) fn read(&self, train: &Train) -> Result<Dataset> {
+        self.ask::<f32>(Task::Read, &[]);
+        train.read_share(self.world, Ok(()))
+    }
+
+    /// Samples that all ranks together have, of those that are trained on.
+    pub(super) fn bring(&self, samples: &Samples<'_>) -> Result<Dataset> {
+        let rows = samples.data.spread_of_shares(samples.rows_of(Part::Training));
+        self.ask(Task::Bring, &rows);
+        let own = samples.data.pack(&rows);
+        // What was asked for is received, whatever became of it here.
+        let others = self.answers();
+        let words = iter::once(own).chain(others).collect::<Result<Vec<_>>>()?.concat();
+        samples.data.unpack(&rows, &words)
     }
 
     /// Checks that all ranks have the same data, and compute alike.
@@ -132,8 +164,13 @@ impl<'a> Leader<'a> {
     /// as they were.
     pub(super) fn standardize(&self, data: &Dataset) -> Result<Scaling> {
         let d = data.n_features;
-        // Sparse data is in the memory of every rank.
-        let scaling = if data.n_entries().is_some() {
+        let scaling = if data.is_share() {
+            Scaling::standardize_sparse(data, |means, sums| {
+                self.ask(Task::Entries, means);
+                hand_on(self.world, Ok(data), means, Some(sums))
+            })?
+        } else if data.n_entries().is_some() {
+            // It is in the memory of every rank.
             Scaling::standardize(data)?
         } else {
             let pass = |means: &[f64]| -> Result<(Vec<f64>, Ranges)> {
@@ -269,25 +306,49 @@ impl Train {
 
     /// Does what rank 0 asks for, until it is done.
     pub(in crate::commands) fn follow(mut self, world: &World) -> Result<()> {
-        let divided = self.divide();
+        // The first signal is for rank 0, which ends the run in order.
+        let ready = self.divide().and_then(|()| interrupt::watch().map(drop));
         let served = self.compute.install(|_| {
-            serve(world, divided.and_then(|()| self.follower()));
+            serve(world, &self, ready);
             Ok(())
         });
         if let Err(error) = served {
             // There are no threads for it: nothing was served.
-            serve(world, Err(error));
+            serve(world, &self, Err(error));
         }
         Ok(())
     }
 
-    fn follower(&self) -> Result<Follower> {
-        // The first signal is for rank 0, which ends the run in order.
-        let _ = interrupt::watch()?;
-        let data = match &self.data.data {
-            Some(path) => Dataset::read(path, &self.data.options(Split::Train, None))?,
-            None => sample(Split::Train)?,
+    /// Reads the data; where each rank can read its rows only, no others. Every rank must take part, ready or not.
+    fn read_share(&self, world: &World, ready: Result<()>) -> Result<Dataset> {
+        let options = self.data.options(Split::Train, None);
+        let open = || match &self.data.data {
+            Some(path) => Divisible::open(path, &options),
+            None => Ok(None),
         };
+        let (divisible, what) = match ready.and_then(|()| open()) {
+            Ok(Some(divisible)) => {
+                let what = format!("an SVMlight file of {} bytes", divisible.size());
+                (Some(divisible), Ok(what))
+            }
+            Ok(None) => (None, Ok("data that each rank reads".to_owned())),
+            Err(error) => (None, Err(error)),
+        };
+        let all = world.exchange(what)?;
+        if let Some(rank) = all.iter().position(|what| *what != all[0]) {
+            bail!("rank {rank} has {}, but rank 0 {}: all take the same data", all[rank], all[0]);
+        }
+        match (divisible, &self.data.data) {
+            (Some(divisible), _) => divisible.read(&options, world, |n_samples| {
+                Chunks::of(n_samples).rows_of_rank(world.rank(), world.size())
+            }),
+            (None, Some(path)) => Dataset::read(path, &options),
+            (None, None) => sample(Split::Train),
+        }
+    }
+
+    fn follower(&self, world: &World, ready: Result<()>) -> Result<Follower> {
+        let data = self.read_share(world, ready)?;
         let mut prepared = self.prepare(data)?;
         // But --standardize, which takes the rows of all.
         if let Some(factor) = self.scale {
@@ -343,8 +404,9 @@ impl Follower {
     }
 }
 
-fn serve(world: &World, follower: Result<Follower>) {
-    let mut follower = follower.map_err(|error| format!("{error:#}"));
+fn serve(world: &World, train: &Train, ready: Result<()>) {
+    let mut begin = Some(ready);
+    let mut follower = Err("nothing is read yet".to_owned());
     loop {
         let task: Vec<u8> = told(world);
         let task = Task::ALL.into_iter().find(|one| task == [*one as u8]).unwrap_or(Task::Stop);
@@ -354,9 +416,14 @@ fn serve(world: &World, follower: Result<Follower>) {
                 told::<f32>(world);
                 return;
             }
+            Task::Read => {
+                told::<f32>(world);
+                let ready = begin.take().unwrap_or(Ok(()));
+                follower = train.follower(world, ready).map_err(|error| format!("{error:#}"));
+            }
             Task::Describe => {
                 told::<f32>(world);
-                send_answer(world, ready.map(Follower::describe));
+                world.send_answer(0, ready.map(Follower::describe));
             }
             Task::Moments => {
                 let means: Vec<f64> = told(world);
@@ -366,7 +433,17 @@ fn serve(world: &World, follower: Result<Follower>) {
                 };
                 join(world, own);
                 let (least, most): (Vec<f32>, Vec<f32>) = ranges.into_iter().unzip();
-                send_answer(world, Ok([least, most].concat()));
+                world.send_answer(0, Ok([least, most].concat()));
+            }
+            Task::Entries => {
+                let means: Vec<f64> = told(world);
+                let data = ready.map(|ready| &ready.prepared.data);
+                // Rank 0 hears of it.
+                let _ = hand_on(world, data, &means, None);
+            }
+            Task::Bring => {
+                let rows: Vec<u64> = told(world);
+                world.send_answer(0, ready.and_then(|ready| ready.prepared.data.pack(&rows)));
             }
             Task::Scale => {
                 let numbers: Vec<f64> = told(world);
@@ -374,11 +451,11 @@ fn serve(world: &World, follower: Result<Follower>) {
                     ready.prepared.data.scale(&Scaling::of_numbers(&numbers)?)?;
                     Ok(Vec::<u8>::new())
                 };
-                send_answer(world, ready.and_then(scale));
+                world.send_answer(0, ready.and_then(scale));
             }
             Task::Predict => {
                 let parameters = told(world);
-                send_answer(world, ready.and_then(|ready| ready.predict(world, parameters)));
+                world.send_answer(0, ready.and_then(|ready| ready.predict(world, parameters)));
             }
             Task::Sum => {
                 let (parameters, numbers): (_, Vec<f64>) = (told(world), told(world));
@@ -446,6 +523,27 @@ fn moments(
     (tree.map_err(Fault::Error), moments.ranges)
 }
 
+/// Adds the entries of a rank to the sums that the rank before has handed on, and hands them on, from rank 0 through all
+/// and back to it. So they are added in one order, that of the file. Returns on rank 0 what comes back.
+fn hand_on(
+    world: &World,
+    data: Result<&Dataset>,
+    means: &[f64],
+    begin: Option<Vec<f64>>,
+) -> Result<Vec<f64>> {
+    let (rank, size) = (world.rank(), world.size());
+    let before = begin.map_or_else(|| world.receive_answer(rank - 1), Ok);
+    let sums = before.and_then(|mut sums| {
+        add_entries(data?, means, &mut sums);
+        Ok(sums)
+    });
+    if size == 1 {
+        return sums;
+    }
+    world.send_answer((rank + 1) % size, sums);
+    if rank == 0 { world.receive_answer(size - 1) } else { Ok(Vec::new()) }
+}
+
 /// The sums of the rows of a rank that are asked for.
 fn sum(
     world: &World,
@@ -478,21 +576,6 @@ fn predict(world: &World, model: LinearModel<f32>, isa: Isa, data: &Dataset) -> 
         Ok(())
     })?;
     Ok(predicted)
-}
-
-/// Answers rank 0.
-fn send_answer<T: Pod>(world: &World, answer: Result<Vec<T>>) {
-    let rank = world.rank();
-    let error =
-        answer.as_ref().err().map_or(String::new(), |error| format!("rank {rank}: {error:#}"));
-    world.send(0, error.as_bytes());
-    world.send(0, &answer.unwrap_or_default());
-}
-
-fn receive_answer<T: Pod>(world: &World, rank: usize) -> Result<Vec<T>> {
-    let error = world.receive(rank);
-    let answer = world.receive(rank);
-    if error.is_empty() { Ok(answer) } else { bail!(String::from_utf8_lossy(&error).into_owned()) }
 }
 
 /// Why there are no sums of some rank.
