@@ -97,6 +97,9 @@ impl Task {
     ];
 }
 
+/// Values of sparse rows that the curvature is learnt from, at most: 8 bytes each, of which rank 0 has all.
+const MAX_BROUGHT: usize = 16 << 20;
+
 /// Rank 0, which has the others wait for what to do until it is dropped.
 pub(super) struct Leader<'a> {
     world: &'a World,
@@ -135,13 +138,11 @@ impl<'a> Leader<'a> {
 
     /// Samples that all ranks together have, of those that are trained on.
     pub(super) fn bring(&self, samples: &Samples<'_>) -> Result<Dataset> {
-        let rows = samples.data.spread_of_shares(samples.rows_of(Part::Training));
+        let rows = samples.data.spread_values(MAX_BROUGHT, samples.rows_of(Part::Training));
         self.ask(Task::Bring, &rows);
         let own = samples.data.pack(&rows);
-        // What was asked for is received, whatever became of it here.
-        let others = self.answers();
-        let words = iter::once(own).chain(others).collect::<Result<Vec<_>>>()?.concat();
-        samples.data.unpack(&rows, &words)
+        let others = (1..self.world.size()).map(|rank| self.world.receive_answer(rank));
+        samples.data.unpack(&rows, iter::once(own).chain(others))
     }
 
     /// Checks that all ranks have the same data, and compute alike.
