@@ -497,7 +497,7 @@ impl Dataset {
         Ok(Self::new(features, rows.len(), d).described_by(self, &rows))
     }
 
-    /// Which rows these are.
+    /// The rows of a [`sample`](Self::sample).
     fn spread(&self, most: usize, rows: Option<&[u32]>) -> impl Iterator<Item = usize> {
         let n = rows.map_or(self.n_samples, <[u32]>::len);
         let step = n.div_ceil(most).max(1);
