@@ -27,7 +27,10 @@ class _CrossValidated:
             tuple(_rows(part, len(y)) for part in fold)
             for fold in check_cv(self.cv, y, classifier=True).split(X, y)
         ]
-        found = _core.cross_validate(
+        if len(folds) < 2:
+            raise ValueError(f"cv: {len(folds)} folds; there must be at least 2, as each λ is judged by the mean over them")
+        found = self._call(
+            _core.cross_validate,
             X,
             codes,
             *_zeros(classes, X.shape[1], _computed(X)),

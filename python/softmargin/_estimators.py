@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import numbers
 import os
 import warnings
 
@@ -208,8 +209,8 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
 
     def _l2(self, n_classes, total):
         if self.l2 is not None:
-            return float(self.l2)
-        if not self.C > 0:
+            return _real("l2", self.l2)
+        if not _real("C", self.C) > 0:
             raise ValueError(f"C is {self.C!r}; it must be greater than 0")
         # scikit-learn's single row of two classes counts half of what two rows do.
         return 1 / ((1 if n_classes == 2 else 2) * self.C * total)
@@ -508,6 +509,12 @@ def _of_coef(coef, intercept):
     if len(coef) != 1:
         return coef, intercept
     return np.concatenate([-coef / 2, coef / 2]), np.concatenate([-intercept / 2, intercept / 2])
+
+
+def _real(name, value):
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}; it must be a real number")
+    return float(value)
 
 
 def _whole(name, value):

@@ -1,6 +1,7 @@
 //! Cross-validation.
 
 use crate::{
+    arguments,
     arrays::{Input, Number, array, batch, read_labels, read_model, weights, with_number},
     exception,
     fit::Solver,
@@ -149,14 +150,14 @@ pub(crate) fn cross_validate<'py>(
     W: &Bound<'py, PyAny>,
     b: &Bound<'py, PyAny>,
     loss: &str,
-    l2s: Vec<f64>,
-    margin: f64,
-    label_smoothing: f64,
+    #[pyo3(from_py_with = arguments::l2s)] l2s: Vec<f64>,
+    #[pyo3(from_py_with = arguments::margin)] margin: f64,
+    #[pyo3(from_py_with = arguments::label_smoothing)] label_smoothing: f64,
     sample_weight: Option<&Bound<'py, PyAny>>,
     folds: Vec<Rows<'py>>,
-    max_iter: usize,
-    tol: f64,
-    ftol: f64,
+    #[pyo3(from_py_with = arguments::max_iter)] max_iter: usize,
+    #[pyo3(from_py_with = arguments::tol)] tol: f64,
+    #[pyo3(from_py_with = arguments::ftol)] ftol: f64,
 ) -> PyResult<CrossValidation> {
     let objective = objective(loss, 0.0, margin, label_smoothing)?;
     let fold = |(training, validation): Rows<'py>| {

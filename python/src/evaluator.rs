@@ -1,6 +1,7 @@
 //! Losses and gradients.
 
 use crate::{
+    arguments,
     arrays::{
         Input, Number, array, batch, is_double, read_labels, read_model, read_parameters, reshape,
         to_arrays, weights, with_number,
@@ -12,7 +13,11 @@ use crate::{
 use numpy::{
     PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray1, PyReadwriteArray2, PyUntypedArray,
 };
-use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
+use pyo3::{
+    exceptions::{PyTypeError, PyValueError},
+    prelude::*,
+    types::PyTuple,
+};
 use softmargin::{Batch, Error, LinearModel, Objective, train::Sums};
 use std::sync::{Mutex, PoisonError};
 
@@ -80,7 +85,7 @@ impl<T: Number> Engine<T> {
         &mut self,
         py: Python<'py>,
         call: &Call<'_, 'py>,
-        out: Option<&Bound<'py, PyTuple>>,
+        out: Option<&Bound<'py, PyAny>>,
         work: impl FnOnce(&mut Memory<T>, &Batch<'_, T>) -> Result<R, Error> + Send,
     ) -> PyResult<(R, Parts<'py>)> {
         let Some(out) = out else {
@@ -92,14 +97,14 @@ impl<T: Number> Engine<T> {
         let returned = self.evaluate(py, call, work)?;
         w.as_array_mut().assign(&self.memory.result.weights_array());
         b.as_array_mut().assign(&self.memory.result.bias_array());
-        Ok((returned, (out.get_item(0)?, out.get_item(1)?)))
+        Ok((returned, out.extract()?))
     }
 
     fn loss_and_gradient<'py>(
         &mut self,
         py: Python<'py>,
         call: &Call<'_, 'py>,
-        out: Option<&Bound<'py, PyTuple>>,
+        out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Slopes<'py>> {
         let (loss, (w, b)) = self.write(py, call, out, Memory::loss_and_gradient)?;
         Ok((loss, w, b))
@@ -110,7 +115,7 @@ impl<T: Number> Engine<T> {
         py: Python<'py>,
         call: &Call<'_, 'py>,
         [w, b]: [&Bound<'py, PyAny>; 2],
-        out: Option<&Bound<'py, PyTuple>>,
+        out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Parts<'py>> {
         read_parameters(&array(w)?, b, ["dW", "db"], &mut self.memory.direction)?;
         Ok(self.write(py, call, out, Memory::hessian_product)?.1)
@@ -163,15 +168,18 @@ type Slopes<'py> = (f64, Bound<'py, PyAny>, Bound<'py, PyAny>);
 
 /// The arrays that a gradient is to be written into.
 fn outputs<'py, T: Number>(
-    out: &Bound<'py, PyTuple>,
+    out: &Bound<'py, PyAny>,
     call: &Call<'_, 'py>,
 ) -> PyResult<(PyReadwriteArray2<'py, T>, PyReadwriteArray1<'py, T>)> {
     use numpy::PyUntypedArrayMethods as _;
-    let fail = |what: String| PyValueError::new_err(format!("out is to be (dW, db): {what}"));
+    let message = |what: String| format!("out is to be (dW, db): {what}");
+    let fail = |what| PyValueError::new_err(message(what));
     let dtype = numpy::dtype::<T>(call.w.py());
-    let (w, b) = out
-        .extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()
-        .map_err(|_| fail(format!("it has {} items", out.len())))?;
+    let items = out.cast::<PyTuple>().map_err(|_| {
+        PyTypeError::new_err(message(format!("it is no tuple, but {}", out.get_type())))
+    })?;
+    let (w, b) =
+        items.extract::<Parts<'py>>().map_err(|_| fail(format!("it has {} items", items.len())))?;
     let w = w.cast_into::<PyArray2<T>>();
     let w = w.map_err(|_| fail(format!("dW is no array of two dimensions and {dtype}")))?;
     let b = b.cast_into::<PyArray1<T>>();
@@ -273,7 +281,12 @@ impl Evaluator {
 impl Evaluator {
     #[new]
     #[pyo3(signature = (*, loss = "cross_entropy", l2 = 0.0, margin = 1.0, label_smoothing = 0.0))]
-    fn new(loss: &str, l2: f64, margin: f64, label_smoothing: f64) -> PyResult<Self> {
+    fn new(
+        loss: &str,
+        #[pyo3(from_py_with = arguments::l2)] l2: f64,
+        #[pyo3(from_py_with = arguments::margin)] margin: f64,
+        #[pyo3(from_py_with = arguments::label_smoothing)] label_smoothing: f64,
+    ) -> PyResult<Self> {
         Ok(Self {
             objective: objective(loss, l2, margin, label_smoothing)?,
             engines: Mutex::default(),
@@ -291,7 +304,7 @@ impl Evaluator {
         W: &Bound<'py, PyAny>,
         b: &Bound<'py, PyAny>,
         sample_weight: Option<&Bound<'py, PyAny>>,
-        out: Option<&Bound<'py, PyTuple>>,
+        out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Slopes<'py>> {
         let call = Call::new([X, y, W, b], sample_weight)?;
         with_engine!(self, call.is_double(), engine => engine.loss_and_gradient(py, &call, out))
@@ -328,7 +341,7 @@ impl Evaluator {
         dW: &Bound<'py, PyAny>,
         db: &Bound<'py, PyAny>,
         sample_weight: Option<&Bound<'py, PyAny>>,
-        out: Option<&Bound<'py, PyTuple>>,
+        out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Parts<'py>> {
         let call = Call::new([X, y, W, b], sample_weight)?;
         with_engine!(self, call.is_double(), engine => {
@@ -349,7 +362,7 @@ impl Evaluator {
         b: &Bound<'py, PyAny>,
         partial: &Partial,
         sample_weight: Option<&Bound<'py, PyAny>>,
-        direction: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
+        #[pyo3(from_py_with = arguments::direction)] direction: Option<Parts<'py>>,
     ) -> PyResult<()> {
         let call = Call::new([X, y, W, b], sample_weight)?;
         with_engine!(self, call.is_double(), engine => {
@@ -390,11 +403,11 @@ pub(crate) fn loss_and_gradient<'py>(
     W: &Bound<'py, PyAny>,
     b: &Bound<'py, PyAny>,
     loss: &str,
-    l2: f64,
-    margin: f64,
-    label_smoothing: f64,
+    #[pyo3(from_py_with = arguments::l2)] l2: f64,
+    #[pyo3(from_py_with = arguments::margin)] margin: f64,
+    #[pyo3(from_py_with = arguments::label_smoothing)] label_smoothing: f64,
     sample_weight: Option<&Bound<'py, PyAny>>,
-    out: Option<&Bound<'py, PyTuple>>,
+    out: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Slopes<'py>> {
     let objective = objective(loss, l2, margin, label_smoothing)?;
     let call = Call::new([X, y, W, b], sample_weight)?;
@@ -429,11 +442,11 @@ pub(crate) fn hessian_product<'py>(
     dW: &Bound<'py, PyAny>,
     db: &Bound<'py, PyAny>,
     loss: &str,
-    l2: f64,
-    margin: f64,
-    label_smoothing: f64,
+    #[pyo3(from_py_with = arguments::l2)] l2: f64,
+    #[pyo3(from_py_with = arguments::margin)] margin: f64,
+    #[pyo3(from_py_with = arguments::label_smoothing)] label_smoothing: f64,
     sample_weight: Option<&Bound<'py, PyAny>>,
-    out: Option<&Bound<'py, PyTuple>>,
+    out: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Parts<'py>> {
     let objective = objective(loss, l2, margin, label_smoothing)?;
     let call = Call::new([X, y, W, b], sample_weight)?;

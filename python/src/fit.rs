@@ -1,6 +1,7 @@
 //! Fits.
 
 use crate::{
+    arguments,
     arrays::{
         Input, Number, array, batch, read_labels, read_model, to_arrays, weights, with_number,
     },
@@ -168,13 +169,13 @@ pub(crate) fn fit<'py>(
     W: &Bound<'py, PyAny>,
     b: &Bound<'py, PyAny>,
     loss: &str,
-    l2: f64,
-    margin: f64,
-    label_smoothing: f64,
+    #[pyo3(from_py_with = arguments::l2)] l2: f64,
+    #[pyo3(from_py_with = arguments::margin)] margin: f64,
+    #[pyo3(from_py_with = arguments::label_smoothing)] label_smoothing: f64,
     sample_weight: Option<&Bound<'py, PyAny>>,
-    max_iter: usize,
-    tol: f64,
-    ftol: f64,
+    #[pyo3(from_py_with = arguments::max_iter)] max_iter: usize,
+    #[pyo3(from_py_with = arguments::tol)] tol: f64,
+    #[pyo3(from_py_with = arguments::ftol)] ftol: f64,
     on_iteration: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Fit> {
     let objective = objective(loss, l2, margin, label_smoothing)?;
@@ -196,9 +197,9 @@ pub(crate) fn step<'py>(
     W: &Bound<'py, PyAny>,
     b: &Bound<'py, PyAny>,
     loss: &str,
-    l2: f64,
-    margin: f64,
-    label_smoothing: f64,
+    #[pyo3(from_py_with = arguments::l2)] l2: f64,
+    #[pyo3(from_py_with = arguments::margin)] margin: f64,
+    #[pyo3(from_py_with = arguments::label_smoothing)] label_smoothing: f64,
     sample_weight: Option<&Bound<'py, PyAny>>,
     batch_size: usize,
     steps: u64,

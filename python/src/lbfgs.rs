@@ -1,7 +1,7 @@
 //! L-BFGS over sums that others computed.
 
 use crate::{
-    NonFiniteError,
+    NonFiniteError, arguments,
     arrays::{
         Input, Number, array, batch, is_double, read_labels, read_model, to_arrays, weights,
         with_number,
@@ -29,7 +29,7 @@ struct Job<'a, 'py> {
     fun: &'a Bound<'py, PyAny>,
     objective: Objective,
     solver: Lbfgs,
-    sample: Option<&'a Bound<'py, PyTuple>>,
+    sample: Option<Bound<'py, PyTuple>>,
     /// Whether `fun` is told by keywords what the sums are of.
     gap: bool,
     callback: Option<&'a Bound<'py, PyAny>>,
@@ -46,7 +46,7 @@ impl<'py> Job<'_, 'py> {
         read_model(w, b, &mut model)?;
 
         let (mut x, mut labels, mut of_samples) = (None, Vec::new(), None);
-        if let Some(sample) = self.sample {
+        if let Some(sample) = &self.sample {
             let fault = || {
                 let n = sample.len();
                 let message = format!("sample is (X, y) or (X, y, sample_weight), not {n} items");
@@ -212,14 +212,14 @@ pub(crate) fn lbfgs<'py>(
     W: &Bound<'py, PyAny>,
     b: &Bound<'py, PyAny>,
     loss: &str,
-    l2: f64,
-    margin: f64,
-    label_smoothing: f64,
-    sample: Option<&Bound<'py, PyTuple>>,
+    #[pyo3(from_py_with = arguments::l2)] l2: f64,
+    #[pyo3(from_py_with = arguments::margin)] margin: f64,
+    #[pyo3(from_py_with = arguments::label_smoothing)] label_smoothing: f64,
+    #[pyo3(from_py_with = arguments::sample)] sample: Option<Bound<'py, PyTuple>>,
     gap: bool,
-    max_iter: usize,
-    tol: f64,
-    ftol: f64,
+    #[pyo3(from_py_with = arguments::max_iter)] max_iter: usize,
+    #[pyo3(from_py_with = arguments::tol)] tol: f64,
+    #[pyo3(from_py_with = arguments::ftol)] ftol: f64,
     callback: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Fit> {
     let solver = Lbfgs {

@@ -1,6 +1,7 @@
 //! The extension module of the Python package: arrays in, arrays out. What Python is better at (scikit-learn's
 //! conventions, labels that are names) is in `softmargin/`.
 
+mod arguments;
 mod arrays;
 mod cross_validation;
 mod evaluator;

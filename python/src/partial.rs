@@ -1,6 +1,7 @@
 //! Sums over some of the samples, which add up.
 
 use crate::{
+    arguments,
     arrays::{Number, vector},
     exception,
 };
@@ -85,8 +86,8 @@ impl Partial {
     #[pyo3(signature = (n_classes, n_features, sums = None))]
     fn new(
         py: Python<'_>,
-        n_classes: usize,
-        n_features: usize,
+        #[pyo3(from_py_with = arguments::n_classes)] n_classes: usize,
+        #[pyo3(from_py_with = arguments::n_features)] n_features: usize,
         sums: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let array = match sums {

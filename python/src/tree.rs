@@ -1,6 +1,6 @@
 //! Sums that have the same bits whoever adds them up.
 
-use crate::{exception, partial::Partial};
+use crate::{arguments, exception, partial::Partial};
 use core::ops::Range;
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
@@ -126,7 +126,11 @@ impl PartialTree {
     /// Returns the sums over the chunks 0 to n_chunks - 1, as a `Partial`.
     ///
     /// Raises ValueError if there are others, or some are missing.
-    fn total(&self, py: Python<'_>, n_chunks: u64) -> PyResult<Partial> {
+    fn total(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::n_chunks)] n_chunks: u64,
+    ) -> PyResult<Partial> {
         Ok(Partial::of(py, &self.copy().total(n_chunks).map_err(exception)?))
     }
 

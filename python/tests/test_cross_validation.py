@@ -155,7 +155,7 @@ def test_folds_of_every_kind():
         ({"Cs": [0.0]}, "greater than 0"),
         ({"Cs": 0}, "Cs is 0"),
         ({"cv": 1}, "cv|splits"),
-        ({"cv": [(np.arange(100), np.arange(100, 150))]}, "1 folds"),
+        ({"cv": [(np.arange(100), np.arange(100, 150))]}, "cv: 1 folds; there must be at least 2"),
         ({"cv": 2 * [(np.arange(100), np.arange(100, 151))]}, "rows 100 to 150, but there are 150 samples"),
         ({"cv": 2 * [(np.arange(100), np.arange(-1, 10))]}, "rows -1"),
         ({"max_iter": 0}, "max_iter is 0"),

@@ -124,6 +124,14 @@ def test_parameters_out_of_range(options, message):
         SoftmaxClassifier(**options).fit(X, y)
 
 
+@pytest.mark.parametrize("name", ["C", "l2", "tol", "ftol", "label_smoothing"])
+@pytest.mark.parametrize("value", ["x", [1.0]])
+def test_parameters_of_another_kind(name, value):
+    X, y = table(load_iris)
+    with pytest.raises(TypeError, match=f"^{name}.* real number"):
+        SoftmaxClassifier(**{name: value}).fit(X, y)
+
+
 def test_what_is_not_finite_is_named():
     X, y = table(load_iris)
     X[7, 2] = np.inf

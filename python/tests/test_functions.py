@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from softmargin import Evaluator, hessian_product, loss_and_gradient
+from softmargin import (
+    Evaluator,
+    HingeClassifier,
+    Partial,
+    PartialTree,
+    SoftmaxClassifier,
+    hessian_product,
+    lbfgs,
+    loss_and_gradient,
+)
 
 LOSSES = ["cross_entropy", "hinge", "squared_hinge", "crammer_singer"]
 SMOOTH = ["cross_entropy", "squared_hinge"]
@@ -242,6 +251,9 @@ def test_out():
     ]:
         with pytest.raises(ValueError, match=message):
             loss_and_gradient(X, y, W, b, out=out)
+    for gradient in (loss_and_gradient, Evaluator().loss_and_gradient):
+        with pytest.raises(TypeError, match=r"out is to be \(dW, db\): it is no tuple, but .*ndarray"):
+            gradient(X, y, W, b, out=np.zeros((5, 11)))
     assert np.array_equal(W, kept)
     X[3, 2] = np.nan
     out = (np.full_like(W, 9), np.full_like(b, 9))
@@ -281,6 +293,48 @@ def test_errors(change, message):
     X, y, W, b = problem()
     with pytest.raises(ValueError, match=message):
         loss_and_gradient(**{"X": X, "y": y, "W": W, "b": b, **change})
+
+
+@pytest.mark.parametrize(
+    "call,error,message",
+    [
+        (lambda X, y, W, b: Evaluator(l2=None), TypeError, "^l2: .*real number.*None"),
+        (lambda X, y, W, b: Evaluator(label_smoothing="a"), TypeError, "^label_smoothing: .*real number.*str"),
+        (lambda X, y, W, b: Evaluator(l2=10**400), ValueError, "^l2 is 1000.*too large"),
+        (lambda X, y, W, b: loss_and_gradient(X, y, W, b, margin="a"), TypeError, "^margin: .*real number.*str"),
+        (lambda X, y, W, b: hessian_product(X, y, W, b, W, b, l2=[1.0]), TypeError, "^l2: .*real number.*list"),
+        (lambda X, y, W, b: lbfgs(None, W, b, tol="x"), TypeError, "^tol: .*real number.*str"),
+        (lambda X, y, W, b: lbfgs(None, W, b, ftol=None), TypeError, "^ftol: .*real number.*None"),
+        (lambda X, y, W, b: lbfgs(None, W, b, max_iter=-1), ValueError, "^max_iter is -1: .*negative"),
+        (lambda X, y, W, b: lbfgs(None, W, b, max_iter=1.5), TypeError, "^max_iter: .*float"),
+        (lambda X, y, W, b: lbfgs(None, W, b, sample=X), TypeError, "^sample: .*ndarray.*tuple"),
+        (lambda X, y, W, b: Evaluator().accumulate(X, y, W, b, Partial(5, 11), direction=W), TypeError, "^direction: .*tuple"),
+        (lambda X, y, W, b: Partial(-1, 2), ValueError, "^n_classes is -1: .*negative"),
+        (lambda X, y, W, b: Partial(2, 2**70), ValueError, f"^n_features is {2**70}: .*too"),
+        (lambda X, y, W, b: Partial(2, "x"), TypeError, "^n_features: .*str"),
+        (lambda X, y, W, b: PartialTree().total(-1), ValueError, "^n_chunks is -1: .*negative"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call(*problem())
+
+
+def test_weights_that_are_zero_in_single_precision_only():
+    X, y, W, b = problem(np.float32)
+    weights = np.full(len(y), 1e-60)
+    for X, classifier in [(X, SoftmaxClassifier(l2=0.1)), (X.astype(np.float16), HingeClassifier(l2=0.1))]:
+        with pytest.raises(ValueError, match="sample_weight: row 0 has 1e-60, which is 0 in float32"):
+            loss_and_gradient(X, y, W, b, sample_weight=weights)
+        with pytest.raises(ValueError, match="sample_weight: the largest weight is 1e-60, which is 0 in float32"):
+            classifier.fit(X, y, weights)
+    # In double precision they are weights as any others.
+    X, y, W, b = problem()
+    expected = loss_and_gradient(X, y, W, b)
+    for a, e in zip(loss_and_gradient(X, y, W, b, sample_weight=weights), expected):
+        np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-14)
+    with pytest.raises(ValueError, match="sum to 0"):
+        loss_and_gradient(X.astype(np.float32), y, W, b, sample_weight=np.zeros(len(y)))
 
 
 def test_an_evaluator_serves_any_shape_and_type_and_several_threads():
