@@ -100,9 +100,7 @@ impl<T: Scalar> LinearModel<T> {
     /// # Errors
     /// [`Error::Safetensors`], as [`load`](Self::load).
     pub fn from_safetensors(bytes: &[u8]) -> Result<(Self, HashMap<String, String>), Error> {
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(refusal)?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let tensors = SafeTensors::deserialize(bytes).map_err(refusal)?;
+        let (tensors, metadata) = parse(bytes)?;
         let mut names = tensors.names();
         names.sort_unstable();
         let is_weight = |name: &&str| *name == "weight" || name.ends_with(".weight");
@@ -142,6 +140,15 @@ impl<T: Scalar> LinearModel<T> {
 
 pub(crate) fn refusal(message: impl ToString) -> Error {
     Error::Safetensors { message: message.to_string() }
+}
+
+/// The tensors and the metadata of a file.
+pub(crate) fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>), Error> {
+    // The format has no mark at the beginning: a file of another kind shows by a header that makes no sense.
+    let no_file = |error| refusal(format!("no valid safetensors file: {error}"));
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(no_file)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(no_file)?;
+    Ok((tensors, header.metadata().clone().unwrap_or_default()))
 }
 
 /// How a file has numbers of this type.

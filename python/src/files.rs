@@ -4,7 +4,7 @@ use crate::{
     arrays::{array, is_double, read_model, to_arrays, with_number},
     exception,
 };
-use pyo3::{exceptions::PyValueError, prelude::*};
+use pyo3::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use softmargin::LinearModel;
 use std::{collections::HashMap, path::PathBuf};
@@ -32,12 +32,11 @@ pub(crate) fn save(
 /// W, b and the metadata in the bytes of a file.
 #[pyfunction]
 pub(crate) fn load<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Loaded<'py>> {
-    let tensors = SafeTensors::deserialize(bytes)
-        .map_err(|error| PyValueError::new_err(error.to_string()))?;
-    let double = tensors
-        .tensors()
-        .iter()
-        .any(|(key, tensor)| key.ends_with("weight") && tensor.dtype() == Dtype::F64);
+    // What is wrong with the bytes is for the crate to tell.
+    let double = SafeTensors::deserialize(bytes).is_ok_and(|tensors| {
+        let mut tensors = tensors.tensors().into_iter();
+        tensors.any(|(key, tensor)| key.ends_with("weight") && tensor.dtype() == Dtype::F64)
+    });
     with_number!(double, T => {
         let (model, metadata) = LinearModel::<T>::from_safetensors(bytes).map_err(exception)?;
         let (w, b) = to_arrays(py, &model);

@@ -245,8 +245,9 @@ def test_files(tmp_path):
     with pytest.raises(OSError, match="folder does not exist"):
         model.save(tmp_path / "none" / "model")
     path.write_bytes(b"not a model")
-    with pytest.raises(ValueError, match="model.safetensors"):
-        softmargin.load(path)
+    for other in (path, tmp_path / "x.npy"):
+        with pytest.raises(ValueError, match=f"{other.name}: no valid safetensors file"):
+            softmargin.load(other)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8])

@@ -173,6 +173,10 @@ fn what_is_no_model() {
         assert!(LinearModel::<f32>::from_safetensors(&whole[..length]).is_err(), "{length} bytes");
     }
     assert!(LinearModel::<f32>::from_safetensors(&[&whole[..], &[0]].concat()).is_err());
+    // Of another kind.
+    for other in [&b"\x93NUMPY\x01\0v\0{'descr': '<f4'}"[..], b"a,b,label\n1,2,0\n", b""] {
+        refused(other, &["no valid safetensors file"]);
+    }
 }
 
 fn of_file(result: Result<impl std::fmt::Debug, Error>, path: &Path, fragments: &[&str]) {

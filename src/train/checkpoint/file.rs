@@ -4,10 +4,10 @@
 use super::{Checkpoint, VERSION, differs};
 use crate::{
     Error, LinearModel, Scalar,
-    file::{dtype, refusal, serialize, to_bytes, values},
+    file::{dtype, parse, refusal, serialize, to_bytes, values},
     train::{Progress, curvature::Source, secants::Secant},
 };
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 use std::collections::HashMap;
 
 /// The key of the metadata that has the properties, as JSON.
@@ -78,8 +78,7 @@ impl<T: Scalar> Checkpoint<T> {
     /// element type, a model;
     /// [`Error::Checkpoint`] for one of another version of this crate.
     pub fn from_safetensors(bytes: &[u8]) -> Result<(Self, HashMap<String, String>), Error> {
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(refusal)?;
-        let mut metadata = header.metadata().clone().unwrap_or_default();
+        let (tensors, mut metadata) = parse(bytes)?;
         metadata.remove(CHECKSUM);
         let properties = metadata.remove(PROPERTIES);
         let properties = properties.ok_or_else(|| refusal("it is no checkpoint"))?;
@@ -91,7 +90,6 @@ impl<T: Scalar> Checkpoint<T> {
             return Err(differs(what, version, &VERSION));
         }
 
-        let tensors = SafeTensors::deserialize(bytes).map_err(refusal)?;
         let tensor = |name: &str, dtype: Dtype| {
             let tensor = tensors.tensor(name).map_err(refusal)?;
             match tensor.dtype() {
