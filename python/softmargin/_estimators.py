@@ -80,7 +80,8 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         total = _total(y, weights)
         l2 = self._fit_l2(X, y, codes, classes, weights, total)
         start = self._start(classes, X.shape[1], _computed(X))
-        fitted = _core.fit(
+        fitted = self._call(
+            _core.fit,
             X,
             codes,
             *start,
@@ -155,8 +156,8 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             start = _of_coef(self.coef_, self.intercept_)
             X = _as_wide(X, start[0].dtype)
         steps = getattr(self, "t_", 0)
-        fitted = _core.step(
-            X, codes, *start, l2=l2, sample_weight=weights, batch_size=_BATCH_SIZE, steps=steps, **self._objective()
+        fitted = self._call(
+            _core.step, X, codes, *start, l2=l2, sample_weight=weights, batch_size=_BATCH_SIZE, steps=steps, **self._objective()
         )
         if fitted.interrupt is not None:
             raise fitted.interrupt
@@ -222,6 +223,16 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"warm_start: the classes are {classes!r}, but they were {self.classes_!r}")
         return tuple(part.astype(dtype) for part in _of_coef(self.coef_, self.intercept_))
 
+    def _call(self, function, *arguments, **options):
+        """Calls a function of the core. Of a feature that is not finite, the error names the column, too, if it has a name."""
+        try:
+            return function(*arguments, **options)
+        except _core.NonFiniteError as error:
+            feature, names = getattr(error, "_feature", None), getattr(self, "feature_names_in_", None)
+            if feature is None or names is None:
+                raise
+            raise _core.NonFiniteError(f"{error} (column {names[feature]!r})") from None
+
     def _features(self, X):
         """X and the model, in one type."""
         check_is_fitted(self)
@@ -230,13 +241,13 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X):
         """The scores: of shape (n_samples,) for two classes, those of `classes_[1]`, else (n_samples, n_classes)."""
-        scores = _core.scores(*self._features(X))
+        scores = self._call(_core.scores, *self._features(X))
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X):
         """The class with the largest score; the first one of equals."""
         features = self._features(X)
-        return self.classes_[_core.predict(*features)]
+        return self.classes_[self._call(_core.predict, *features)]
 
     def save(self, path):
         """Writes the model to a safetensors file, which the program `softmargin` and PyTorch's `nn.Linear` read.
@@ -349,11 +360,11 @@ class SoftmaxClassifier(_LinearClassifier):
 
     def predict_proba(self, X):
         """The probabilities, softmax of the scores, of shape (n_samples, n_classes)."""
-        return _core.predict_proba(*self._features(X))
+        return self._call(_core.predict_proba, *self._features(X))
 
     def predict_log_proba(self, X):
         """The logarithms of the probabilities, also of those that are too small for their type."""
-        scores = _core.scores(*self._features(X))
+        scores = self._call(_core.scores, *self._features(X))
         scores -= scores.max(axis=1, keepdims=True)
         return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 

@@ -18,7 +18,7 @@ use pyo3::{
     exceptions::{PyOSError, PyValueError},
     prelude::*,
 };
-use softmargin::{Error, Objective};
+use softmargin::{Error, NonFinite, Objective};
 
 create_exception!(
     softmargin,
@@ -31,6 +31,12 @@ create_exception!(
 fn exception(error: Error) -> PyErr {
     match error {
         Error::File { .. } => PyOSError::new_err(error.to_string()),
+        Error::NonFinite { cause: NonFinite::Feature { feature, .. }, .. } => {
+            let exception = NonFiniteError::new_err(error.to_string());
+            // For those who know what the column is called.
+            let named = Python::attach(|py| exception.value(py).setattr("_feature", feature));
+            named.map_or_else(|error| error, |()| exception)
+        }
         Error::NonFinite { .. } | Error::Overflow { .. } => {
             NonFiniteError::new_err(error.to_string())
         }

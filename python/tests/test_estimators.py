@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import softmargin
-from softmargin import HingeClassifier, SoftmaxClassifier
+from softmargin import HingeClassifier, SoftmaxClassifier, SoftmaxClassifierCV
 
 
 def table(load, dtype=np.float64):
@@ -137,6 +137,18 @@ def test_what_is_not_finite_is_named():
     X[7, 2] = np.inf
     with pytest.raises(ValueError, match="row 7: feature 2 is inf"):
         SoftmaxClassifier().fit(X, y)
+    # And the column, where it has a name.
+    names = [f"column {i}" for i in range(4)]
+    frame, whole = pd.DataFrame(X, columns=names), pd.DataFrame(table(load_iris)[0], columns=names)
+    for model in (SoftmaxClassifier(), SoftmaxClassifierCV(l2s=[1e-2], cv=3)):
+        with pytest.raises(softmargin.NonFiniteError, match=r"row \d+: feature 2 is inf \(column 'column 2'\)"):
+            model.fit(frame, y)
+    with pytest.raises(softmargin.NonFiniteError, match="row 7: feature 2 is inf .*'column 2'"):
+        SoftmaxClassifier().partial_fit(frame, y, classes=np.unique(y))
+    model = SoftmaxClassifier(l2=1e-2).fit(whole, y)
+    for predict in (model.predict, model.predict_proba, model.decision_function):
+        with pytest.raises(softmargin.NonFiniteError, match="row 7: feature 2 is inf .*'column 2'"):
+            predict(frame)
     with pytest.raises(ValueError, match="unknown loss 'log'"):
         HingeClassifier(loss="log").fit(*table(load_iris))
 
@@ -244,6 +256,7 @@ def test_files(tmp_path):
         softmargin.load(tmp_path / "none")
     with pytest.raises(OSError, match="folder does not exist"):
         model.save(tmp_path / "none" / "model")
+    np.save(tmp_path / "x.npy", X)
     path.write_bytes(b"not a model")
     for other in (path, tmp_path / "x.npy"):
         with pytest.raises(ValueError, match=f"{other.name}: no valid safetensors file"):
