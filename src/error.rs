@@ -144,6 +144,9 @@ pub enum Error {
     /// The batch has no samples, so its mean does not exist.
     #[error("there are no samples")]
     NoSamples,
+    /// The sums of a [`Partial`](crate::Partial) are, or some of them, those of Hessian products, which have no loss.
+    #[error("the sums are of Hessian products, from which no loss and no gradient follow")]
+    NoLoss,
     /// The data or the model has no features.
     #[error("there are no features (D = 0)")]
     NoFeatures,

@@ -168,7 +168,7 @@ impl<T: Scalar> Evaluator<T> {
     /// the total weight and adds the L2 term. `model` must be the one that was accumulated with.
     ///
     /// # Errors
-    /// [`Error::NoSamples`] if there are none, [`Error::Shape`], [`Error::L2`],
+    /// [`Error::NoSamples`] if there are none, [`Error::NoLoss`], [`Error::Shape`], [`Error::L2`],
     /// [`Error::Overflow`]; the gradient is untouched then.
     pub fn finish(
         &mut self,
@@ -198,6 +198,7 @@ impl<T: Scalar> Evaluator<T> {
         self.check_direction(model, direction)?;
         partial.check_shape(model)?;
         self.sum(model, batch, Some(direction), true)?;
+        self.total.set_no_loss();
         partial.merge(&self.total)
     }
 

@@ -147,8 +147,19 @@ impl<T> Partial<T> {
     }
 
     /// The unnormalised loss.
-    pub(crate) fn loss(&self) -> f64 {
-        self.sums[self.sums.len() - SCALARS]
+    ///
+    /// # Errors
+    /// [`Error::NoLoss`] if these are sums of Hessian products, or some of them are.
+    pub(crate) fn loss(&self) -> Result<f64, Error> {
+        let loss = self.sums[self.sums.len() - SCALARS];
+        if loss.is_nan() { Err(Error::NoLoss) } else { Ok(loss) }
+    }
+
+    /// Marks sums of Hessian products: by NaN, which stays NaN wherever they are sent and whatever is added to them.
+    #[cfg(feature = "train")]
+    pub(crate) fn set_no_loss(&mut self) {
+        let place = self.sums.len() - SCALARS;
+        self.sums[place] = f64::NAN;
     }
 
     /// The unnormalised gradient: C × D of the weights, then C of the bias.

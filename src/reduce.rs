@@ -55,7 +55,7 @@ pub(crate) fn mean_loss<T: Scalar>(
 ) -> Result<f64, Error> {
     let z = sums.divisor()?;
     let squares = if l2 > 0.0 { sum_of_squares(isa, model.weights()) } else { 0.0 };
-    let loss = sums.loss() / z + l2 * squares;
+    let loss = sums.loss()? / z + l2 * squares;
     if !loss.is_finite() {
         return Err(Error::Overflow { what: "loss" });
     }

@@ -116,6 +116,12 @@ def test_errors():
         Partial(5, 11, np.zeros((2, 31)))
     with pytest.raises(ValueError, match="more than memory has addresses"):
         Partial(2**40, 2**40)
+    # Of Hessian products there is no loss, however they were added up.
+    products = Partial(5, 11)
+    evaluator.accumulate(X, y, W, b, products, direction=(W, b))
+    for sums in (products, pickle.loads(pickle.dumps(products)), products + of_chunk(evaluator, X, y, W, b, CHUNKS[0])):
+        with pytest.raises(ValueError, match="Hessian products"):
+            evaluator.finish(W, b, sums)
     evaluator.accumulate(X, y, W, b, partial)
     before = partial.sums.copy()
     bad = X.copy()

@@ -262,6 +262,32 @@ fn errors() {
     assert_eq!(error_of(&still, &direction), Error::Overflow { what: "Hessian product" });
 }
 
+/// Sums of products are marked: alone, and among others, they make no loss and no gradient.
+#[cfg(feature = "train")]
+#[test]
+fn sums_of_products_have_no_loss() {
+    use softmargin::{Partial, train::Sums};
+    for objective in smooth() {
+        let (case, direction) = problem::<f64>(objective, Shape { n: 40, d: 5, c: 3 }, 3);
+        let (model, batch) = (&case.model, case.batch());
+        let (mut evaluator, mut gradient) = (Evaluator::new(objective), model.clone());
+        let mut products = Partial::new(3, 5);
+        let sums = Sums { objective, model, direction: Some(&direction) };
+        sums.add(&mut evaluator, &batch, &mut products).unwrap();
+        let mut both = Partial::new(3, 5);
+        evaluator.accumulate(model, &batch, &mut both).unwrap();
+        assert!(evaluator.finish(model, &both, &mut gradient).is_ok());
+        let before = gradient.clone();
+        both.merge(&products).unwrap();
+        for partial in [products, both] {
+            let error = evaluator.finish(model, &partial, &mut gradient).unwrap_err();
+            assert_eq!(error, Error::NoLoss);
+            says(&error, &["Hessian products"]);
+            assert_eq!(gradient, before);
+        }
+    }
+}
+
 /// Squares of a direction are no part of the product, and may overflow.
 #[test]
 fn long_directions() {
