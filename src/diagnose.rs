@@ -7,8 +7,14 @@ pub(crate) fn score<T: Element>(model: &LinearModel<T>, batch: &Batch<'_, T>, ro
     // As they are stored: of a feature that is not finite, scaling would make another one.
     let mut x = vec![0.0; batch.n_features()];
     batch.features().read_row(row, &mut x).expect("a row of the batch");
-    let x: Vec<T> = x.into_iter().map(T::from_f64).collect();
-    Error::NonFinite { row, cause: score_cause(model, &x) }
+    let stored: Vec<T> = x.iter().copied().map(T::from_f64).collect();
+    let mut cause = score_cause(model, &stored);
+    if let (NonFinite::Score, Some(scaled)) = (cause, batch.features().row(row))
+        && let Some(feature) = scaled.iter().position(|value| !value.is_finite())
+    {
+        cause = NonFinite::Scaled { feature, value: x[feature] };
+    }
+    Error::NonFinite { row, cause }
 }
 
 /// The cause of a score of the features `x` that is not finite.

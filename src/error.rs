@@ -463,6 +463,14 @@ pub enum NonFinite {
         /// Its value.
         value: f64,
     },
+    /// A feature of the row is finite, but not in the type that is computed with once it is scaled.
+    #[error("feature {feature} is {}, and overflows as it is scaled", short(*.value))]
+    Scaled {
+        /// Column of the feature matrix.
+        feature: usize,
+        /// Its value, not scaled.
+        value: f64,
+    },
     /// A weight of the model is NaN or infinite.
     #[error("the model's weight of class {class}, feature {feature} is {value}")]
     Weight {

@@ -157,7 +157,7 @@ fn scaled_beyond_f32() {
         let train = ["train", "--data", data, "--labels", &labels, "--scale", factor];
         fails(1, &train, &[&[data], words].concat());
     };
-    of_file(&finite, "2", &["row 0: a score overflows"]);
+    of_file(&finite, "2", &[too_large]);
     of_file(&infinite, "2", &["row 1, feature 0", "inf is not finite"]);
 }
 

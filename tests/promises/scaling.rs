@@ -6,8 +6,8 @@ use crate::common::{
     for_each_threads, max_difference, tolerance, with_threads,
 };
 use softmargin::{
-    Batch, Error, Evaluator, Features, Isa, LinearModel, MatrixView, Objective, Predictor, Scalar,
-    Scaling, reference,
+    Batch, Error, Evaluator, Features, Isa, LinearModel, MatrixView, NonFinite, Objective,
+    Predictor, Scalar, Scaling, reference,
 };
 
 fn evaluate<T: Scalar>(
@@ -209,6 +209,26 @@ fn a_value_that_is_not_finite_is_named() {
     let mut evaluator = Evaluator::new(Objective::cross_entropy());
     let error = evaluator.loss_and_gradient(&LinearModel::zeros(2, 2), &batch, &mut gradient);
     assert_eq!(text(error.unwrap_err()), "row 2: feature 1 is inf");
+}
+
+/// What is finite as it is stored, and too large once it is scaled.
+#[test]
+fn an_overflow_of_the_scaling_is_named() {
+    let x = [1.0_f32, 2.0, 1.0, 3e38, -2e38, 1.0];
+    let batch = Batch::<f32>::new(MatrixView::new(&x, 3, 2).unwrap(), &[0; 3]).unwrap();
+    let by = Scaling::by(2.0);
+    let batch = batch.with_scaling(&by).unwrap();
+    let model = LinearModel::zeros(2, 2);
+    for_each_isa(|isa| {
+        let mut evaluator = Evaluator::new(Objective::cross_entropy()).with_isa(isa);
+        let mut error_of = |batch| evaluator.loss(&model, &batch).unwrap_err();
+        let cause = NonFinite::Scaled { feature: 1, value: f64::from(3e38_f32) };
+        assert_eq!(error_of(batch), Error::NonFinite { row: 1, cause });
+        let cause = NonFinite::Scaled { feature: 0, value: f64::from(-2e38_f32) };
+        let error = error_of(batch.select(&[0, 2, 1]).unwrap());
+        assert_eq!(error, Error::NonFinite { row: 2, cause });
+        assert!(error.to_string().ends_with(", and overflows as it is scaled"), "{error}");
+    });
 }
 
 /// The sums of a million rows far from 0 stay as exact.

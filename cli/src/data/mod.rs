@@ -423,14 +423,18 @@ impl Dataset {
             Ok(error) => error,
             Err(other) => return other,
         };
+        let scaled = |row, feature| {
+            anyhow::anyhow!("row {row}, feature {feature}: scaled, it is too large for f32")
+        };
         let error = match error {
             Error::NonFinite { row, cause: NonFinite::Feature { feature, value } } => {
                 match value.is_infinite() && self.scaled && self.is_finite_as_stored(row) {
-                    true => anyhow::anyhow!(
-                        "row {row}, feature {feature}: scaled, it is too large for f32"
-                    ),
+                    true => scaled(row, feature),
                     false => BadValue { row, column: feature, value }.error(),
                 }
+            }
+            Error::NonFinite { row, cause: NonFinite::Scaled { feature, .. } } => {
+                scaled(row, feature)
             }
             Error::NonFinite { cause: NonFinite::Score | NonFinite::Loss, .. } => error.into(),
             other => return other.into(),

@@ -661,6 +661,7 @@ impl Fault {
             NonFinite::Feature { feature, value } => [1, feature as u64, value.to_bits()],
             NonFinite::Loss => [2, 0, 0],
             NonFinite::Gradient => [3, 0, 0],
+            NonFinite::Scaled { feature, value } => [5, feature as u64, value.to_bits()],
             // Of a model that all have from rank 0, and whose parameters are finite.
             _ => [4, 0, 0],
         };
@@ -674,6 +675,7 @@ impl Fault {
             1 => NonFinite::Feature { feature: feature as usize, value: f64::from_bits(value) },
             2 => NonFinite::Loss,
             3 => NonFinite::Gradient,
+            5 => NonFinite::Scaled { feature: feature as usize, value: f64::from_bits(value) },
             _ => NonFinite::Score,
         };
         Self::Error(Error::NonFinite { row: row as usize, cause })
@@ -708,7 +710,8 @@ mod tests {
     #[test]
     fn faults_survive_a_message() {
         let cause = NonFinite::Feature { feature: 3, value: f64::NEG_INFINITY };
-        for cause in [cause, NonFinite::Loss, NonFinite::Gradient, NonFinite::Score] {
+        let scaled = NonFinite::Scaled { feature: 3, value: 1e30 };
+        for cause in [cause, scaled, NonFinite::Loss, NonFinite::Gradient, NonFinite::Score] {
             let error = Error::NonFinite { row: 7, cause };
             let (words, message) = Fault::Error(error.clone()).pack(2);
             let unpacked = Fault::unpack(&words[1..], message);
