@@ -309,7 +309,7 @@ fn draw_cross_validation(cv: &CrossValidation, svg: &mut String) -> Drawn {
             let chosen = Circle::new(at(best), 7, INK.stroke_width(2));
             chart
                 .draw_series([chosen])?
-                .label(format!("chosen: λ = {}", best.l2))
+                .label(format!("chosen: λ = {}", units::number(best.l2)))
                 .legend(|(x, y)| Circle::new((x + 8, y), 5, INK.stroke_width(2)));
             chart
                 .configure_series_labels()

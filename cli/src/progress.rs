@@ -85,8 +85,8 @@ impl Reporter {
         let samples = (progress.samples - self.before) as f64;
         let rate = samples / self.start.elapsed().as_secs_f64().max(1e-9);
         let message = format!(
-            "loss {:.6}  gradient {:.1e}  {} samples/s",
-            progress.objective,
+            "loss {}  gradient {:.1e}  {} samples/s",
+            units::loss(progress.objective),
             progress.gradient_norm,
             units::count(rate)
         );

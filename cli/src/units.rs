@@ -23,6 +23,20 @@ pub(crate) fn count(value: f64) -> String {
     }
 }
 
+/// A number with all its digits and few zeros: `0.0001`, `2`, `1e-300`.
+pub(crate) fn number(value: f64) -> String {
+    let text = format!("{value:?}");
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+/// A loss to six places, or to as many digits where these would be hundreds, or hardly any.
+pub(crate) fn loss(value: f64) -> String {
+    match value.abs() {
+        0.0 | 1e-4..1e9 => format!("{value:.6}"),
+        _ => format!("{value:.6e}"),
+    }
+}
+
 /// A share: `84.39 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
@@ -36,6 +50,31 @@ pub(crate) fn one_line(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_few_zeros() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1e-4, "0.0001"),
+            (3e-5, "3e-5"),
+            (1e-300, "1e-300"),
+            (2.5, "2.5"),
+            (100.0, "100"),
+            (1e300, "1e300"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        for (value, text) in [
+            (0.0, "0.000000"),
+            (0.25, "0.250000"),
+            (1234.5, "1234.500000"),
+            (1e-9, "1.000000e-9"),
+            (1e300, "1.000000e300"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(loss(value), text);
+        }
+    }
 
     #[test]
     fn names_stay_on_their_line() {

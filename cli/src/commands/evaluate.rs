@@ -59,8 +59,8 @@ impl Evaluate {
         }
         print_table(&[
             ("samples", data.n_samples.to_string()),
-            ("loss", format!("{loss:.6}")),
-            ("objective, with λ ΣW²", format!("{:.6}", loss + penalty)),
+            ("loss", units::loss(loss)),
+            ("objective, with λ ΣW²", units::loss(loss + penalty)),
             ("accuracy", units::percent(metrics.accuracy())),
         ])?;
         super::print_text(&format!("\n{}", metrics.text(|class| classes.name(class).to_owned())))

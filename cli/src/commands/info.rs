@@ -64,15 +64,17 @@ impl Info {
             (
                 "loss",
                 match (loss, margin, about.label_smoothing) {
-                    (Some(loss), Some(margin), _) => format!("{loss}, margin {margin}"),
+                    (Some(loss), Some(margin), _) => {
+                        format!("{loss}, margin {}", units::number(margin))
+                    }
                     (Some(loss), None, Some(smoothing)) => {
-                        format!("{loss}, labels smoothed by {smoothing}")
+                        format!("{loss}, labels smoothed by {}", units::number(smoothing))
                     }
                     (Some(loss), None, None) => loss.to_owned(),
                     _ => unknown(),
                 },
             ),
-            ("λ", about.l2.map_or_else(unknown, |l2| l2.to_string())),
+            ("λ", about.l2.map_or_else(unknown, units::number)),
         ];
         let Schema { columns, label_column, weight_column, ignored_columns, index_base, .. } =
             about.schema.clone().unwrap_or_default();

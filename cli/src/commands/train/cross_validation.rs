@@ -63,7 +63,7 @@ impl Train {
             &batch,
             &folds,
             |evaluator, model, batch| {
-                let l2 = evaluator.objective().l2();
+                let l2 = units::number(evaluator.objective().l2());
                 steps.next(&format!("λ = {l2}, fold {} of {k}", fits % k + 1));
                 fits += 1;
                 self.fit_fold(&mut curvature, evaluator, model, batch, interrupted)
@@ -116,7 +116,7 @@ pub(super) fn rows(cv: &CrossValidation, seconds: f64) -> Vec<(&'static str, Str
         ("cross-validation accuracy", accuracy(best.accuracy)),
         ("cross-validation loss", loss(best.loss)),
         ("cross-validation time", units::seconds(seconds)),
-        ("λ", format!("{}, the best of {tried} in {folds} folds", best.l2)),
+        ("λ", format!("{}, the best of {tried} in {folds} folds", units::number(best.l2))),
     ]
 }
 
@@ -124,7 +124,7 @@ pub(super) fn rows(cv: &CrossValidation, seconds: f64) -> Vec<(&'static str, Str
 pub(super) fn table(cv: &CrossValidation) -> String {
     let (best, simplest) = (cv.best().l2, cv.one_standard_error().l2);
     let mut text = "\ncross-validation: mean ± standard error of what was held out\n".to_owned();
-    let width = cv.path.iter().map(|point| point.l2.to_string().len()).max().unwrap_or(0);
+    let width = cv.path.iter().map(|point| units::number(point.l2).len()).max().unwrap_or(0);
     let _ = writeln!(text, "{:>width$}  {:<15}  accuracy", "λ", "loss");
     for CrossValidated { l2, loss: of_loss, accuracy: of_accuracy, .. } in &cv.path {
         let mark = match *l2 {
@@ -132,7 +132,8 @@ pub(super) fn table(cv: &CrossValidation) -> String {
             l2 if l2 == simplest => "  the largest λ within one standard error of it",
             _ => "",
         };
-        let (loss, accuracy) = (loss(*of_loss), accuracy(*of_accuracy));
+        let (l2, loss) = (units::number(*l2), loss(*of_loss));
+        let accuracy = accuracy(*of_accuracy);
         let _ = writeln!(text, "{l2:>width$}  {loss:<15}  {accuracy}{mark}");
     }
     text
@@ -184,7 +185,8 @@ pub(super) fn warnings(cv: &CrossValidation) -> Vec<String> {
     for (end, what, others) in [(largest, "largest", "larger"), (smallest, "smallest", "smaller")] {
         if n > 1 && end > 0.0 && best == end {
             warnings.push(format!(
-                "the best λ, {best}, is the {what} that was tried; {others} ones may be better (--l2-path)"
+                "the best λ, {}, is the {what} that was tried; {others} ones may be better (--l2-path)",
+                units::number(best)
             ));
         }
     }

@@ -276,10 +276,10 @@ impl Train {
         let seconds = start.elapsed().as_secs_f64();
         for point in &path {
             reporter.note(&format!(
-                "λ {:<8}  validation accuracy {}  loss {:.6}  {} iterations",
-                point.l2,
+                "λ {:<8}  validation accuracy {}  loss {}  {} iterations",
+                units::number(point.l2),
                 units::percent(point.validation_accuracy),
-                point.validation_loss,
+                units::loss(point.validation_loss),
                 point.summary.progress.iteration
             ));
         }

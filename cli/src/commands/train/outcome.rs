@@ -72,14 +72,14 @@ impl Outcome<'_> {
                 "data",
                 format!("{n} samples, {d} features{}, {c} classes", sparse.unwrap_or_default()),
             ),
-            ("loss", format!("{:.6}{}", progress.objective, self.gap())),
+            ("loss", units::loss(progress.objective) + &self.gap()),
             ("train accuracy", units::percent(measured.train.accuracy())),
         ];
         if let Some(metrics) = &measured.validation {
             rows.push(("validation accuracy", units::percent(metrics.accuracy())));
         }
         if let Some(loss) = fit.validation_loss {
-            rows.push(("validation loss", format!("{loss:.6}")));
+            rows.push(("validation loss", units::loss(loss)));
         }
         if let Some(metrics) = &measured.test {
             rows.push(("test accuracy", units::percent(metrics.accuracy())));
@@ -88,7 +88,7 @@ impl Outcome<'_> {
             rows.extend(cross_validation::rows(cv, *seconds));
         }
         if !fit.path.is_empty() {
-            rows.push(("λ", format!("{}, the best of {}", fit.l2, fit.path.len())));
+            rows.push(("λ", format!("{}, the best of {}", units::number(fit.l2), fit.path.len())));
         }
         let converged = if fit.summary.stop_reason.converged() { "" } else { ", not converged" };
         rows.extend([
