@@ -301,6 +301,46 @@ fn weight_column() {
     // The model knows the column.
     let evaluated = json(&["evaluate", "--json", "--model", &model, "--data", &weighted]);
     assert!((objective(&evaluated) - objective(&a)).abs() < 1e-6, "{evaluated}");
+    // And says so where it is missing.
+    let said = |data: &str| {
+        let assert =
+            softmargin(&["evaluate", "--model", &model, "--data", data]).assert().success();
+        String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
+    };
+    assert!(said(&repeated).contains("warning: the model was trained with sample weights"));
+    assert!(said(&repeated).contains("those of column \"w\""), "{}", said(&repeated));
+    assert!(!said(&weighted).contains("sample weights"), "{}", said(&weighted));
+}
+
+/// Numbers that are very small or very large have few zeros, wherever they are printed.
+#[test]
+fn extremes_in_scientific_notation() {
+    let folder = folder();
+    let data = write(&folder, "a.csv", "x,label\n1,0\n2,1\n3,0\n4,1\n2,0\n5,1\n");
+    let model = text(&folder.path().join("model"));
+    let train = ["train", "--data", &data, "--out", &model];
+    output(&[&train[..], &["--l2", "1e-300"]].concat());
+    let info = output(&["info", &model]);
+    assert!(info.lines().any(|line| line.starts_with('λ') && line.ends_with(" 1e-300")), "{info}");
+    let cv = output(&[&train[..], &["--cv", "2", "--l2-path", "1e-300,1e-3"]].concat());
+    assert!(cv.contains("1e-300") && !cv.contains("0.000000000"), "{cv}");
+    let start = ["--max-iter", "1", "--loss", "squared-hinge", "--margin", "1e12"];
+    let large = output(&[&train[..], &start].concat());
+    let loss = large.lines().find(|line| line.starts_with("loss ")).expect("a loss");
+    assert!(loss.contains("e23") || loss.contains("e24"), "{loss}");
+}
+
+/// In `f32`, no gradient is zero: that the digits are used up is told, and what to do.
+#[test]
+fn a_tolerance_beyond_the_digits() {
+    let train = ["train", "--solver", "newton", "--gradient-tolerance", "1e-30", "--json"];
+    let assert = softmargin(&train).assert().success();
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    for word in
+        ["not converged", "line_search", "digits of f32", "--gradient-tolerance", "--standardize"]
+    {
+        assert!(stderr.contains(word), "no {word:?} in: {stderr}");
+    }
 }
 
 /// Held-out samples are no training samples, and what they chose is told.

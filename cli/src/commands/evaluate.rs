@@ -37,6 +37,13 @@ impl Evaluate {
         let ModelFile { parameters, about } = ModelFile::load(&self.model)?;
         let classes = about.classes_or_numbered(parameters.n_classes());
         let data = self.data.read_for_model(self.split, &about, parameters.n_features())?;
+        let trained_with = about.schema.as_ref().and_then(|schema| schema.weight_column.as_ref());
+        if let (Some(column), None) = (trained_with, &data.weights) {
+            super::warn(&format!(
+                "the model was trained with sample weights, those of column {column}, and the data has none: here every \
+                 sample counts the same"
+            ));
+        }
         let labels = classes.encode(data.labels()?)?;
         let objective = self.objective.objective(Some(&about));
         let (loss, metrics) = self.compute.install(|_| {
