@@ -232,6 +232,9 @@ impl Outcome<'_> {
                  squared-hinge has no kinks"
                     .to_owned()
             }
+            (StopReason::LineSearch, _) => "the loss falls no further in the digits of f32 (line_search), and the gradient is \
+                 above --gradient-tolerance; a larger one asks for less, and --standardize may leave more digits"
+                .to_owned(),
             _ => format!("stopped by {reason}"),
         };
         Some(format!("not converged: {what}; the largest entry of the gradient is {norm:.1e}"))
