@@ -157,6 +157,21 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
         }
     }
 
+    /// Checks the samples that the curvature is to be learnt from, where they are not those that are evaluated: nothing
+    /// else would tell that they are not finite.
+    pub(super) fn check_sample(
+        &self,
+        model: &LinearModel<T>,
+        sample: &Batch<'_, T>,
+    ) -> Result<(), Error> {
+        if self.batch().is_some() {
+            return Ok(());
+        }
+        let mut evaluator =
+            Evaluator::new(self.evaluator.objective()).with_isa(self.evaluator.isa());
+        evaluator.loss(model, sample).map(drop)
+    }
+
     /// Counts an evaluation of a batch.
     fn count(&mut self, batch: &Batch<'_, T>) {
         self.evaluations += 1;

@@ -285,6 +285,9 @@ impl<T: Scalar> Resumable<'_, T> {
         }
         let mut best = Point::at(from.as_ref().map_or(model, |checkpoint| &checkpoint.model));
         cost.evaluate(&mut best)?;
+        if let Some(sample) = sample {
+            cost.check_sample(&best.model, sample)?;
+        }
         let n_samples = cost.samples;
         let mut fit = Fit {
             resumable: self,

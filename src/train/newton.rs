@@ -159,6 +159,9 @@ impl NewtonCg {
         }
         let mut best = Point::at(model);
         cost.evaluate(&mut best)?;
+        if let Some(sample) = sample {
+            cost.check_sample(&best.model, sample)?;
+        }
         if !objective.is_smooth() {
             return Err(Error::NoHessian { loss: objective.loss().name() });
         }

@@ -10,11 +10,11 @@ use rand_xoshiro::{
     rand_core::{Rng, SeedableRng},
 };
 use softmargin::{
-    Batch, CsrView, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Predictor, Scalar,
-    Scaling,
+    Batch, CsrView, Error, Evaluator, Isa, LinearModel, MatrixView, NonFinite, Objective, Partial,
+    Predictor, Scalar, Scaling,
     train::{
         self, EarlyStopping, Lbfgs, LearnedCurvature, NewtonCg, Progress, Schedule, Sgd,
-        StopReason, Summary,
+        StopReason, Summary, Sums,
     },
 };
 
@@ -912,6 +912,34 @@ fn an_error_of_a_later_chunk() {
     assert_eq!(reads, 5);
     let batch = Batch::new(MatrixView::new(&x, N, D).unwrap(), &labels).unwrap();
     assert!(evaluator.loss(&model, &batch).unwrap() < (C as f64).ln(), "the best one is lost");
+}
+
+/// What the curvature is to be learnt from is checked as the samples are that are fitted.
+#[test]
+fn a_sample_that_is_not_finite() {
+    let (x, labels) = samples();
+    let view = MatrixView::new(&x, N, D).unwrap();
+    let batch = Batch::<f32>::new(view, &labels).unwrap();
+    let objective = Objective::cross_entropy().with_l2(1e-3);
+    let mut of_samples = Evaluator::new(objective);
+    let mut sum = |sums: &Sums<'_, f32>, partial: &mut Partial<f32>| {
+        sums.add(&mut of_samples, &batch, partial).map(|()| N as u64)
+    };
+    let (mut evaluator, mut model) = (Evaluator::new(objective), LinearModel::zeros(C, D));
+    for row in [7, 0] {
+        let mut bad = x.clone();
+        bad[row * D + 2..].fill(f32::NAN);
+        let sample = Batch::new(MatrixView::new(&bad, N, D).unwrap(), &labels).unwrap();
+        let (evaluator, model, sample) = (&mut evaluator, &mut model, Some(&sample));
+        let of_lbfgs = Lbfgs::default().fit_partials(evaluator, model, sample, &mut sum, go_on);
+        let of_newton = NewtonCg::default().fit_partials(evaluator, model, sample, &mut sum, go_on);
+        for result in [of_lbfgs, of_newton] {
+            let Err(Error::NonFinite { row: named, cause }) = result else {
+                panic!("{result:?}");
+            };
+            assert!(named == row && matches!(cause, NonFinite::Feature { feature: 2, .. }));
+        }
+    }
 }
 
 #[test]
