@@ -267,7 +267,20 @@ pub(crate) fn vector<'py, T: Number>(
 pub(crate) fn weights<'py, T: Number>(
     value: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Option<PyReadonlyArray1<'py, T>>> {
-    value.map(|value| vector::<T>(value, "sample_weight")).transpose()
+    let name = "sample_weight";
+    let Some(value) = value else { return Ok(None) };
+    let weights = vector::<T>(value, name)?;
+    // Where they are no zeros for the caller, it is not their sum that is at fault.
+    if weights.as_slice()?.iter().all(|weight| weight.to_f64() == 0.0) {
+        let given = vector::<f64>(value, name)?;
+        let lost = given.as_slice()?.iter().enumerate().find(|(_, weight)| **weight > 0.0);
+        if let Some((row, weight)) = lost {
+            return Err(PyValueError::new_err(format!(
+                "{name}: row {row} has {weight:e}, which is 0 in float32, as all others are; divide them by the largest"
+            )));
+        }
+    }
+    Ok(Some(weights))
 }
 
 /// Copies W (C × D) and b (C) into a model, which is replaced if its shape is another.
