@@ -180,7 +180,7 @@ pub enum Error {
         rows: usize,
     },
     /// A sample weight is negative, infinite or NaN.
-    #[error("the sample weight of row {row} is {}; weights must be finite and at least 0", short(*.value))]
+    #[error("the sample weight of row {row} is {value}; weights must be finite and at least 0")]
     SampleWeight {
         /// The row.
         row: usize,
@@ -188,7 +188,7 @@ pub enum Error {
         value: f64,
     },
     /// The weight of a class is negative, infinite or NaN.
-    #[error("the weight of class {class} is {}; weights must be finite and at least 0", short(*.value))]
+    #[error("the weight of class {class} is {value}; weights must be finite and at least 0")]
     ClassWeight {
         /// The class.
         class: usize,
@@ -305,27 +305,26 @@ pub enum Error {
         actual: usize,
     },
     /// λ is negative, infinite or NaN.
-    #[error("the L2 coefficient λ is {}; it must be finite and at least 0", short(*.value))]
+    #[error("the L2 coefficient λ is {value}; it must be finite and at least 0")]
     L2 {
         /// λ as given.
         value: f64,
     },
     /// The margin Δ is negative, infinite or NaN.
-    #[error("the margin Δ is {}; it must be finite and at least 0", short(*.value))]
+    #[error("the margin Δ is {value}; it must be finite and at least 0")]
     Margin {
         /// Δ as given.
         value: f64,
     },
     /// The label smoothing ε is not from 0 to 1.
-    #[error("the label smoothing ε is {}; it must be from 0 to 1", short(*.value))]
+    #[error("the label smoothing ε is {value}; it must be from 0 to 1")]
     LabelSmoothing {
         /// ε as given.
         value: f64,
     },
     /// Labels are smoothed for a loss other than cross-entropy.
     #[error(
-        "the label smoothing ε is {}, but the {loss} loss has none; only cross-entropy does",
-        short(*.value)
+        "the label smoothing ε is {value}, but the {loss} loss has none; only cross-entropy does"
     )]
     LabelSmoothingOf {
         /// The loss.
