@@ -324,10 +324,6 @@ fn extremes_in_scientific_notation() {
     assert!(info.lines().any(|line| line.starts_with('λ') && line.ends_with(" 1e-300")), "{info}");
     let cv = output(&[&train[..], &["--cv", "2", "--l2-path", "1e-300,1e-3"]].concat());
     assert!(cv.contains("1e-300") && !cv.contains("0.000000000"), "{cv}");
-    let start = ["--max-iter", "1", "--loss", "squared-hinge", "--margin", "1e12"];
-    let large = output(&[&train[..], &start].concat());
-    let loss = large.lines().find(|line| line.starts_with("loss ")).expect("a loss");
-    assert!(loss.contains("e23") || loss.contains("e24"), "{loss}");
 }
 
 /// In `f32`, no gradient is zero: that the digits are used up is told, and what to do.
