@@ -94,24 +94,24 @@ impl<T: Element> Run<T> for Dots<'_, '_, T> {
                 let mut sums = [[L::splat(proof, T::default()); DOTS]; DOTS];
                 for (panel, (x, w)) in panels.clone().enumerate().skip(start).take(DOT_PANELS) {
                     let x = &x[row * width..][..DOTS * width];
-                    let mut add = |v: usize| {
-                        for k in 0..DOTS {
-                            let w = L::from_slice(proof, &w[k * width + v * L::LANES..]);
-                            for r in 0..DOTS {
-                                let x = L::from_slice(proof, &x[r * width + v * L::LANES..]);
-                                sums[r][k] = x.mul_add(w, sums[r][k]);
-                            }
-                        }
-                    };
                     match vectors_in_panel::<L>(d, panel) {
                         // A constant number, which the compiler unrolls.
-                        n if n * L::LANES == width => (0..width / L::LANES).for_each(&mut add),
-                        n => (0..n).for_each(&mut add),
+                        n if n * L::LANES == width => {
+                            for v in 0..width / L::LANES {
+                                add_dots(proof, &mut sums, x, w, v);
+                            }
+                        }
+                        n => {
+                            for v in 0..n {
+                                add_dots(proof, &mut sums, x, w, v);
+                            }
+                        }
                     }
                 }
                 let scores = scores[row * width..].chunks_exact_mut(width);
-                for (scores, sums) in scores.zip(sums.map(L::sum4)) {
+                for (scores, sums) in scores.zip(sums) {
                     let scores = &mut scores[first % width..];
+                    let sums = L::sum4(sums);
                     for k in 0..DOTS {
                         let before = if start == 0 { bias[k] } else { scores[k] };
                         scores[k] = sums[k] + before;
@@ -119,6 +119,26 @@ impl<T: Element> Run<T> for Dots<'_, '_, T> {
                     scores[DOTS..].fill(T::default());
                 }
             }
+        }
+    }
+}
+
+/// Adds the products of vector `v` of each row and of each class. No closure, which need not be inlined, and would then
+/// have the instructions of the build.
+#[inline(always)]
+fn add_dots<L: Lanes>(
+    proof: L::Proof,
+    sums: &mut [[L; DOTS]; DOTS],
+    x: &[L::Elem],
+    w: &[L::Elem],
+    v: usize,
+) {
+    let place = v * L::LANES;
+    for k in 0..DOTS {
+        let w = L::from_slice(proof, &w[k * panel_width::<L>() + place..]);
+        for r in 0..DOTS {
+            let x = L::from_slice(proof, &x[r * panel_width::<L>() + place..]);
+            sums[r][k] = x.mul_add(w, sums[r][k]);
         }
     }
 }
