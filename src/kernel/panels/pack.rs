@@ -3,7 +3,7 @@
 
 use super::{
     panel_width,
-    scores::{DOTS, rest},
+    scores::{DOTS, in_vectors},
 };
 use crate::{
     LinearModel,
@@ -32,7 +32,7 @@ pub(super) fn pack<L: Lanes>(model: &LinearModel<L::Elem>, packed: &mut PackedWe
     bias[..c].copy_from_slice(model.bias());
     bias[c..].fill(L::Elem::default());
 
-    let in_vectors = c - rest::<L>(c);
+    let in_vectors = in_vectors::<L>(c);
     let of_vectors = in_vectors.next_multiple_of(width) * d;
     let of_rest = if in_vectors < c { DOTS * d.next_multiple_of(width) } else { 0 };
     let (in_vectors, rest) = model.weights().split_at(in_vectors * d);
