@@ -75,6 +75,9 @@ impl Margins {
     /// it on to the classes that have less. `None` if there is more of it than a mixture can make up for.
     pub(super) fn balance(&self, bias: &[f64]) -> Option<Balance> {
         let d = self.sums.len() / bias.len();
+        // Their sum is 0 but for rounding errors, without which there is always a class that has less.
+        let mean = bias.iter().sum::<f64>() / bias.len() as f64;
+        let bias: Vec<f64> = bias.iter().map(|bias| bias - mean).collect();
         let mut gradient = vec![0.0; self.sums.len()];
         let excess = |k: usize| bias[k].max(0.0);
         let lack = |k: usize| (-bias[k]).max(0.0);

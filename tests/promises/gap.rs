@@ -2,10 +2,10 @@
 
 #![cfg(feature = "train")]
 
-use crate::common::{Random, data::Data};
+use crate::common::{Random, data::Data, losses};
 use core::ops::ControlFlow;
 use softmargin::{
-    Batch, Error, Evaluator, LinearModel, Loss, Objective,
+    Batch, Error, Evaluator, Features, LinearModel, Loss, MatrixView, Objective, Scalar,
     train::{DualAscent, Lbfgs, NewtonCg, Progress, optimality_gap},
 };
 
@@ -130,6 +130,37 @@ fn in_single_precision_it_holds_up_to_rounding() -> Result<(), Error> {
     let model = LinearModel::from_parameters(5, 8, parameters)?;
     let (gap, _) = gap_and_bound(&wide, objective, &model)?;
     assert!(bound >= gap - 1e-7 && bound < 1e-5, "{gap:e}, {bound:e}");
+    Ok(())
+}
+
+/// Where the weights are next to nothing, all that is left of the derivatives of the bias may be rounding errors of one
+/// sign.
+#[test]
+fn under_a_large_l2_there_is_one() -> Result<(), Error> {
+    fn check<T: Scalar>(data: &Data<T>, what: &str) -> Result<(), Error>
+    where
+        for<'a> MatrixView<'a, T>: Into<Features<'a, T>>,
+    {
+        let batch = data.batch::<T>();
+        for objective in losses().into_iter().filter(|objective| objective.is_smooth()) {
+            for l2 in [1e2, 1e5] {
+                let mut evaluator = Evaluator::new(objective.with_l2(l2));
+                let mut model = LinearModel::zeros(data.shape[2], data.shape[1]);
+                let summary = Lbfgs::default().fit(&mut evaluator, &mut model, &batch, go_on)?;
+                let loss = evaluator.loss(&model, &batch)?;
+                let what = format!("{what}, {objective:?}, λ = {l2}");
+                let gap = summary.gap.unwrap_or_else(|| panic!("{what}: no bound, {summary:?}"));
+                assert!(gap <= 1e-2 * loss, "{what}: {gap:e} of {loss}");
+            }
+        }
+        Ok(())
+    }
+    for seed in 0..20 {
+        let shape = [[150, 4, 3], [60, 2, 9]][seed as usize % 2];
+        let new = || Data::new(seed, shape, -6.0..6.0);
+        check(&new().unequally_scaled::<f64>(), &format!("{shape:?}, f64"))?;
+        check(&new().unequally_scaled::<f32>(), &format!("{shape:?}, f32"))?;
+    }
     Ok(())
 }
 
