@@ -6,8 +6,9 @@ use super::{Progress, StopReason, Summary, max_norm};
 use crate::{Batch, Error, Evaluator, LinearModel, Scalar, Scaling};
 use core::ops::ControlFlow;
 
-/// Features lie far from zero if the mean of one is more than so many standard deviations. Less than that, the few
-/// digits that are lost are not missed, and features are read the faster as they are.
+/// Features lie far from zero if the mean of one is more than so many standard deviations: its own, or the largest of
+/// all if it is constant. Less than that, the few digits that are lost are not missed, and features are read the faster
+/// as they are.
 const FAR: f64 = 100.0;
 
 /// Rows that tell how far features are from zero, at most.
@@ -68,11 +69,25 @@ impl Shifted {
             let differences = row.iter().zip(&means).map(|(x, mean)| x - mean);
             squares.iter_mut().zip(differences).for_each(|(sum, x)| *sum += share * x * x);
         }
-        let far = means.iter().zip(&squares).any(|(mean, square)| {
-            let deviation = square.sqrt();
-            deviation > 0.0 && mean.abs() > FAR * deviation
-        });
-        far.then(|| Self::by(batch, means)).transpose()
+        // No more than rounding errors of the mean are no deviation, and would be seen instead of a constant.
+        let deviation = |(mean, square): (&f64, &f64)| {
+            Some(square.sqrt()).filter(|deviation| *deviation > 1e-12 * mean.abs())
+        };
+        let largest = means.iter().zip(&squares).filter_map(deviation).fold(0.0, f64::max);
+        let far = means
+            .iter()
+            .zip(&squares)
+            .any(|(mean, square)| mean.abs() > FAR * deviation((mean, square)).unwrap_or(largest));
+        if !far {
+            return Ok(None);
+        }
+        for row in rows().take(1) {
+            let constant = means.iter_mut().zip(&squares).zip(row);
+            for ((mean, _), x) in constant.filter(|((m, s), _)| deviation((m, s)).is_none()) {
+                *mean = x;
+            }
+        }
+        Self::by(batch, means).map(Some)
     }
 
     /// The batch as it is taken.

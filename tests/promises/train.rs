@@ -1125,3 +1125,33 @@ fn features_far_from_zero_are_fitted_as_those_near_it() {
         assert!(far.gap.unwrap() >= apart.max(0.0));
     }
 }
+
+/// The bias is free to make up for a constant, which is no reason to see the other features through rounding errors of its
+/// size.
+#[test]
+fn a_constant_far_from_zero_is_as_none() {
+    let data = crate::common::data::Data::new(3, [300, 4, 3], -6.0..6.0).unequally_scaled::<f32>();
+    let [n, d, c] = data.shape;
+    let with = |constant: f32| -> Vec<f32> {
+        let rows = data.x.chunks_exact(d);
+        rows.flat_map(|row| row.iter().copied().chain([constant])).collect()
+    };
+    for objective in [Objective::cross_entropy(), Objective::squared_hinge(1.0)] {
+        let mut evaluator = Evaluator::new(objective.with_l2(1e-3));
+        let mut least = f64::NAN;
+        for constant in [0.0, 1.0, 1e6, 1e12, -3e30] {
+            let x = with(constant);
+            let x = MatrixView::new(&x, n, d + 1).unwrap();
+            let batch = Batch::<f32>::new(x, &data.labels).unwrap();
+            let mut model = LinearModel::zeros(c, d + 1);
+            let summary = Lbfgs::default().fit(&mut evaluator, &mut model, &batch, go_on).unwrap();
+            let (objective, gap) = (summary.progress.objective, summary.gap.unwrap());
+            if constant == 0.0 {
+                least = objective;
+            }
+            let what =
+                format!("{model:?} {constant:e}: {objective} instead of {least}, {summary:?}");
+            assert!((objective - least).abs() < 1e-3 * least && gap < 1e-2 * least, "{what}");
+        }
+    }
+}
