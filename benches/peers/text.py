@@ -167,7 +167,7 @@ def tables(folder):
         "Two classes, nouns and others",
         *(nouns, "cross-entropy", 0.291487),
         {
-            "softmargin, L-BFGS": (BY_LBFGS, range(60, 90, 5)),
+            "softmargin, L-BFGS": (BY_LBFGS, range(6, 100, 2)),
             "softmargin, Newton": (BY_NEWTON, NEWTON),
             "LIBLINEAR, Newton (`-s 0 -R`)": (liblinear(0, "-R"), TOLERANCES),
             "scikit-learn, lbfgs": (logistic("lbfgs"), range(20, 300, 5)),
@@ -179,7 +179,7 @@ def tables(folder):
         "Two classes, nouns and others",
         *(nouns, "squared-hinge", 0.223289),
         {
-            "softmargin, L-BFGS": (BY_LBFGS, range(80, 200, 10)),
+            "softmargin, L-BFGS": (BY_LBFGS, range(10, 200, 5)),
             "softmargin, Newton": (BY_NEWTON, NEWTON),
             "LIBLINEAR, Newton (`-s 2 -R`)": (liblinear(2, "-R"), TOLERANCES),
             "scikit-learn, LinearSVC": (linear_svc(dual=False), TOLERANCES),
@@ -207,11 +207,11 @@ def tables(folder):
         "45 classes",
         *(files, "cross-entropy", 1.368322),
         {
-            "softmargin, L-BFGS": (BY_LBFGS, range(130, 300, 10)),
-            "softmargin, Newton": (BY_NEWTON, range(6, 20)),
+            "softmargin, L-BFGS": (BY_LBFGS, range(30, 300, 5)),
+            "softmargin, Newton": (BY_NEWTON, range(3, 20)),
             "scikit-learn, lbfgs": (logistic("lbfgs"), range(130, 300, 10)),
-            "scikit-learn, newton-cg": (logistic("newton-cg"), range(5, 20)),
-            "scikit-learn, saga": (logistic("saga"), range(10, 100, 10)),
+            "scikit-learn, newton-cg": (logistic("newton-cg"), range(3, 20)),
+            "scikit-learn, saga": (logistic("saga"), range(4, 100, 2)),
         },
     )
 
