@@ -103,6 +103,12 @@ fn no_images_at_all() {
     write(&folder, "train-images-idx3-ubyte", idx(0x803, &[0, 2, 2], &[]));
     write(&folder, "train-labels-idx1-ubyte", idx(0x801, &[0], &[]));
     fails(1, &["train", "--data", &text(folder.path())], &["no samples"]);
+    for sizes in [[3, 2, 0], [3, 0, 2]] {
+        let path = write(&folder, "train-images-idx3-ubyte", idx(0x803, &sizes, &[]));
+        write(&folder, "train-labels-idx1-ubyte", idx(0x801, &[3], &[0, 1, 2]));
+        let words = [&*path, "there are no values", &format!("{sizes:?}")];
+        fails(1, &["train", "--data", &text(folder.path())], &words);
+    }
 }
 
 #[test]

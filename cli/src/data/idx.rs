@@ -118,6 +118,9 @@ pub(super) fn parse(images: &[u8], labels: Option<&[u8]>, max_unpacked: u64) -> 
 pub(super) fn read_images(source: Source<'_>) -> Result<Dataset> {
     let (sizes, pixels) = read_array(source, IMAGES, 3)?;
     let &[count, height, width] = &*sizes else { bail!("images have three sizes") };
+    if height == 0 || width == 0 {
+        bail!("there are no values: its shape is {sizes:?}");
+    }
     Ok(Dataset::of_pixels(Array::of_pixels(pixels, [count, height, width])))
 }
 
