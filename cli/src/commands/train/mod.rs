@@ -166,8 +166,9 @@ pub(super) struct Train {
 enum Solver {
     /// Goes to the optimum, in most cases the fastest way; of hinge, perhaps to no more than a kink on the way
     Lbfgs,
-    /// Goes to the optimum of the hinge losses, past their kinks, and says how far from it the fit is at most. Takes
-    /// --l2 above 0, the longer the smaller it is
+    /// Goes to the optimum of the hinge losses, past their kinks, and says how far from it the fit is at most; of
+    /// squared-hinge, in the least time where hardly a margin is violated. Takes --l2 above 0, the longer the smaller it
+    /// is
     Dual,
     /// Goes to the optimum to more digits, for losses without kinks: with a small --gradient-tolerance, or where
     /// L-BFGS takes hundreds of iterations

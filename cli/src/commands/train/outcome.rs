@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::Result;
 use serde_json::json;
-use softmargin::train::StopReason;
+use softmargin::{Loss, train::StopReason};
 use std::path::Path;
 
 /// How well the model predicts.
@@ -210,7 +210,12 @@ impl Outcome<'_> {
             // As asked for, or said already.
             (StopReason::EarlyStopping | StopReason::Interrupted, _) => return None,
             (StopReason::MaxIterations, Solver::Lbfgs | Solver::Newton) => {
-                format!("stopped after {iteration} iterations (--max-iter)")
+                // Where hardly a margin is violated, there is little curvature, and hardly a dual variable.
+                let loss = self.train.objective.objective(None).loss();
+                let squared = matches!(loss, Loss::SquaredHinge { .. });
+                let dual = squared && fit.l2 > 0.0 && self.measured.train.accuracy() > 0.95;
+                let advice = if dual { "; --solver dual may take less time to the optimum" } else { "" };
+                format!("stopped after {iteration} iterations (--max-iter){advice}")
             }
             (StopReason::MaxIterations, Solver::Sgd) => format!("all {iteration} epochs are done"),
             (_, Solver::Dual) => {
