@@ -23,6 +23,8 @@ pub struct Lbfgs {
     pub memory: usize,
     /// Stop when no entry of the gradient exceeds this: scikit-learn's `tol`, SciPy's `gtol`. Of objectives below 0.1 the
     /// gradient is small long before the optimum; there it is to be as much smaller, but no more than a hundred times.
+    /// Nor where λ is small: what is left of a smooth objective, by its curvature, is to be no more than a tenth as much of
+    /// it.
     pub gradient_tolerance: f64,
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this, SciPy's `ftol`, twice in a row. With 0, only the precision of the
     /// element type ends the fit: where that of the objective is used up, a smooth loss is followed by its gradient, which
@@ -350,6 +352,8 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         checkpoint.check_evaluation(self.n_samples, &self.best)?;
         let Checkpoint { progress, decreases, source, secants, .. } = checkpoint;
         (self.iteration, self.decreases) = (progress.iteration, decreases);
+        // Not yet known, so that it is no reason to stop before it is.
+        self.best.slope = f64::NEG_INFINITY;
         (self.cost.evaluations, self.cost.samples) = (progress.evaluations, progress.samples);
         let isa = self.cost.evaluator.isa();
         Ok((source, Secants::knowing(isa, self.memory(), secants)))
@@ -498,6 +502,8 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
             let (solver, n) = (self.resumable.solver, batch.n_samples());
             let fitted = fit_roughly(&solver, self.cost, &self.best, &to_fit, n)?;
             if let Some(mut point) = fitted {
+                // The curvature, which is learnt next, tells how far it is from the optimum.
+                point.slope = f64::NEG_INFINITY;
                 self.accept(&mut point);
                 if let Some(stop_reason) = self.report(on_iteration) {
                     return Ok(ControlFlow::Break(stop_reason));
@@ -530,7 +536,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         let least = self.resumable.solver.relative_decrease;
         if on_iteration(&progress, &self.best.model).is_break() {
             Some(StopReason::Interrupted)
-        } else if progress.gradient_norm <= self.gradient_tolerance() {
+        } else if self.is_converged() {
             Some(StopReason::GradientTolerance)
         } else if self.decreases.iter().all(|decrease| *decrease <= least) {
             // Without a tolerance, it is the gradient that falls no further.
@@ -543,9 +549,23 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
         }
     }
 
-    /// What no entry of the gradient exceeds near the optimum.
-    fn gradient_tolerance(&self) -> f64 {
-        self.resumable.solver.gradient_tolerance * (10.0 * self.best.objective).clamp(1e-2, 1.0)
+    /// Whether the gradient is small and, where it is known, what a step of Newton's would gain.
+    fn is_converged(&self) -> bool {
+        let (tolerance, objective) =
+            (self.resumable.solver.gradient_tolerance, self.best.objective);
+        let gain = 0.5 * self.best.slope.abs();
+        let more =
+            self.cost.evaluator.objective().is_smooth() && gain > 0.1 * tolerance * objective;
+        let of_entries = tolerance * (10.0 * objective).clamp(1e-2, 1.0);
+        max_norm(self.best.gradient.parameters()) <= of_entries && !more
+    }
+
+    /// Sets the direction to that of the next step, and the slope along it.
+    fn aim(&mut self, secants: &mut Secants<T>, direction: &mut [f64]) {
+        secants.descend(&self.best, direction);
+        let (n_classes, minimised) = (self.best.model.n_classes(), self.cost.evaluator.objective());
+        center_classes(direction, n_classes, minimised);
+        self.best.set_slope(direction);
     }
 
     /// Makes `point` the best one, and leaves the one that was so far in its place.
@@ -570,12 +590,12 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     ) -> Option<StopReason> {
         let mut direction = vec![0.0; self.best.image.len()];
         let mut trial = Point::at(&self.best.model);
-        let (n_classes, minimised) = (trial.model.n_classes(), self.cost.evaluator.objective());
         self.best.set_image(curvature.as_mut());
+        self.aim(secants, &mut direction);
+        if self.is_converged() {
+            return Some(StopReason::GradientTolerance);
+        }
         while self.iteration < until {
-            secants.descend(&self.best, &mut direction);
-            center_classes(&mut direction, n_classes, minimised);
-            self.best.set_slope(&direction);
             // The first direction is only that, the later ones are steps. It is followed for a length of 1, or
             // until the slope promises an objective of zero, the least there can be. With curvature it is Newton's, and
             // damped as his steps are where curvature changes (Nesterov, "Lectures on convex optimization", section
@@ -593,6 +613,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                     trial.set_image(curvature.as_mut());
                     secants.learn(step, &direction, &self.best, &trial);
                     self.accept(&mut trial);
+                    self.aim(secants, &mut direction);
                     if self.resumable.solver.relative_decrease == 0.0 {
                         self.decreases[1] = match found {
                             // The one that was the best is in the place of the trial now.
@@ -616,7 +637,10 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                 Found::Nothing if secants.is_empty() => {
                     return Some(self.unless_kinked(StopReason::LineSearch));
                 }
-                Found::Nothing => secants.forget(),
+                Found::Nothing => {
+                    secants.forget();
+                    self.aim(secants, &mut direction);
+                }
             }
         }
         None
