@@ -61,13 +61,25 @@ fn lasting(mut object: Value) -> Value {
     object
 }
 
-/// At moments all over the run, again and again, until it comes to its end.
 #[test]
 fn killed_and_started_again() {
+    killed_again_and_again(&[]);
+}
+
+/// Patience does not end it, so that there are moments before and after the best model.
+#[test]
+fn killed_and_started_again_with_samples_held_out() {
+    let expected = killed_again_and_again(&["--validation", "0.3", "--patience", "1000"]);
+    assert!(expected["validation_loss"].as_f64() > Some(0.0), "{expected}");
+}
+
+/// At moments all over the run, again and again, until it comes to its end. Returns what that is.
+fn killed_again_and_again(arguments: &[&str]) -> Value {
     let folder = data(3000, 20);
     let [x, y, whole, out, checkpoint] =
         ["x.npy", "y.npy", "whole", "out", "checkpoint"].map(|name| path(&folder, name));
     let train = ["train", "--data", &x, "--labels", &y, "--l2", "1e-4", "--json"];
+    let train = [&train[..], arguments].concat();
     let train = [&train[..], &["--relative-decrease", "0", "--gradient-tolerance", "0"]].concat();
     let train = [&train[..], &["--max-iter", "60"]].concat();
     let expected = json(&[&train[..], &["--out", &whole]].concat());
@@ -108,7 +120,7 @@ fn killed_and_started_again() {
     println!("killed {killed} times");
     assert!(killed > 1 && begun > 0, "killed {killed} times, with a checkpoint {begun} times");
     assert!(object["resumed_at"].as_u64() > Some(0), "{object}");
-    assert_eq!(lasting(object), lasting(expected));
+    assert_eq!(lasting(object), lasting(expected.clone()));
     assert!(fs::read(&out).expect("a model") == fs::read(&whole).expect("a model"), "other bits");
     let mut left: Vec<_> = fs::read_dir(folder.path())
         .expect("a folder")
@@ -117,6 +129,73 @@ fn killed_and_started_again() {
     left.sort();
     let all = ["checkpoint", "other.npy", "out", "whole", "wide.npy", "x.npy", "y.npy"];
     assert_eq!(left, all, "something is left behind");
+    expected
+}
+
+/// A fit that is to end by patience goes on from before its best model, from there, and from where it ended; however the
+/// data is read.
+#[test]
+fn goes_on_to_where_patience_ends_it() {
+    let folder = data(240, 40);
+    let [x, wide, other, y] =
+        ["x.npy", "wide.npy", "other.npy", "y.npy"].map(|name| path(&folder, name));
+    for (case, arguments) in [
+        &["--data", &x, "--standardize"][..],
+        &["--data", &wide, "--max-memory", "0", "--loss", "squared-hinge"],
+        &["--data", &x, "--loss", "hinge", "--solver", "lbfgs", "--class-weight", "balanced"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let train = ["train", "--labels", &y, "--l2", "0", "--json", "--relative-decrease", "0"];
+        let held_out = ["--gradient-tolerance", "0", "--validation", "0.5", "--patience", "5"];
+        let train = [&train[..], &held_out, arguments].concat();
+        let [whole, out, first] =
+            ["whole", "out", "first"].map(|name| path(&folder, &format!("{name}-{case}")));
+        let expected = json(&[&train[..], &["--out", &whole]].concat());
+        assert_eq!(expected["stop_reason"], "early_stopping", "case {case}: {expected}");
+        let last = expected["iterations"].as_u64().expect("a count");
+        let best = last - 5;
+        assert!(best > 1, "case {case}: the best is iteration {best}");
+        for at in 1..=last {
+            let checkpoint = path(&folder, &format!("checkpoint-{case}-{at}"));
+            let saved = [&train[..], &["--checkpoint", &checkpoint, "--out"]].concat();
+            let limit = ["--max-iter", &at.to_string()];
+            let part = json(&[&saved[..], &[&first], &limit[..]].concat());
+            assert_eq!(part["iterations"], at, "case {case}");
+            if !Path::new(&checkpoint).exists() {
+                // The first iteration of a fit from zero may be one that is not saved.
+                assert_eq!(at, 1);
+                continue;
+            }
+            let object = json(&[&saved[..], &[&out]].concat());
+            assert_eq!(object["resumed_at"], at, "case {case}");
+            assert_eq!(lasting(object), lasting(expected.clone()), "case {case}, from {at}");
+            let model = fs::read(&whole).expect("a model");
+            assert!(fs::read(&out).expect("a model") == model, "case {case}: other bits");
+        }
+        if case > 0 {
+            continue;
+        }
+        // With other samples held out, with another patience, or without any.
+        let checkpoint = path(&folder, &format!("checkpoint-{case}-{best}"));
+        let cannot = ["cannot go on from the checkpoint", &checkpoint];
+        let refused = |arguments: &[&str], words: &[&str]| {
+            fs::write(&out, "precious").expect("written");
+            let saved = ["train", "--labels", &y, "--l2", "0", "--relative-decrease", "0"];
+            let saved = [&saved[..], &["--gradient-tolerance", "0", "--standardize"]].concat();
+            let saved = [&saved[..], &["--checkpoint", &checkpoint, "--out", &out]].concat();
+            fails(1, &[&saved[..], arguments].concat(), &[&cannot, words].concat());
+            assert_eq!(fs::read(&out).expect("a file"), b"precious");
+        };
+        let of = ["--data", &x, "--validation", "0.5"];
+        refused(&[&of[..], &["--patience", "6"]].concat(), &["patience", "was 5, and is 6 now"]);
+        let rows = ["held-out rows that hash to", "of this run"];
+        refused(&[&of[..], &["--patience", "5", "--seed", "1"]].concat(), &rows);
+        refused(&["--data", &x, "--validation", "0.4", "--patience", "5"], &rows);
+        refused(&["--data", &x], &rows);
+        refused(&["--data", &other, "--validation", "0.5", "--patience", "5"], &["was", "now"]);
+    }
 }
 
 /// However the data is read, by whichever loss, and wherever the run before came to its end.
@@ -273,8 +352,8 @@ fn what_has_no_checkpoints() {
     }
     let dual = [&train[..], &["--loss", "hinge", "--l2", "1e-2"]].concat();
     fails(1, &dual, &["--checkpoint is for --solver lbfgs", "dual"]);
-    for held_out in [&["--validation", "0.5"][..], &["--cv", "2"]] {
-        fails(2, &[&train[..], held_out].concat(), &["--checkpoint"]);
+    for choice in [&["--validation", "0.5", "--l2-path", "1,0.1"][..], &["--cv", "2"]] {
+        fails(2, &[&train[..], choice].concat(), &["--checkpoint"]);
     }
     fails(2, &["train", "--checkpoint-every", "5"], &["required arguments"]);
     fails(2, &[&train[..], &["--checkpoint-every", "0"]].concat(), &["at least 1"]);

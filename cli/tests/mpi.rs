@@ -278,10 +278,13 @@ fn a_checkpoint_is_of_any_number_of_ranks() {
     }
     let folder = data();
     let [x, wide, y, whole] = ["x.npy", "wide.npy", "y.npy", "whole"].map(|n| path(&folder, n));
-    for (case, x) in [&x, &wide].into_iter().enumerate() {
+    let held_out = ["--validation", "0.3", "--patience", "3"];
+    for (case, (x, more)) in
+        [(&x, &[][..]), (&wide, &[]), (&x, &held_out), (&wide, &held_out)].into_iter().enumerate()
+    {
         let train =
             ["train", "--data", x, "--labels", &y, "--l2", "1e-4", "--relative-decrease", "0"];
-        let train = [&train[..], &["--gradient-tolerance", "0"]].concat();
+        let train = [&train[..], &["--gradient-tolerance", "0"], more].concat();
         let expected = trained(2, &[&train[..], &["--out", &whole]].concat());
         let model = fs::read(&whole).expect("a model");
         for (first, then) in [(3, 1), (1, 4), (2, 2)] {
@@ -298,6 +301,7 @@ fn a_checkpoint_is_of_any_number_of_ranks() {
             for same in ["objective", "iterations", "evaluations", "stop_reason", "metrics"] {
                 assert_eq!(object[same], expected[same], "{same} of {first} and {then} ranks");
             }
+            assert_eq!(object["validation_loss"], expected["validation_loss"]);
             assert!(fs::read(&out).expect("a model") == model, "{first}, {then}: other bits");
             let other = [&saved[..], &["--loss", "squared-hinge"]].concat();
             fails(&[(2, &other)], &["checkpoint", "loss was cross_entropy"]);

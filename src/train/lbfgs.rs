@@ -372,6 +372,8 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                 gradient: self.best.gradient.clone(),
                 source: source.clone(),
                 secants: secants.known().clone(),
+                // Whoever stops it early adds that.
+                stopping: None,
             });
         }
     }

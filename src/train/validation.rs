@@ -1,8 +1,10 @@
 //! What samples that are not trained on are for: to stop in time, and to choose λ.
 
-use super::{Lbfgs, Progress, StopReason, Summary, shuffle};
+use super::{
+    Checkpoint, Lbfgs, Progress, Resumable, Save, StopReason, Summary, checkpoint::differs, shuffle,
+};
 use crate::{Batch, Error, Evaluator, LinearModel, Predictor, Scalar};
-use core::{fmt, ops::ControlFlow};
+use core::{cell::RefCell, fmt, ops::ControlFlow};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 /// Divides the rows 0..`n` at random: a share of them to validate on (at least one, if there are two
@@ -151,52 +153,196 @@ impl<'a, T: Scalar> EarlyStopping<'a, T> {
     /// # Errors
     /// Those of `solver`, and those of the loss of the held-out samples.
     pub fn fit<E: From<Error>>(
-        mut self,
+        self,
         model: &mut LinearModel<T>,
         solver: impl FnOnce(&mut LinearModel<T>, Check<'_, T>) -> Result<Summary, E>,
-        mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+        on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Validated, E> {
-        let mut best: Option<(Progress, f64)> = None;
-        let mut best_model = model.clone();
-        let (mut last, mut stopped, mut error) = (None, false, None);
-        let mut check = |progress: &Progress, model: &LinearModel<T>| {
-            on_iteration(progress, model)?;
-            if last.replace(progress.iteration) == Some(progress.iteration) {
-                return ControlFlow::Continue(());
-            }
-            match (self.loss)(model) {
-                Ok(loss) if best.is_none_or(|(_, best)| loss < best) => {
-                    best = Some((*progress, loss));
-                    best_model.clone_from(model);
-                }
-                Ok(_) => {}
-                Err(failure) => {
-                    error = Some(failure);
-                    return ControlFlow::Break(());
-                }
-            }
-            let since = best.map_or(0, |(best, _)| progress.iteration - best.iteration);
-            stopped = since >= self.patience;
-            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let summary = solver(model, &mut check);
-        if best.is_some() {
-            model.clone_from(&best_model);
-        }
-        if let Some(error) = error {
-            return Err(error.into());
-        }
-        let mut summary = summary?;
-        if stopped && summary.stop_reason == StopReason::Interrupted {
-            summary.stop_reason = StopReason::EarlyStopping;
-        }
-        let (best, validation_loss) = match best {
-            Some(best) => best,
-            // The solver never called back.
-            None => (summary.progress, (self.loss)(model)?),
-        };
-        Ok(Validated { summary, best, validation_loss })
+        watched(&RefCell::new(Watch::new(self, None)), model, solver, on_iteration)
     }
+
+    /// As [`fit`](Self::fit), of a fit by [`Lbfgs`] that is saved on its way and goes on from what was saved, which has the
+    /// best model so far, too. It then ends with the same bits as one that was never interrupted. `solver` is to run the
+    /// [`Resumable`] that it is given.
+    ///
+    /// Before the fit goes on, the held-out loss of the model of the checkpoint is computed once more, and has to be what
+    /// it was. Saving takes as much memory as the checkpoint once more.
+    ///
+    /// ```
+    /// use core::ops::ControlFlow;
+    /// use softmargin::train::{self, Checkpoint, EarlyStopping, Lbfgs, Resumable};
+    /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective};
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// let features: Vec<f32> = (0..60).map(|i| (i * i % 17) as f32).collect();
+    /// let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
+    /// let batch = Batch::<f32>::new(MatrixView::new(&features, 20, 3)?, &labels)?;
+    /// let (training, validation) = train::split(20, 0.25, 0);
+    /// let (training, validation) = (batch.select(&training)?, batch.select(&validation)?);
+    ///
+    /// let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(1e-4));
+    /// let mut run = |resumable: Resumable<'_, f32>| {
+    ///     let (stopping, mut model) =
+    ///         (EarlyStopping::new(&evaluator, validation, 5), LinearModel::zeros(2, 3));
+    ///     let validated = stopping.fit_resumable(
+    ///         resumable,
+    ///         &mut model,
+    ///         |resumable, model, check| resumable.fit(&mut evaluator, model, &training, check),
+    ///         |_, _| ControlFlow::Continue(()),
+    ///     )?;
+    ///     Ok::<_, softmargin::Error>((validated, model))
+    /// };
+    /// // Ends after four iterations.
+    /// let mut last = None;
+    /// let mut save = |checkpoint: &Checkpoint<f32>| last = Some(checkpoint.clone());
+    /// let mut resumable = Resumable::new(Lbfgs { max_iterations: 4, ..Lbfgs::default() });
+    /// resumable.save = Some(&mut save);
+    /// run(resumable)?;
+    ///
+    /// let mut resumable = Resumable::new(Lbfgs::default());
+    /// resumable.from = last;
+    /// assert_eq!(run(resumable)?, run(Resumable::new(Lbfgs::default()))?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit); [`Error::Checkpoint`] if the checkpoint is of a fit without early stopping, with another
+    /// patience, or with other held-out samples. The model is as it was then.
+    pub fn fit_resumable<E: From<Error>>(
+        self,
+        resumable: Resumable<'_, T>,
+        model: &mut LinearModel<T>,
+        solver: impl FnOnce(Resumable<'_, T>, &mut LinearModel<T>, Check<'_, T>) -> Result<Summary, E>,
+        on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Validated, E> {
+        let Resumable { solver: lbfgs, mut from, every, save } = resumable;
+        let resumed = match &mut from {
+            Some(checkpoint) => Some(checkpoint.take_stopping(self.patience)?),
+            None => None,
+        };
+        let watch = RefCell::new(Watch::new(self, resumed));
+        let mut save = save.map(|save| {
+            let watch = &watch;
+            move |checkpoint: &Checkpoint<T>| {
+                let Watch { known: Some(known), error: None, .. } = &*watch.borrow() else {
+                    // The last model is not validated: what was saved before stays.
+                    return;
+                };
+                save(&Checkpoint { stopping: Some(known.clone()), ..checkpoint.clone() });
+            }
+        });
+        let save = save.as_mut().map(|save| save as Save<'_, T>);
+        let resumable = Resumable { solver: lbfgs, from, every, save };
+        let solver = |model: &mut _, check: Check<'_, T>| solver(resumable, model, check);
+        watched(&watch, model, solver, on_iteration)
+    }
+}
+
+/// What early stopping leaves from one iteration to the next.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stopping<T> {
+    pub(super) patience: usize,
+    /// Where the solver was when it had the best model.
+    pub(super) best: Progress,
+    pub(super) best_model: LinearModel<T>,
+    /// The loss of the held-out samples by it.
+    pub(super) best_loss: f64,
+    /// And by the last model.
+    pub(super) last_loss: f64,
+}
+
+/// Early stopping under way.
+struct Watch<'a, T> {
+    loss: Box<LossOf<'a, T>>,
+    patience: usize,
+    /// What the fit goes on from, until that is known to be of the same held-out samples.
+    resumed: Option<Stopping<T>>,
+    known: Option<Stopping<T>>,
+    /// The iteration that was checked last.
+    last: Option<usize>,
+    error: Option<Error>,
+}
+
+impl<'a, T: Scalar> Watch<'a, T> {
+    fn new(stopping: EarlyStopping<'a, T>, resumed: Option<Stopping<T>>) -> Self {
+        let EarlyStopping { loss, patience } = stopping;
+        Self { loss, patience, resumed, known: None, last: None, error: None }
+    }
+
+    /// Checks a model, unless it was in this iteration already.
+    fn check(&mut self, progress: &Progress, model: &LinearModel<T>) -> Result<(), Error> {
+        if self.last.replace(progress.iteration) == Some(progress.iteration) {
+            return Ok(());
+        }
+        let loss = (self.loss)(model)?;
+        if let Some(resumed) = self.resumed.take() {
+            if resumed.last_loss.to_bits() != loss.to_bits() {
+                let what = "loss of the held-out samples by its model";
+                return Err(differs(what, &resumed.last_loss, &loss));
+            }
+            self.known = Some(resumed);
+        }
+        let Some(known) = &mut self.known else {
+            let (patience, best, best_model) = (self.patience, *progress, model.clone());
+            let known = Stopping { patience, best, best_model, best_loss: loss, last_loss: loss };
+            self.known = Some(known);
+            return Ok(());
+        };
+        known.last_loss = loss;
+        if loss < known.best_loss {
+            (known.best, known.best_loss) = (*progress, loss);
+            known.best_model.clone_from(model);
+        }
+        Ok(())
+    }
+
+    /// Whether patience is at its end.
+    fn is_over(&self) -> bool {
+        let (last, best) = (self.last, self.known.as_ref().map(|known| known.best.iteration));
+        last.zip(best).is_some_and(|(last, best)| last.saturating_sub(best) >= self.patience)
+    }
+}
+
+/// Runs a solver that is watched: [`EarlyStopping::fit`].
+fn watched<T: Scalar, E: From<Error>>(
+    watch: &RefCell<Watch<'_, T>>,
+    model: &mut LinearModel<T>,
+    solver: impl FnOnce(&mut LinearModel<T>, Check<'_, T>) -> Result<Summary, E>,
+    mut on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+) -> Result<Validated, E> {
+    let (start, mut stopped) = (model.clone(), false);
+    let summary = solver(model, &mut |progress, model| {
+        let watch = &mut *watch.borrow_mut();
+        // Before the callback, which may end the fit: what is saved then has the loss of the last model.
+        if let Err(error) = watch.check(progress, model) {
+            watch.error = Some(error);
+            return ControlFlow::Break(());
+        }
+        on_iteration(progress, model)?;
+        stopped = watch.is_over();
+        if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let watch = &mut *watch.borrow_mut();
+    if let Some(known) = &watch.known {
+        model.clone_from(&known.best_model);
+    }
+    if let Some(error) = watch.error.take() {
+        if watch.known.is_none() {
+            model.clone_from(&start);
+        }
+        return Err(error.into());
+    }
+    let mut summary = summary?;
+    if stopped && summary.stop_reason == StopReason::Interrupted {
+        summary.stop_reason = StopReason::EarlyStopping;
+    }
+    let (best, validation_loss) = match &watch.known {
+        Some(known) => (known.best, known.best_loss),
+        // The solver never called back.
+        None => (summary.progress, (watch.loss)(model)?),
+    };
+    Ok(Validated { summary, best, validation_loss })
 }
 
 /// The fit for one λ of a [path](Lbfgs::path).

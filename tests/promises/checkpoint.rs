@@ -7,7 +7,10 @@ use crate::common::{Random, failure::says, with_threads};
 use core::ops::ControlFlow;
 use softmargin::{
     Batch, CsrView, Error, Evaluator, Isa, LinearModel, MatrixView, Objective, Scalar,
-    train::{Checkpoint, Lbfgs, Progress, Resumable, Summary},
+    train::{
+        Checkpoint, EarlyStopping, Evaluate, Lbfgs, Progress, Resumable, StopReason, Summary,
+        Validated,
+    },
 };
 
 const D: usize = 6;
@@ -239,6 +242,207 @@ fn an_interrupted_fit_is_saved_where_it_ends() {
     }
 }
 
+/// Samples to train on, and others to stop by. There is so little to learn of the first that it soon does not hold for the
+/// others.
+struct Parts<T> {
+    training: Samples<T>,
+    held_out: Samples<T>,
+}
+
+impl<T: Scalar> Parts<T> {
+    fn new(n: usize, offset: f64) -> Self {
+        let all = Samples::<T>::new(2 * n, offset);
+        let (x, others) = all.x.split_at(n * D);
+        let (labels, other_labels) = all.labels.split_at(n);
+        Self {
+            training: Samples { x: x.to_vec(), labels: labels.to_vec() },
+            held_out: Samples { x: others.to_vec(), labels: other_labels.to_vec() },
+        }
+    }
+
+    /// In one piece, or in chunks of both parts.
+    fn fit(
+        &self,
+        objective: Objective,
+        patience: usize,
+        in_chunks: bool,
+        resumable: Resumable<'_, T>,
+        until: usize,
+    ) -> Result<(LinearModel<T>, Validated, Vec<Progress>), Error> {
+        let mut evaluator = Evaluator::new(objective);
+        let mut plain = Evaluator::new(objective.with_l2(0.0));
+        let (mut model, mut told) = (LinearModel::zeros(C, D), Vec::new());
+        let report = |progress: &Progress, _: &LinearModel<T>| {
+            told.push(*progress);
+            match progress.iteration >= until {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let batch = self.training.batch();
+        let validated = if in_chunks {
+            let loss = |model: &LinearModel<T>| plain.loss(model, &self.held_out.batch());
+            EarlyStopping::of_loss(loss, patience).fit_resumable(
+                resumable,
+                &mut model,
+                |resumable, model, check| {
+                    let chunks = self.training.x.chunks(10 * D);
+                    let chunks = chunks.zip(self.training.labels.chunks(10));
+                    let each = |evaluate: Evaluate<'_, T>| {
+                        chunks.clone().try_for_each(|(x, labels)| {
+                            evaluate(&Batch::new(MatrixView::new(x, labels.len(), D)?, labels)?)
+                        })
+                    };
+                    resumable.fit_chunks(&mut evaluator, model, Some(&batch), each, check)
+                },
+                report,
+            )
+        } else {
+            EarlyStopping::new(&plain, self.held_out.batch(), patience).fit_resumable(
+                resumable,
+                &mut model,
+                |resumable, model, check| resumable.fit(&mut evaluator, model, &batch, check),
+                report,
+            )
+        };
+        // A fit that is refused leaves the model as it was.
+        assert!(validated.is_ok() || model == LinearModel::zeros(C, D));
+        validated.map(|validated| (model, validated, told))
+    }
+}
+
+/// From every iteration, before the model that is best and after it, and wherever a callback or a limit ended it.
+fn stopped_early<T: Scalar>() {
+    let (plain, steep) = (Objective::cross_entropy(), Lbfgs { curvature: false, ..SOLVER });
+    let (near, far) = (Parts::<T>::new(40, 0.0), Parts::<T>::new(40, 300.0));
+    let (mut before_best, mut after_best, mut early) = (0, 0, 0);
+    for (what, parts, objective, solver, patience, in_chunks) in [
+        ("curvature", &near, plain.with_l2(1e-4), SOLVER, 3, false),
+        ("no curvature", &near, plain, steep, 7, false),
+        ("patience without end", &near, plain.with_l2(1e-3), steep, usize::MAX, false),
+        ("far from zero", &far, plain.with_l2(1e-4), steep, 4, false),
+        ("kinks", &near, Objective::hinge(1.0), SOLVER, 5, false),
+        ("chunks", &near, plain.with_l2(1e-4), steep, 5, true),
+    ] {
+        let fit = |resumable: Resumable<'_, T>, until| {
+            parts.fit(objective, patience, in_chunks, resumable, until).unwrap()
+        };
+        let expected = fit(Resumable::new(solver), usize::MAX);
+        let best = expected.1.best.iteration;
+        early += usize::from(expected.1.summary.stop_reason == StopReason::EarlyStopping);
+        let last = expected.1.summary.progress.iteration;
+        assert!(last > best, "{what}: the last model is the best");
+
+        let mut all = Vec::new();
+        let mut save = |checkpoint: &Checkpoint<T>| all.push(checkpoint.clone());
+        let saved = Resumable { every: 1, save: Some(&mut save), ..Resumable::new(solver) };
+        assert_eq!(fit(saved, usize::MAX), expected, "{what}: saving makes it another fit");
+        for until in [1, best, best + 1, last] {
+            let mut save = |checkpoint: &Checkpoint<T>| all.push(checkpoint.clone());
+            fit(Resumable { save: Some(&mut save), ..Resumable::new(solver) }, until);
+            let mut save = |checkpoint: &Checkpoint<T>| all.push(checkpoint.clone());
+            let solver = Lbfgs { max_iterations: until, ..solver };
+            fit(Resumable { save: Some(&mut save), ..Resumable::new(solver) }, usize::MAX);
+        }
+        for checkpoint in all {
+            let at = checkpoint.progress().iteration;
+            (before_best, after_best) =
+                (before_best + usize::from(at < best), after_best + usize::from(at > best));
+            let from = Some(through_a_file(&checkpoint));
+            let (model, validated, told) =
+                fit(Resumable { from, ..Resumable::new(solver) }, usize::MAX);
+            assert_eq!(validated, expected.1, "{what}: from iteration {at}");
+            assert!(model == expected.0, "{what}: from iteration {at}: other bits");
+            assert_eq!(told, expected.2[at..], "{what}: from iteration {at}");
+        }
+    }
+    assert!(before_best > 5 && after_best > 5 && early > 2, "{before_best} {after_best} {early}");
+}
+
+#[test]
+fn stopped_early_f32() {
+    stopped_early::<f32>();
+}
+
+#[test]
+fn stopped_early_f64() {
+    stopped_early::<f64>();
+}
+
+#[test]
+fn what_is_stopped_by_others() {
+    let mut parts = Parts::<f32>::new(40, 0.0);
+    let objective = Objective::cross_entropy().with_l2(1e-4);
+    let saved = |patience| {
+        let mut last = None;
+        let mut save = |checkpoint: &Checkpoint<f32>| last = Some(checkpoint.clone());
+        let resumable = Resumable { save: Some(&mut save), ..Resumable::new(SOLVER) };
+        parts.fit(objective, patience, false, resumable, 5).unwrap();
+        last.unwrap()
+    };
+    let (checkpoint, without_end) = (saved(20), saved(usize::MAX));
+    let refused = |parts: &Parts<f32>, checkpoint: &Checkpoint<f32>, patience, words: &[&str]| {
+        let mut saved = 0;
+        let mut save = |_: &Checkpoint<f32>| saved += 1;
+        let mut resumable = Resumable::new(SOLVER);
+        resumable.from = Some(checkpoint.clone());
+        resumable.save = Some(&mut save);
+        let error = parts.fit(objective, patience, false, resumable, usize::MAX).unwrap_err();
+        assert_eq!(saved, 0);
+        assert!(matches!(error, Error::Checkpoint { .. }), "{error:?}");
+        says(&error, words);
+    };
+    refused(&parts, &checkpoint, 7, &["patience of early stopping was 20, and is 7 now"]);
+    // Of a fit that is not stopped early, or by one.
+    let batch = parts.training.batch();
+    let fit = |resumable: Resumable<'_, f32>, model: &mut _, report: Report<'_, f32>| {
+        resumable.fit(&mut Evaluator::new(objective), model, &batch, report)
+    };
+    let zeros = LinearModel::zeros(C, D);
+    let (all, _) = checkpoints(&fit, SOLVER, &zeros, 5, 5);
+    refused(&parts, &all[0], 20, &["patience of early stopping was none, and is 20 now"]);
+    let from = Some(checkpoint.clone());
+    let error = run(&fit, Resumable { from, ..Resumable::new(SOLVER) }, &zeros, 9).unwrap_err();
+    says(&error, &["patience of early stopping was 20, and is none now"]);
+    // By other samples, though a model of zeros, which may be the best, has the same loss of all.
+    let labels = parts.held_out.labels.clone();
+    parts.held_out.labels[7] = (labels[7] + 1) % C as u32;
+    let words = ["loss of the held-out samples by its model was", "now"];
+    refused(&parts, &checkpoint, 20, &words);
+    parts.held_out.labels = labels;
+    parts.held_out.x[3] += 0.5;
+    refused(&parts, &without_end, usize::MAX, &words);
+    parts.held_out.x[3] -= 0.5;
+    // What is trained on is told of first.
+    parts.training.x[9] += 1.0;
+    refused(&parts, &checkpoint, 20, &["of its model was"]);
+}
+
+/// A loss that cannot be computed ends the fit, and what was saved before stays.
+#[test]
+fn what_is_not_validated_is_not_saved() {
+    let parts = Parts::<f32>::new(40, 0.0);
+    let mut evaluator = Evaluator::new(Objective::cross_entropy().with_l2(1e-4));
+    let mut plain = Evaluator::new(Objective::cross_entropy());
+    let (mut calls, mut saved) = (0, Vec::new());
+    let mut save = |checkpoint: &Checkpoint<f32>| saved.push(checkpoint.progress().iteration);
+    let resumable = Resumable { every: 1, save: Some(&mut save), ..Resumable::new(SOLVER) };
+    let loss = |model: &LinearModel<f32>| {
+        calls += 1;
+        if calls > 4 { Err(Error::NoSamples) } else { plain.loss(model, &parts.held_out.batch()) }
+    };
+    let result = EarlyStopping::of_loss(loss, 9).fit_resumable(
+        resumable,
+        &mut LinearModel::zeros(C, D),
+        |resumable, model, check| {
+            resumable.fit(&mut evaluator, model, &parts.training.batch(), check)
+        },
+        |_, _| ControlFlow::Continue(()),
+    );
+    assert_eq!(result.unwrap_err(), Error::NoSamples);
+    assert_eq!(saved, [1, 2, 3]);
+}
+
 #[test]
 fn what_is_another_fit() {
     let samples = Samples::<f32>::new(300, 0.0);
@@ -356,5 +560,43 @@ fn what_is_no_checkpoint() {
         let (mut bytes, at) = (bytes.clone(), counts.unwrap() + offset);
         bytes[at..at + 8].copy_from_slice(&lie.to_le_bytes());
         refused(&bytes, &["lengths"]);
+    }
+}
+
+/// What early stopping adds is whole, too, or there is nothing of it.
+#[cfg(feature = "safetensors")]
+#[test]
+fn what_is_no_checkpoint_of_early_stopping() {
+    use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
+    let parts = Parts::<f32>::new(40, 0.0);
+    let mut last = None;
+    let mut save = |checkpoint: &Checkpoint<f32>| last = Some(checkpoint.clone());
+    let resumable = Resumable { save: Some(&mut save), ..Resumable::new(SOLVER) };
+    parts.fit(Objective::cross_entropy(), 9, false, resumable, 3).unwrap();
+    let bytes = last.unwrap().to_safetensors(&Default::default()).unwrap();
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(Checkpoint::<f32>::from_safetensors(&damaged).is_err(), "byte {at} is another one");
+    }
+    let whole = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    for (cut, length) in [
+        ("counts of best", 0),
+        ("counts of best", 3),
+        ("numbers of best", 0),
+        ("numbers of best", 3),
+        ("best", 0),
+        ("best", C * D),
+    ] {
+        let tensors = whole.tensors().into_iter().map(|(name, tensor)| {
+            let size = if tensor.dtype() == Dtype::F32 { 4 } else { 8 };
+            let length = if name == cut { length } else { tensor.data().len() / size };
+            let data = &tensor.data()[..size * length];
+            (name, TensorView::new(tensor.dtype(), vec![length], data).unwrap())
+        });
+        let bytes = serialize(tensors, header.metadata().clone()).unwrap();
+        let error = Checkpoint::<f32>::from_safetensors(&bytes).unwrap_err();
+        says(&error, &["lengths"]);
     }
 }

@@ -5,7 +5,7 @@ use super::{Checkpoint, VERSION, differs};
 use crate::{
     Error, LinearModel, Scalar,
     file::{dtype, parse, refusal, serialize, to_bytes, values},
-    train::{Progress, curvature::Source, secants::Secant},
+    train::{Progress, curvature::Source, secants::Secant, validation::Stopping},
 };
 use safetensors::{Dtype, tensor::TensorView};
 use std::collections::HashMap;
@@ -48,6 +48,24 @@ impl<T: Scalar> Checkpoint<T> {
         let steps = to_bytes(self.secants.iter().flat_map(|secant| &secant.s));
         let images = to_bytes(self.secants.iter().flat_map(|secant| &secant.z));
 
+        // Empty without early stopping.
+        let stopping = self.stopping.as_ref();
+        let counts_of_best: Vec<u8> = stopping
+            .into_iter()
+            .flat_map(|Stopping { patience, best, .. }| {
+                [*patience as u64, best.iteration as u64, best.evaluations as u64, best.samples]
+            })
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        let numbers_of_best: Vec<f64> = stopping
+            .into_iter()
+            .flat_map(|Stopping { best, best_loss, last_loss, .. }| {
+                [best.objective, best.gradient_norm, *best_loss, *last_loss]
+            })
+            .collect();
+        let numbers_of_best = to_bytes(&numbers_of_best);
+        let best = to_bytes(stopping.into_iter().flat_map(|known| known.best_model.parameters()));
+
         let mut tensors = Vec::new();
         for (name, dtype, bytes) in [
             ("counts", Dtype::U64, &counts),
@@ -56,6 +74,9 @@ impl<T: Scalar> Checkpoint<T> {
             ("models", dtype::<T>(), &models),
             ("steps", dtype::<T>(), &steps),
             ("images", dtype::<T>(), &images),
+            ("counts of best", Dtype::U64, &counts_of_best),
+            ("numbers of best", Dtype::F64, &numbers_of_best),
+            ("best", dtype::<T>(), &best),
         ] {
             let length = 8 * bytes.len() / dtype.bitsize();
             tensors.push((name, TensorView::new(dtype, vec![length], bytes).map_err(refusal)?));
@@ -102,11 +123,15 @@ impl<T: Scalar> Checkpoint<T> {
             let values = values(name, &tensor(name, dtype::<T>())?)?;
             Ok(values.into_iter().map(T::from_f64).collect())
         };
-        let counts = tensor("counts", Dtype::U64)?.data();
-        let counts: Vec<u64> =
-            counts.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+        let of_u64 = |name| -> Result<Vec<u64>, Error> {
+            let numbers = tensor(name, Dtype::U64)?.data().as_chunks().0;
+            Ok(numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+        };
+        let (counts, counts_of_best) = (of_u64("counts")?, of_u64("counts of best")?);
         let (numbers, products) = (of_f64("numbers")?, of_f64("products")?);
+        let numbers_of_best = of_f64("numbers of best")?;
         let (models, steps, images) = (of_t("models")?, of_t("steps")?, of_t("images")?);
+        let best = of_t("best")?;
 
         let other_lengths = || refusal("its tensors have not the lengths of a checkpoint");
         let (
@@ -137,8 +162,27 @@ impl<T: Scalar> Checkpoint<T> {
         let mut model = || models.next().unwrap_or_else(|| Err(other_lengths()));
         let mut products = products.as_chunks().0.iter().copied();
         let vectors = steps.chunks_exact(length).zip(images.chunks_exact(length)).enumerate();
+        let stopping = match (&*counts_of_best, &*numbers_of_best, best.len()) {
+            ([], [], 0) => None,
+            (
+                &[patience, at, evaluations, samples],
+                &[objective, gradient_norm, best_loss, last_loss],
+                parameters,
+            ) if parameters == length => {
+                let (iteration, evaluations) = (at as usize, evaluations as usize);
+                Some(Stopping {
+                    patience: patience as usize,
+                    best: Progress { iteration, objective, gradient_norm, evaluations, samples },
+                    best_model: LinearModel::from_parameters(c, d, best)?,
+                    best_loss,
+                    last_loss,
+                })
+            }
+            _ => return Err(other_lengths()),
+        };
         let checkpoint = Self {
             properties,
+            stopping,
             progress: Progress { iteration, objective, gradient_norm, evaluations, samples },
             n_samples,
             decreases: [before, last],

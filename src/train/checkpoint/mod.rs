@@ -11,6 +11,7 @@ use super::{
     gap,
     secants::Secant,
     shifted,
+    validation::Stopping,
 };
 use crate::{Batch, Error, Evaluator, LinearModel, Partial, Scalar};
 use core::ops::ControlFlow;
@@ -19,7 +20,7 @@ use std::collections::VecDeque;
 /// Where a fit by [`Lbfgs`] is, between two iterations. A fit that goes on from here gives the same bits as if it had
 /// never been interrupted. Made by [`Resumable`], and with the feature `safetensors` written as a file and read.
 ///
-/// Takes about 2 M + 3 models of memory, where L-BFGS remembers M differences of gradients.
+/// Takes about 2 M + 3 models of memory, where L-BFGS remembers M differences of gradients; one more with early stopping.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint<T> {
     /// What the fit that goes on must have in common with this one, as names and values.
@@ -32,6 +33,8 @@ pub struct Checkpoint<T> {
     pub(super) gradient: LinearModel<T>,
     pub(super) source: Source<T>,
     pub(super) secants: VecDeque<Secant<T>>,
+    /// Of a fit with early stopping.
+    pub(super) stopping: Option<Stopping<T>>,
 }
 
 impl<T: Scalar> Checkpoint<T> {
@@ -40,8 +43,20 @@ impl<T: Scalar> Checkpoint<T> {
         self.progress
     }
 
+    /// The part of early stopping, for a fit with such a patience.
+    pub(super) fn take_stopping(&mut self, patience: usize) -> Result<Stopping<T>, Error> {
+        match self.stopping.take() {
+            Some(stopping) if stopping.patience == patience => Ok(stopping),
+            other => Err(differs(PATIENCE, &patience_of(other.as_ref()), &patience)),
+        }
+    }
+
     /// An error for the first property that is another one now.
     pub(super) fn check_properties(&self, now: &[(String, String)]) -> Result<(), Error> {
+        // Early stopping takes its part before.
+        if let Some(stopping) = &self.stopping {
+            return Err(differs(PATIENCE, &stopping.patience, &patience_of::<T>(None)));
+        }
         let mut pairs = self.properties.iter().zip(now);
         match pairs.find(|(saved, given)| saved != given) {
             None => Ok(()),
@@ -67,7 +82,13 @@ impl<T: Scalar> Checkpoint<T> {
     }
 }
 
-fn differs(what: &str, saved: &dyn ToString, given: &dyn ToString) -> Error {
+const PATIENCE: &str = "patience of early stopping";
+
+fn patience_of<T>(stopping: Option<&Stopping<T>>) -> String {
+    stopping.map_or("none".to_owned(), |stopping| stopping.patience.to_string())
+}
+
+pub(super) fn differs(what: &str, saved: &dyn ToString, given: &dyn ToString) -> Error {
     let (saved, given) = (saved.to_string(), given.to_string());
     Error::Checkpoint { what: what.to_owned(), saved, given }
 }
@@ -83,7 +104,8 @@ pub type Save<'a, T> = &'a mut dyn FnMut(&Checkpoint<T>);
 /// The fit that goes on must be over the same data, for the same objective, by the same solver, on the same instruction
 /// set; only `max_iterations` may be another. It then ends with the same bits, of the model and of the [`Summary`], as
 /// one that was never interrupted. Before it goes on, the model of the checkpoint is evaluated, which takes one more
-/// evaluation than is counted, and the fit is refused unless loss and gradient are what they were.
+/// evaluation than is counted, and the fit is refused unless loss and gradient are what they were. With early stopping, run
+/// it by [`EarlyStopping::fit_resumable`](super::EarlyStopping::fit_resumable).
 ///
 /// ```
 /// use core::ops::ControlFlow;

@@ -24,9 +24,9 @@ use std::{
 pub(super) struct CheckpointArgs {
     /// Save the state of L-BFGS in this file on the way and, if the file is there, go on from it: the same command,
     /// run again after it was killed, ends with the same bits as if it had not been. The file stays when the fit is done.
-    /// Only --max-iter may differ, and the number of processes under mpirun. For --solver lbfgs, without --validation
-    /// and --cv
-    #[arg(long, value_name = "FILE", conflicts_with = "held out")]
+    /// Only --max-iter may differ, and the number of processes under mpirun. For --solver lbfgs, also with --validation,
+    /// but without --cv and --l2-path
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cv", "l2_path"])]
     pub(super) checkpoint: Option<PathBuf>,
     /// Iterations from one checkpoint to the next. The last iteration is saved, too
     #[arg(long, value_name = "ITERATIONS", default_value_t = 10, requires = "checkpoint", value_parser = positive)]
@@ -112,22 +112,22 @@ impl CheckpointFile<'_> {
         self.from.as_ref().map(Checkpoint::progress)
     }
 
-    /// Runs a fit that is saved here. What it goes on from is used up.
+    /// Runs a fit that is saved here.
     pub(super) fn run<R>(
-        &mut self,
+        self,
         solver: Lbfgs,
         fit: impl FnOnce(Resumable<'_, f32>) -> Result<R>,
     ) -> Result<R> {
         let Self { path, every, metadata, from } = self;
         let mut save = |checkpoint: &Checkpoint<f32>| {
-            let contents = checkpoint.to_safetensors(metadata).map_err(anyhow::Error::from);
+            let contents = checkpoint.to_safetensors(&metadata).map_err(anyhow::Error::from);
             let saved = contents.and_then(|bytes| Output::create(path)?.write(&bytes));
             // The fit is worth more; and the next checkpoint may be written again.
             if let Err(error) = saved {
                 warn(&format!("the checkpoint is not saved: {error:#}"));
             }
         };
-        let solver = Resumable { solver, from: from.take(), every: *every, save: Some(&mut save) };
+        let solver = Resumable { solver, from, every, save: Some(&mut save) };
         fit(solver).map_err(|error| match error.downcast_ref() {
             Some(Error::Checkpoint { .. }) => anyhow!("{}: {error}", cannot(path)),
             _ => error,

@@ -191,7 +191,7 @@ impl Train {
         &self,
         samples: &mut Samples<'_>,
         mut model: LinearModel<f32>,
-        mut checkpoint: Option<CheckpointFile<'_>>,
+        checkpoint: Option<CheckpointFile<'_>>,
     ) -> Result<Fit> {
         let (total, unit) = match self.solver() {
             Solver::Lbfgs | Solver::Newton => (self.max_iter, "iteration"),
@@ -230,7 +230,9 @@ impl Train {
         let mut validation_loss = None;
         let summary = match samples.parts {
             None => {
-                let fit = self.minimize(l2, &mut model, samples, checkpoint.as_mut(), &mut report);
+                let fit = self.resumable(checkpoint, |resumable| {
+                    self.minimize(l2, &mut model, samples, resumable, &mut report)
+                });
                 fit.map_err(explain)?
             }
             Some(_) if !self.l2_path.is_empty() => {
@@ -254,11 +256,16 @@ impl Train {
                 } else {
                     EarlyStopping::of_loss(self.held_out_loss(samples), self.patience)
                 };
-                let validated = stopping.fit(
-                    &mut model,
-                    |model, check| self.minimize(l2, model, samples, None, check),
-                    &mut report,
-                );
+                let validated = self.resumable(checkpoint, |resumable| {
+                    stopping.fit_resumable(
+                        resumable,
+                        &mut model,
+                        |resumable, model, check| {
+                            self.minimize(l2, model, samples, resumable, check)
+                        },
+                        &mut report,
+                    )
+                });
                 let validated = validated.map_err(explain)?;
                 validation_loss = Some(validated.validation_loss);
                 let best = validated.best;
@@ -313,7 +320,8 @@ impl Train {
         l2_path.dedup();
         let mut path = Vec::new();
         for l2 in l2_path {
-            let summary = self.minimize(l2, &mut model, samples, None, &mut *report)?;
+            let solver = Resumable::new(self.lbfgs());
+            let summary = self.minimize(l2, &mut model, samples, solver, &mut *report)?;
             let (_, held_out) = samples.measure(&model, self.compute.isa())?;
             let held_out = held_out.context("nothing is held out")?;
             path.push(PathPoint {
@@ -368,13 +376,25 @@ impl Train {
         Evaluator::new(self.objective.objective(None)).with_isa(self.compute.isa())
     }
 
-    /// Fits `model` for λ to the samples that are trained on.
+    /// Runs a fit that is saved in a file, if there is to be one.
+    fn resumable<R>(
+        &self,
+        checkpoint: Option<CheckpointFile<'_>>,
+        fit: impl FnOnce(Resumable<'_, f32>) -> Result<R>,
+    ) -> Result<R> {
+        match checkpoint {
+            Some(checkpoint) => checkpoint.run(self.lbfgs(), fit),
+            None => fit(Resumable::new(self.lbfgs())),
+        }
+    }
+
+    /// Fits `model` for λ to the samples that are trained on. `lbfgs` is for that solver alone.
     fn minimize(
         &self,
         l2: f64,
         model: &mut LinearModel<f32>,
         samples: &Samples<'_>,
-        checkpoint: Option<&mut CheckpointFile<'_>>,
+        lbfgs: Resumable<'_, f32>,
         report: Report<'_>,
     ) -> Result<Summary> {
         let objective = self.objective.objective(None).with_l2(l2);
@@ -390,20 +410,12 @@ impl Train {
                 self.newton().fit_partials(evaluator, model, sample, sum, report)
             })?,
             Solver::Sgd => self.sgd().fit(evaluator, model, &batch()?, report)?,
-            Solver::Lbfgs => {
-                let fit = |solver: Resumable<'_, f32>| -> Result<Summary> {
-                    if self.sees_all(samples) {
-                        return Ok(solver.fit(evaluator, model, &batch()?, report)?);
-                    }
-                    over_sums(samples, self.evaluator(), |sample, sum| {
-                        solver.fit_partials(evaluator, model, sample, sum, report)
-                    })
-                };
-                match checkpoint {
-                    Some(checkpoint) => checkpoint.run(self.lbfgs(), fit)?,
-                    None => fit(Resumable::new(self.lbfgs()))?,
-                }
+            Solver::Lbfgs if self.sees_all(samples) => {
+                lbfgs.fit(evaluator, model, &batch()?, report)?
             }
+            Solver::Lbfgs => over_sums(samples, self.evaluator(), |sample, sum| {
+                lbfgs.fit_partials(evaluator, model, sample, sum, report)
+            })?,
         })
     }
 }
