@@ -20,4 +20,5 @@ mod output;
 mod plot;
 pub mod progress;
 mod report;
+pub mod standard_output;
 mod units;

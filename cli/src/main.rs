@@ -9,6 +9,7 @@ use softmargin_cli::{
     commands::{Cli, STDOUT},
     interrupt::Interrupted,
     progress::say,
+    standard_output,
 };
 use std::{io, process::ExitCode};
 
@@ -16,7 +17,9 @@ fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(command) => command.run(),
         // What was asked for, as help, may not get out; of a fault in the arguments, the exit code tells, too.
-        Err(shown) if !shown.use_stderr() => shown.print().context(STDOUT),
+        Err(shown) if !shown.use_stderr() => {
+            standard_output::check().and_then(|()| shown.print().context(STDOUT))
+        }
         Err(fault) => {
             let _ = fault.print();
             return ExitCode::from(fault.exit_code() as u8);

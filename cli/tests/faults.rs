@@ -304,6 +304,65 @@ fn full_standard_output() {
     }
 }
 
+/// Whether standard output is closed, or can only be read: the standard library takes what is written there for written.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_standard_output() {
+    let folder = folder();
+    let path = |name: &str| text(&folder.path().join(name));
+    let (model, labels) = (path("model"), path("labels.csv"));
+    let (weight, bias) = (path("weight.npy"), path("bias.npy"));
+    softmargin(&["train", "--max-iter", "1", "--out", &model]).assert().success();
+    let run = |arguments: &[&str], stdout: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec \"$0\" \"$@\" {stdout}"), PROGRAM]).args(arguments);
+        command.output().expect("a shell")
+    };
+    for stdout in [">&-", "1</dev/null"] {
+        for command in [
+            &["train", "--max-iter", "1", "--out", &path("new")][..],
+            &["evaluate", "--model", &model],
+            &["predict", "--model", &model],
+            &["info", &model],
+            &["gradcheck"],
+            &["bench"],
+            &["completions", "bash"],
+            &[
+                "convert", "--to", "npy", "--model", &model, "--weight", &weight, "--bias", &bias,
+                "--json",
+            ],
+            &["--help"],
+            &["--version"],
+        ] {
+            let output = run(command, stdout);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{command:?} {stdout}: {stderr}");
+            let message = "error: cannot write to standard output: it is not open for writing";
+            assert!(stderr.contains(message), "{command:?} {stdout}: {stderr}");
+        }
+        // Before any work, so that nothing is written.
+        assert!(!Path::new(&path("new")).exists() && !Path::new(&weight).exists());
+        // What goes to a file alone needs none.
+        for command in [
+            &["predict", "--model", &model, "--out", &labels][..],
+            &["convert", "--to", "npy", "--model", &model, "--weight", &weight, "--bias", &bias],
+        ] {
+            let output = run(command, stdout);
+            assert_eq!(output.status.code(), Some(0), "{command:?} {stdout}: {output:?}");
+        }
+        assert!(fs::read(&labels).expect("labels").starts_with(b"label\n"));
+        for file in [&labels, &weight, &bias] {
+            fs::remove_file(file).expect("written");
+        }
+    }
+    // It is no failure that nobody looks.
+    let (null, command) = (Stdio::null(), ["train", "--max-iter", "1"]);
+    let status = Command::new(PROGRAM).args(command).stdout(null).status().expect("ended");
+    assert_eq!(status.code(), Some(0));
+    let output = run(&command, "<>/dev/null 1>&0");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
 /// What is said there is worth less than the result: `train 2>&1 | head -1`, and a full disk for the log.
 #[test]
 fn standard_error_that_cannot_be_written() {

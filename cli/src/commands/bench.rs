@@ -1,12 +1,12 @@
 //! `softmargin bench`: the time of one evaluation by shape, beside what this machine can do at most.
 
-use super::{ComputeArgs, objective::LossName, positive};
+use super::{ComputeArgs, STDOUT, objective::LossName, positive};
 use crate::{
     machine::{self, Limits},
     output::Output,
     plot, progress, units,
 };
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use half::{bf16, f16};
 use rand_xoshiro::{
@@ -261,9 +261,9 @@ impl Bench {
             sweep.write(plot::sweep(&report)?.as_bytes())?;
         }
         if self.json {
-            writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
+            writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?).context(STDOUT)?;
         } else {
-            print(&report)?;
+            print(&report).context(STDOUT)?;
         }
         Ok(())
     }

@@ -44,6 +44,10 @@ enum Target {
 }
 
 impl Convert {
+    pub(super) fn prints(&self) -> bool {
+        self.json
+    }
+
     pub(super) fn run(self) -> Result<()> {
         self.check_paths()?;
         let (model, written) = match self.to {

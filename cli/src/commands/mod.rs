@@ -22,6 +22,7 @@ use crate::{
     model_file::About,
     mpi::World,
     progress::say,
+    standard_output,
 };
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -71,6 +72,17 @@ enum Command {
     Completions(completions::Completions),
 }
 
+impl Command {
+    /// Whether its result goes to standard output, and not to files alone.
+    fn prints(&self) -> bool {
+        match self {
+            Self::Predict(command) => command.prints(),
+            Self::Convert(command) => command.prints(),
+            _ => true,
+        }
+    }
+}
+
 impl Cli {
     /// Runs the command.
     ///
@@ -80,6 +92,10 @@ impl Cli {
         let world = World::start()?;
         let rank = world.as_ref().map_or(0, World::rank);
         let size = world.as_ref().map_or(1, World::size);
+        // Of several processes, the first one prints.
+        if rank == 0 && self.command.prints() {
+            standard_output::check()?;
+        }
         match self.command {
             Command::Train(command) => match &world {
                 Some(world) if rank > 0 => command.follow(world),

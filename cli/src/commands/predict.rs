@@ -46,6 +46,10 @@ pub(super) struct Predict {
 }
 
 impl Predict {
+    pub(super) fn prints(&self) -> bool {
+        self.out.is_none()
+    }
+
     pub(super) fn run(self) -> Result<()> {
         if let Some(out) = &self.out {
             check_distinct(out, self.data.files().chain([self.model.as_path()]))?;
