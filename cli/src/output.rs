@@ -24,9 +24,11 @@ impl Output {
     /// place](Self::commit).
     pub(crate) fn create(target: &Path) -> Result<Self> {
         let context = || format!("cannot write {}", target.display());
-        // What is to be replaced is behind a symbolic link, not the link.
+        // What is to be replaced is behind a symbolic link, not the link. That of a pipe, as /dev/stdout may be one, does not
+        // tell where it leads.
+        let there = target.metadata();
         let target = follow_links(target).with_context(context)?;
-        match target.metadata() {
+        match there {
             Ok(there) if there.is_dir() => {
                 return Err(anyhow::anyhow!("it is a folder")).with_context(context);
             }
@@ -182,7 +184,8 @@ fn remove_leftover(folder: &Path, target: &Path) -> io::Result<()> {
         Ok(())
     };
     match remove().map_err(|error| error.kind()) {
-        Err(kind) if kind != io::ErrorKind::NotFound => {
+        // What is wrong with the folder is said where the file is opened.
+        Err(kind) if !matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Err(io::Error::new(kind, format!("{} is in the way: {kind}", path.display())))
         }
         _ => Ok(()),

@@ -231,6 +231,19 @@ fn devices_and_pipes_are_no_place_for_a_model() {
         fails(1, &["train", "--max-iter", "1", "--out", place], &[place, "no regular file"]);
         assert_eq!(fs::metadata(place).expect("still there").file_type(), before);
     }
+    // Behind a link that names no path.
+    #[cfg(target_os = "linux")]
+    fails(
+        1,
+        &["train", "--max-iter", "1", "--out", "/dev/stdout"],
+        &["/dev/stdout", "no regular file"],
+    );
+    let below = format!("{}/model", write(&folder, "file", ""));
+    fails(
+        1,
+        &["train", "--max-iter", "1", "--out", &below],
+        &["cannot write", &below, "not a directory"],
+    );
 }
 
 #[test]

@@ -312,6 +312,10 @@ fn standard_input() {
     let arrays = [("X", features("<f8", false)), ("y", label_file("<i8", "(60,)"))];
     assert_eq!(of_input(npz(&arrays, true), &[]), expected);
     fails(1, &["train", "--data", "-", "--labels", "-"], &["standard input"]);
+    let twice = ["train", "--data", "-", "--test", "-"];
+    let assert = softmargin(&twice).write_stdin(csv()).assert().code(1);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("standard input: it is given for two files"), "{stderr}");
     let words = ["standard input: line 2, column 2"];
     let assert = softmargin(&["train", "--data", "-"]).write_stdin("1,2,0\n3,x,1\n").assert();
     let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();

@@ -10,6 +10,7 @@ use std::{
     io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom},
     ops::Deref,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 /// The bytes of a file.
@@ -50,6 +51,11 @@ impl Source<'static> {
     /// `max_unpacked` bytes.
     pub(super) fn open(path: &Path, max_unpacked: u64) -> Result<Self> {
         if path == Path::new("-") {
+            // What the first one leaves of it, nothing or a part, is no other file.
+            static TAKEN: AtomicBool = AtomicBool::new(false);
+            if TAKEN.swap(true, Relaxed) {
+                bail!("it is given for two files, and can be read once");
+            }
             return Self::new(io::stdin().lock(), max_unpacked);
         }
         let file = File::open(path)?;
