@@ -221,3 +221,17 @@ fn gradcheck_suits_the_scale_of_features() {
         }
     }
 }
+
+/// It is called as everywhere else.
+#[test]
+fn what_is_no_model() {
+    let folder = folder();
+    let data = write(&folder, "data.csv", "a,label\n1,0\n2,1\n");
+    for command in [&["info", &data][..], &["predict", "--model", &data]] {
+        fails(1, command, &["cannot read the model", &data, "it is no safetensors file"]);
+    }
+    let (model, bias) = (text(&folder.path().join("model")), text(&folder.path().join("bias.npy")));
+    let run =
+        ["convert", "--to", "safetensors", "--weight", &data, "--bias", &bias, "--model", &model];
+    fails(1, &run, &[&data, "it is no NPY file"]);
+}

@@ -580,8 +580,7 @@ fn check_options(format: Format, options: &ReadOptions<'_>) -> Result<()> {
         (options.index_base != IndexBase::Auto, "--index-base", Format::Svmlight),
     ] {
         if given && format != kind {
-            let kind = if kind == Format::Csv { "CSV" } else { "SVMlight" };
-            bail!("{option} is for {kind} files, and this is none");
+            bail!("{option} is for {} files, and this is none", kind.name());
         }
     }
     Ok(())
@@ -609,7 +608,7 @@ pub(crate) fn in_all_rows(error: Error, start: usize) -> Error {
 pub(crate) fn read_file(path: &Path, format: Format) -> Result<impl Deref<Target = [u8]>> {
     let source = Source::open(path, u64::MAX)?;
     if detect::by_magic(source.head()) != Some(format) {
-        bail!("it is no {format:?} file");
+        bail!("it is no {} file", format.name());
     }
     source.bytes()
 }

@@ -23,6 +23,21 @@ pub enum Format {
     Idx,
 }
 
+impl Format {
+    /// As messages call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "known",
+            Self::Csv => "CSV",
+            Self::Svmlight => "SVMlight",
+            Self::Npy => "NPY",
+            Self::Npz => "NPZ",
+            Self::Safetensors => "safetensors",
+            Self::Idx => "IDX",
+        }
+    }
+}
+
 /// Whether the first line of a CSV file names its columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Header {
