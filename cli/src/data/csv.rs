@@ -6,7 +6,7 @@ use super::{
     columns::{Columns, Role},
     header::{is_header, is_index, is_name, is_numeric, may_be_names},
     labels::{Labels, Texts},
-    number::{self, Unfit, has_decimal_comma, is_boolean, is_missing, is_number, quoted},
+    number::{self, Unfit, has_decimal_comma, has_groups, is_boolean, is_missing, is_number, quoted},
     options::{Header, LabelColumn, ReadOptions},
     records::{Record, Records},
     source::{BOM, Source},
@@ -40,6 +40,8 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
         (Some(first), _) => first.len(),
         (None, _) => bail!("there are no samples"),
     };
+    // Before it is decided what the columns are: of a title or a comment above the table, all of that would be wrong.
+    table.ahead.iter().try_for_each(|record| check_length(record, n_columns))?;
     let columns = Columns::find(table.names.as_deref(), n_columns, &table.ahead, options)?;
     let Columns { roles, schema, notes } = columns;
     let n_features = roles.iter().filter(|role| matches!(role, Role::Feature(_))).count();
@@ -56,9 +58,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     // Of each feature the first line with a truth value, and the first one with a number that is none.
     let mut truth = vec![(None, None); n_features];
     let mut read = |record: &Record| -> Result<()> {
-        if record.len() != n_columns {
-            bail!("line {} has {} columns, the first one {n_columns}", record.line, record.len());
-        }
+        check_length(record, n_columns)?;
         let row = features.len();
         features.resize(row + n_features, 0.0);
         for (i, (cell, role)) in record.iter().zip(&roles).enumerate() {
@@ -70,15 +70,16 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
             match role {
                 Role::Feature(feature) => {
                     let value = number::parse(cell).map_err(|unfit| {
-                        let hint = match unfit {
-                            Unfit::NoNumber if has_decimal_comma(cell) => {
-                                "; decimals are to have a point"
-                            }
-                            Unfit::NoNumber if !is_numeric(i, &table.ahead) => {
-                                " (--ignore-columns leaves a column out)"
-                            }
-                            _ => "",
-                        };
+                        let hint =
+                            match unfit {
+                                Unfit::NoNumber => comma_hint(cell).unwrap_or_else(|| {
+                                    match is_numeric(i, &table.ahead) {
+                                        true => "",
+                                        false => " (--ignore-columns leaves a column out)",
+                                    }
+                                }),
+                                _ => "",
+                            };
                         fault(&format!("{unfit}{hint}"))
                     })?;
                     features[row + feature] = value;
@@ -302,6 +303,25 @@ impl<'a> Table<Box<dyn Read + 'a>> {
     }
 }
 
+/// What to say of a number with commas. Of 1,234 nobody but its author knows which it is.
+fn comma_hint(cell: &str) -> Option<&'static str> {
+    let groups = has_groups(cell) && !cell.trim_start_matches(['-', '+']).starts_with('0');
+    match (has_decimal_comma(cell), groups) {
+        (true, true) => Some("; decimals are to have a point, and thousands nothing between them"),
+        (true, false) => Some("; decimals are to have a point"),
+        (false, true) => Some("; thousands are to have nothing between them"),
+        (false, false) => None,
+    }
+}
+
+/// Checks that a line has as many cells as the first one.
+fn check_length(record: &Record, n_columns: usize) -> Result<()> {
+    if record.len() != n_columns {
+        bail!("line {} has {} columns, the first one {n_columns}", record.line, record.len());
+    }
+    Ok(())
+}
+
 /// The names of the columns. As pandas does, a column without one is called by its number, and one whose name
 /// is taken has a number added. Those are told, each with the column whose name it has.
 fn names(header: &Record) -> (Vec<String>, Vec<(usize, usize)>) {
@@ -472,6 +492,22 @@ mod tests {
             error.starts_with("line 2, column 1 (\"a\"): \"1,5\" is no number; dec"),
             "{error}"
         );
+        for (text, words) in [
+            (
+                "a,b,label\n\"20,787.59\",2,0\n3,4,1\n",
+                "; thousands are to have nothing between them",
+            ),
+            ("a,b,label\n\"1,234\",2,0\n3,4,1\n", "a point, and thousands nothing between them"),
+            ("# made by hand\na,b,label\n1,2,0\n", "line 2 has 3 columns, the first one 1"),
+            ("# made by hand\n1,2,0\n", "line 2 has 3 columns, the header 1"),
+            (
+                "a;b;label\n0,189;2;0\n3;4;1\n",
+                "\"0,189\" is no number; decimals are to have a point",
+            ),
+        ] {
+            let error = plain_error(text);
+            assert!(error.ends_with(words), "{text:?}: {error}");
+        }
         let error = plain_error("1,5;2,5;0\n3,5;4,5;1\n");
         assert!(error.contains("\"1,5\" is no number; decimals are to have a point"), "{error}");
     }
