@@ -106,6 +106,18 @@ impl Labels {
         Self { codes, ..self.clone() }
     }
 
+    /// Two labels that look the same but for case and the spaces around them, if there are such. Single letters, as those
+    /// that are read from images, may be meant to differ so.
+    pub(super) fn alike(&self) -> Option<[&str; 2]> {
+        let mut seen = HashMap::new();
+        self.distinct.iter().find_map(|label| match label {
+            Label::Name(name) if name.trim().chars().nth(1).is_some() => {
+                Some([seen.insert(name.trim().to_lowercase(), &**name)?, name])
+            }
+            _ => None,
+        })
+    }
+
     pub(super) fn name_file(&mut self, file: &str) {
         self.place.file = file.to_owned();
     }
@@ -637,6 +649,21 @@ mod tests {
             assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
         assert!(Classes::named(&strings(&["a", "b", "c"]), &labels(&["0"]), 2).is_err());
+    }
+
+    #[test]
+    fn labels_that_look_the_same() {
+        for (texts, expected) in [
+            (&["cat", "dog", "Cat"][..], Some(["Cat", "cat"])),
+            (&["True", "False", "TRUE"], Some(["TRUE", "True"])),
+            (&["ab ", "ab"], Some(["ab", "ab "])),
+            (&["É1", "é1"], Some(["É1", "é1"])),
+            (&["a", "A"], None),
+            (&["cat", "cats"], None),
+            (&["1", "2"], None),
+        ] {
+            assert_eq!(labels(texts).alike(), expected, "{texts:?}");
+        }
     }
 
     #[test]

@@ -234,6 +234,13 @@ impl Dataset {
         if let Some([label]) = self.labels.as_ref().map(Labels::distinct) {
             self.notes.push(format!("labels: all samples have the label {label}"));
         }
+        if let Some([one, other]) = self.labels.as_ref().and_then(Labels::alike) {
+            self.notes.push(format!(
+                "labels: {} and {} are two classes, which differ in case or spaces alone",
+                number::quoted(one),
+                number::quoted(other)
+            ));
+        }
         self.name = name;
         if self.n_samples == 0 {
             bail!("{}: there are no samples", self.name);
