@@ -52,6 +52,9 @@ impl FromStr for ClassWeight {
             if weight.is_infinite() && is_written_finite(text) {
                 return Err(format!("the weight {text} of {name:?} is too large for f32"));
             }
+            if weight == 0.0 && text.parse::<f64>().is_ok_and(|weight| weight != 0.0) {
+                return Err(format!("the weight {text} of {name:?} is too small for f32"));
+            }
             if !(weight >= 0.0 && weight.is_finite()) {
                 return Err(format!(
                     "the weight {weight} of {name:?} must be finite and at least 0"
@@ -128,6 +131,9 @@ mod tests {
         }
         let error = "a=1e39".parse::<ClassWeight>().unwrap_err();
         assert_eq!(error, "the weight 1e39 of \"a\" is too large for f32");
+        let error = "a=1e-50".parse::<ClassWeight>().unwrap_err();
+        assert_eq!(error, "the weight 1e-50 of \"a\" is too small for f32");
+        assert!("a=0".parse::<ClassWeight>().is_ok());
         assert!("a=inf".parse::<ClassWeight>().unwrap_err().contains("must be finite"));
     }
 }

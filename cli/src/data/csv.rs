@@ -6,7 +6,10 @@ use super::{
     columns::{Columns, Role},
     header::{is_header, is_index, is_name, is_numeric, may_be_names},
     labels::{Labels, Texts},
-    number::{self, Unfit, has_decimal_comma, has_groups, is_boolean, is_missing, is_number, quoted},
+    number::{
+        self, Unfit, has_decimal_comma, has_groups, is_boolean, is_missing, is_number, is_zero,
+        quoted,
+    },
     options::{Header, LabelColumn, ReadOptions},
     records::{Record, Records},
     source::{BOM, Source},
@@ -54,6 +57,8 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     // The first line without a label, of data for a model.
     let mut missing = None;
     let mut weights = roles.contains(&Role::Weight).then(Vec::new);
+    // The first weight above zero that is zero in `f32`, and where it is.
+    let mut vanished = None;
     let (mut features, mut n_samples) = (Vec::new(), 0);
     // Of each feature the first line with a truth value, and the first one with a number that is none.
     let mut truth = vec![(None, None); n_features];
@@ -104,7 +109,15 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
                 }
                 Role::Label => labels.push(cell, record.line)?,
                 Role::Weight => match number::parse(cell) {
-                    Ok(weight) if weight >= 0.0 => weights.get_or_insert_default().push(weight),
+                    // Those that are too small for f32 have a sign, too.
+                    Ok(weight) if weight.is_sign_positive() || is_zero(cell) => {
+                        weights.get_or_insert_default().push(weight);
+                        if weight == 0.0 && vanished.is_none() && !is_zero(cell) {
+                            vanished = Some(fault(
+                                "is 0 in f32, as all other weights are; divide them by the largest",
+                            ));
+                        }
+                    }
                     Err(Unfit::TooLarge) => return Err(fault(&Unfit::TooLarge.to_string())),
                     _ => return Err(fault("is no sample weight (a number of at least 0)")),
                 },
@@ -120,6 +133,12 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     let mut record = Record::default();
     while table.rest.read(&mut record)? {
         read(&record)?;
+    }
+
+    if let (Some(error), Some(weights)) = (vanished, &weights)
+        && weights.iter().all(|weight| *weight == 0.0)
+    {
+        return Err(error);
     }
 
     let mut data = Dataset::new(features, n_samples, n_features);
@@ -595,6 +614,15 @@ mod tests {
         assert_eq!(data.weights, Some(vec![0.5, 2.0]));
         for (text, words) in [
             ("y,id,a,w,z,b\nno,x,1,-1,-,2\n", &["line 2, column 4", "no sample weight"][..]),
+            ("y,id,a,w,z,b\nno,x,1,-1e-50,-,2\n", &["line 2, column 4", "no sample weight"]),
+            (
+                "y,id,a,w,z,b\nno,x,1,0,-,2\nno,x,1,1e-50,-,2\nyes,x,1,2e-50,-,2\n",
+                &[
+                    "line 3, column 4 (\"w\")",
+                    "\"1e-50\" is 0 in f32",
+                    "divide them by the largest",
+                ],
+            ),
             ("y,id,a,w,z,b\nno,x,1,,-,2\n", &["line 2, column 4", "no sample weight"]),
             ("y,a,w,z,b\nno,1,1,-,2\n", &["no column \"id\"", "\"y\", \"a\""]),
             ("id,y,a,w,z,b\nx,no,1,1,-,2\n", &["\"id\"", "to be ignored", "the label"]),

@@ -37,6 +37,12 @@ pub(super) fn unfit(value: f64) -> Unfit {
     if value.is_finite() { Unfit::TooLarge } else { Unfit::NotFinite }
 }
 
+/// Whether what [`parse`] takes for zero is zero as it is written, and not a number that is too small for f32.
+pub(super) fn is_zero(cell: &str) -> bool {
+    let digits = cell.split(['e', 'E']).next().unwrap_or_default();
+    is_boolean(cell) || !digits.contains(|c: char| matches!(c, '1'..='9'))
+}
+
 /// Whether a cell is a truth value, as [`parse`] takes it for 0 or 1.
 pub(super) fn is_boolean(cell: &str) -> bool {
     boolean(cell).is_some()
@@ -120,6 +126,16 @@ mod tests {
             ("oops", Err(Unfit::NoNumber)),
         ] {
             assert_eq!(parse(cell), expected, "{cell}");
+        }
+    }
+
+    #[test]
+    fn zeros() {
+        for cell in ["0", "-0", "0.000", "0e9", "+0.0E-5", "False", "FALSE"] {
+            assert!(is_zero(cell) && parse(cell) == Ok(0.0), "{cell}");
+        }
+        for cell in ["1e-60", "-0.1E-500", "0.0000000000000000000000000000000000000000000000007"] {
+            assert!(!is_zero(cell) && parse(cell) == Ok(0.0), "{cell}");
         }
     }
 

@@ -296,7 +296,8 @@ fn momentum(text: &str) -> Result<f64, String> {
 
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(value) if value != 0.0 && value.is_finite() => Ok(value),
+        Ok(value) if value.is_finite() && value as f32 != 0.0 => Ok(value),
+        Ok(value) if value != 0.0 && value.is_finite() => Err("too small for f32".to_owned()),
         Ok(value) if value.is_infinite() && is_written_finite(text) => {
             Err("too large for f64".to_owned())
         }
