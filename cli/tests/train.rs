@@ -127,6 +127,76 @@ fn features_far_from_zero() {
     assert!(stderr.contains("the values of feature 0 lie far from 0"), "{stderr}");
 }
 
+/// Numbers of ten digits, as far from each other as from zero, of which some are the same in `f32`.
+#[test]
+fn identifiers_among_the_features() {
+    let folder = folder();
+    let warned_of = |name: &str, id: &dyn Fn(u64) -> String| {
+        let rows: String = (0..50).map(|i| format!("{},{},{}\n", id(i), i % 7, i % 2)).collect();
+        let data = write(&folder, name, format!("id,b,label\n{rows}"));
+        let assert = softmargin(&["train", "--data", &data]).assert().success();
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        let identifiers =
+            stderr.contains("the values of \"id\" are whole numbers with more digits");
+        assert!(!stderr.contains("\"b\""), "{stderr}");
+        assert!(!identifiers || stderr.contains("--ignore-columns"), "{stderr}");
+        identifiers
+    };
+    let spread = |i: u64| 1_000_000_001 + i * 7_919_104_729 % 8_999_999_989;
+    assert!(warned_of("spread.csv", &|i| spread(i).to_string()));
+    // Two runs of them.
+    assert!(warned_of("runs.csv", &|i| (1_000_000_000 + i % 2 * 8_000_000_000 + i).to_string()));
+    // Those that f32 has, those that recur, and amounts are none.
+    assert!(!warned_of("short.csv", &|i| (1_000_000 + i * 7919).to_string()));
+    assert!(!warned_of("twice.csv", &|i| spread(i / 2).to_string()));
+    assert!(!warned_of("amounts.csv", &|i| (i * i * i * 99_991 + 7).to_string()));
+    assert!(!warned_of("fractions.csv", &|i| format!("{}.5", spread(i))));
+}
+
+/// What `train` says of features that are lost where they are read, or that are none.
+#[test]
+fn features_that_tell_nothing() {
+    let folder = folder();
+    let said_of = |data: &str, more: &[&str]| {
+        let run = [&["train", "--max-iter", "2", "--data", data], more].concat();
+        let assert = softmargin(&run).assert().success();
+        String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
+    };
+    let rows: String = (1..=40).map(|i| format!("{i},{},{}\n", i % 7, i / 20)).collect();
+    let data = write(&folder, "counted.csv", format!("Id,b,label\n{rows}"));
+    let stderr = said_of(&data, &[]);
+    let counts = "the values of \"Id\" count the rows";
+    assert!(stderr.contains(counts) && stderr.contains("--ignore-columns"), "{stderr}");
+    assert!(!said_of(&data, &["--ignore-columns", "Id"]).contains("warning: counted.csv"));
+    let data = write(&folder, "small.csv", "a,b,label\n1e-50,2,0\n3e-50,3,1\n0,1,0\n");
+    let stderr = said_of(&data, &[]);
+    assert!(stderr.contains("the values of \"a\" are too small for f32"), "{stderr}");
+    assert!(!stderr.contains("far from 0"), "{stderr}");
+    // In arrays, of integers and of f64.
+    let labels: String = (0..50).map(|i| format!("{}\n", i % 2)).collect();
+    let labels = write(&folder, "labels.txt", labels);
+    let ids = |i: i64, l: i64| if l == 0 { 7_000_000_000 + i } else { i % 7 };
+    let of = |element: &str, bytes: &dyn Fn(i64) -> Vec<u8>| {
+        let data: Vec<u8> = (0..100).flat_map(|i| bytes(ids(i / 2, i % 2))).collect();
+        let path = write(&folder, "ids.npy", npy(element, false, "(50, 2)", &data));
+        said_of(&path, &["--labels", &labels])
+    };
+    for stderr in [
+        of("<i8", &|value| value.to_le_bytes().to_vec()),
+        of("<f8", &|value| (value as f64).to_le_bytes().to_vec()),
+    ] {
+        assert!(stderr.contains("the values of feature 0 lie far from 0"), "{stderr}");
+    }
+}
+
+/// A number that is none where it is computed with.
+#[test]
+fn factors_too_small_for_f32() {
+    for run in [["--scale", "1e-50"], ["--scale", "1e-300"], ["--class-weight", "1=1e-50"]] {
+        fails(2, &["train", run[0], run[1]], &["too small for f32"]);
+    }
+}
+
 #[test]
 fn plain_lines_where_there_is_no_terminal() {
     let assert = softmargin(&["train", "--max-iter", "20"]).assert().success();

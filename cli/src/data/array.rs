@@ -5,6 +5,7 @@
 use super::{
     compute::Compute,
     labels::{Labels, Numbers, Texts},
+    lost::Lost,
     number::unfit,
     source::Bytes,
 };
@@ -416,6 +417,25 @@ impl Array {
             // The features of an image are in another order.
             (false, _) => None,
         }
+    }
+
+    /// What is lost of the features where they are converted, by so many values at most.
+    pub(super) fn lost(&self, most: usize) -> Lost {
+        const ROWS: usize = 100;
+        let wide = match self.layout.element {
+            Element::F64 => true,
+            Element::Integer { bytes, .. } => bytes > 2,
+            _ => false,
+        };
+        let rows = ROWS.min(self.rows).min(most / self.cols);
+        // What is wrong with a value is said where all are read.
+        let values = match wide && rows > 1 {
+            true => self.layout.read_as(&self.bytes, 0..rows, |value| value).unwrap_or_default(),
+            false => return Lost::default(),
+        };
+        Lost::of(self.cols, |column| {
+            values.iter().skip(column).step_by(self.cols).copied().collect()
+        })
     }
 
     /// Whether the values of a row lie beside each other.

@@ -6,6 +6,7 @@ use super::{
     columns::{Columns, Role},
     header::{is_header, is_index, is_name, is_numeric, may_be_names},
     labels::{Labels, Texts},
+    lost::Lost,
     number::{
         self, Unfit, has_decimal_comma, has_groups, is_boolean, is_missing, is_number, is_zero,
         quoted,
@@ -142,7 +143,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
     }
 
     let mut data = Dataset::new(features, n_samples, n_features);
-    data.collapsed = collapsed(&table.ahead, &roles);
+    data.lost = lost(&table.ahead, &roles, n_features);
     data.notes.extend(table.notes);
     data.notes.extend(notes);
     if label_column.is_some() && labels.len() == 0 {
@@ -385,19 +386,18 @@ fn check_no_other_is_called(
     }
 }
 
-/// The features whose first values are not all the same, but are in `f32`.
-fn collapsed(rows: &[Record], roles: &[Role]) -> Vec<usize> {
-    let differs = |column: usize| {
-        let mut values = rows.iter().filter_map(|row| row.get(column).parse::<f64>().ok());
-        let first = values.next().unwrap_or_default();
-        values.any(|value| value != first && value as f32 == first as f32)
-            && rows.iter().all(|row| number::parse(row.get(column)) == Ok(first as f32))
-    };
-    let features = roles.iter().enumerate().filter_map(|(column, role)| match role {
-        Role::Feature(feature) => Some((column, *feature)),
-        _ => None,
-    });
-    features.filter(|(column, _)| differs(*column)).map(|(_, feature)| feature).collect()
+/// What is lost of the features, by the first rows.
+fn lost(rows: &[Record], roles: &[Role], n_features: usize) -> Lost {
+    let mut columns = vec![0; n_features];
+    for (column, role) in roles.iter().enumerate() {
+        if let Role::Feature(feature) = role {
+            columns[*feature] = column;
+        }
+    }
+    Lost::of(n_features, |feature| {
+        let values = rows.iter().map(|row| row.get(columns[feature]).parse());
+        values.collect::<Result<_, _>>().unwrap_or_default()
+    })
 }
 
 /// Whether the first column has 0, 1, 2, …

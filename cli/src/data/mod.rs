@@ -10,6 +10,7 @@ mod detect;
 mod header;
 mod idx;
 mod labels;
+mod lost;
 mod names;
 pub mod npy;
 mod npz;
@@ -26,6 +27,7 @@ mod svmlight;
 
 pub use compute::Compute;
 pub use labels::{Classes, Label, Labels};
+pub use lost::Lost;
 pub use options::{Format, Header, IndexBase, LabelColumn, ReadOptions, Schema, Split, separator};
 pub use sample::sample;
 pub use scaling::Scaling;
@@ -56,8 +58,8 @@ pub struct Dataset {
     scaling: Option<Scaling>,
     /// Whether what is in memory has been scaled.
     scaled: bool,
-    /// Features whose values differ where the file begins, but not in `f32`.
-    collapsed: Vec<usize>,
+    /// What is lost of the features where they are read.
+    lost: Lost,
     max_memory: u64,
     max_unpacked: u64,
     schema: Schema,
@@ -132,7 +134,7 @@ impl Dataset {
             share: None,
             scaling: None,
             scaled: false,
-            collapsed: Vec::new(),
+            lost: Lost::default(),
             max_memory: u64::MAX,
             max_unpacked: u64::MAX,
             schema: Schema::of_features(n_features),
@@ -149,7 +151,9 @@ impl Dataset {
     fn of_array(array: Array, options: &ReadOptions<'_>) -> Result<Self> {
         let (n_samples, n_features) = array.sizes();
         let image_shape = array.image_shape();
+        let lost = array.lost(COARSE_VALUES);
         let mut data = Self::with(Stored::File(array), n_samples, n_features);
+        data.lost = lost;
         data.max_memory = options.max_memory;
         data.image_shape = image_shape;
         data.load_if_small()?;
@@ -524,6 +528,11 @@ impl Dataset {
         self
     }
 
+    /// What is lost of the features where they are read, by the first rows of the file.
+    pub fn lost(&self) -> &Lost {
+        &self.lost
+    }
+
     /// The features that lie so far from zero, beside how much they vary, that `f32` hardly tells their values apart, by some
     /// of the samples. Those of sparse data have zeros.
     pub fn coarse_features(&self) -> Vec<usize> {
@@ -544,7 +553,7 @@ impl Dataset {
             let step = mean.abs() * f64::from(f32::EPSILON) / 2.0;
             let constant = column(*l).all(|x| x as f32 == values[*l]);
             match constant {
-                true => self.collapsed.contains(l),
+                true => self.lost.collapsed.contains(l),
                 false => step > COARSE_STEP * variance.sqrt(),
             }
         };

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     apply::Applied,
-    data::{Classes, Dataset, Scaling, Split},
+    data::{Classes, Dataset, Lost, Scaling, Split},
     interrupt,
     model_file::{About, ModelFile, Parameters},
     mpi::World,
@@ -313,6 +313,20 @@ fn image_shape(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
+/// The first of some features, by their names.
+fn few_names(data: &Dataset, features: &[usize]) -> String {
+    const MOST: usize = 5;
+    let name = |l: &usize| match &data.schema().columns {
+        Some(names) => format!("{:?}", names[*l]),
+        None => format!("feature {l}"),
+    };
+    let mut names: Vec<String> = features.iter().take(MOST).map(name).collect();
+    if features.len() > MOST {
+        names.push(format!("and {} more", features.len() - MOST));
+    }
+    names.join(", ")
+}
+
 impl Train {
     /// Runs the command, perhaps as the first of many processes.
     pub(super) fn run(mut self, world: Option<&World>) -> Result<()> {
@@ -461,28 +475,39 @@ impl Train {
         }
     }
 
-    /// Says that values are lost, or nearly, where features are read in `f32`.
+    /// Says that values are lost, or nearly, where features are read in `f32`, or tell nothing but the row.
     fn warn_of_coarse_features(&self, data: &Dataset) {
-        const MOST: usize = 5;
-        let features = data.coarse_features();
-        if features.is_empty() {
-            return;
-        }
-        let name = |l: &usize| match &data.schema().columns {
-            Some(names) => format!("{:?}", names[*l]),
-            None => format!("feature {l}"),
-        };
-        let mut names: Vec<String> = features.iter().take(MOST).map(name).collect();
-        if features.len() > MOST {
-            names.push(format!("and {} more", features.len() - MOST));
-        }
+        let Lost { vanished, identifiers, counting, .. } = data.lost();
+        let mut coarse = data.coarse_features();
+        let mut identifiers = identifiers.clone();
+        identifiers.retain(|l| !coarse.contains(l));
+        coarse.retain(|l| !counting.contains(l));
         let hint = if self.standardize { "" } else { ", or at least --standardize" };
-        warn(&format!(
-            "{}: the values of {} lie far from 0, beside how much they vary, and have few digits left of their differences \
-             where they are read in f32; subtract a number near their mean from them{hint}",
-            data.name(),
-            names.join(", ")
-        ));
+        let far = format!(
+            "lie far from 0, beside how much they vary, and have few digits left of their differences where they are read in \
+             f32; subtract a number near their mean from them{hint}"
+        );
+        for (features, what) in [
+            (&coarse, &*far),
+            (
+                vanished,
+                "are too small for f32, in which they are read, and are 0 there; multiply them by a large number",
+            ),
+            (
+                &identifiers,
+                "are whole numbers with more digits than f32 has, in which they are read, so that different ones become the \
+                 same; identifiers are no features (--ignore-columns leaves out columns of CSV)",
+            ),
+            (
+                counting,
+                "count the rows; the order of the samples is no feature (--ignore-columns leaves out columns of CSV)",
+            ),
+        ] {
+            if !features.is_empty() {
+                let names = few_names(data, features);
+                warn(&format!("{}: the values of {names} {what}", data.name()));
+            }
+        }
     }
 
     /// Brings data to where a fit may begin.
