@@ -182,6 +182,8 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         given = None if classes is None else np.unique(np.asarray(classes))
+        if given is not None and given.dtype.kind == "f" and np.isnan(given).any():
+            raise ValueError(f"classes are {given.tolist()}, but no label is NaN")
         if first:
             if len(given) < 2:
                 raise ValueError(f"There must be at least 2 classes, but classes are {given.tolist()}")

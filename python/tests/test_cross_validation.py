@@ -171,3 +171,10 @@ def test_fits_that_do_not_converge_warn():
     X, y = table(load_iris)
     with pytest.warns(ConvergenceWarning, match="6 of the 6 fits of the cross-validation"):
         SoftmaxClassifierCV(l2s=[1e-6, 1e-7], cv=3, max_iter=1).fit(X, y)
+
+
+def test_rows_of_folds_are_whole_numbers():
+    X, y = np.arange(8.0)[:, None], np.arange(8) % 2
+    folds = [(np.array([0.0, 1.5, 2.0]), [3]), ([0, 1, 2], [4])]
+    with pytest.raises(ValueError, match="cv: a fold has rows of the type float64"):
+        SoftmaxClassifierCV(l2s=[0.1], cv=folds).fit(X, y)

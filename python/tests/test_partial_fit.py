@@ -163,3 +163,10 @@ def test_errors_leave_the_model_as_it_was():
         assert np.array_equal(value, before[name], equal_nan=value is np.nan or name == "gap_"), name
     with pytest.raises(ValueError, match="class_weight='balanced' is not supported for partial_fit"):
         SoftmaxClassifier(class_weight="balanced").partial_fit(X, y, [0, 1, 2])
+
+
+def test_no_class_is_nan():
+    model = SoftmaxClassifier()
+    with pytest.raises(ValueError, match="no label is NaN"):
+        model.partial_fit([[0.0], [1.0]], [0, 1], classes=[0.0, 1.0, np.nan])
+    assert not hasattr(model, "classes_")
