@@ -76,7 +76,8 @@ def linear_cross_entropy(X, y, W, b=None, *, sample_weight=None, label_smoothing
     Raises
     ------
     ValueError
-        For shapes and labels that do not fit, and for what is not finite, with its row and value.
+        For shapes and labels that do not fit, and for what is not finite, with its row and value. For a `sample_weight` that
+        requires a gradient, as there is none.
 
     Examples
     --------
@@ -88,6 +89,8 @@ def linear_cross_entropy(X, y, W, b=None, *, sample_weight=None, label_smoothing
     >>> probe.weight.grad.shape
     torch.Size([3, 2])
     """
+    if sample_weight is not None and sample_weight.requires_grad:
+        raise ValueError("sample_weight requires a gradient, and has none here; detach() it")
     if b is None:
         b = W.new_zeros(W.shape[0])
     return _LinearCrossEntropy.apply(X, y, W, b, sample_weight, float(label_smoothing))

@@ -66,6 +66,9 @@ def test_errors():
         linear_cross_entropy(X, y.index_fill(0, torch.tensor(5), 4), W, b)
     with pytest.raises(ValueError, match="meta"):
         linear_cross_entropy(X.to("meta"), y, W, b)
+    weights = torch.ones(len(y), requires_grad=True)
+    with pytest.raises(ValueError, match="sample_weight requires a gradient"):
+        linear_cross_entropy(X, y, W, b, sample_weight=weights)
     X[2, 3] = float("nan")
     with pytest.raises(ValueError, match="row 2"):
         linear_cross_entropy(X, y, W, b)
