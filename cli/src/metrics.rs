@@ -72,10 +72,13 @@ impl Metrics {
     /// The same, where the samples of a class count what is given for it.
     pub(crate) fn accuracy_by(&self, class_weights: Option<&[f32]>) -> f64 {
         let Some(weights) = class_weights else { return self.accuracy() };
-        let sum = |of_class: &[f64]| -> f64 {
-            of_class.iter().zip(weights).map(|(samples, weight)| samples * f64::from(*weight)).sum()
-        };
-        sum(&self.right) / sum(&self.samples)
+        sum_by(&self.right, weights) / sum_by(&self.samples, weights)
+    }
+
+    /// What the samples weigh, where those of a class count what is given for it.
+    pub(crate) fn weight_by(&self, class_weights: Option<&[f32]>) -> f64 {
+        class_weights
+            .map_or_else(|| self.samples.iter().sum(), |weights| sum_by(&self.samples, weights))
     }
 
     /// The rows of the confusion matrix, if there is one.
@@ -207,6 +210,11 @@ fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Σ of what there is of each class, times what it counts.
+fn sum_by(of_classes: &[f64], weights: &[f32]) -> f64 {
+    of_classes.iter().zip(weights).map(|(samples, weight)| samples * f64::from(*weight)).sum()
 }
 
 #[cfg(test)]

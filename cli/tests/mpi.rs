@@ -151,6 +151,9 @@ fn same_on_any_number(folder: &TempDir, case: usize, train: &[&str]) -> Value {
         for other in ["processes", "seconds", "threads"] {
             object[other] = Value::Null;
         }
+        if let Some(cv) = object["cross_validation"].as_object_mut() {
+            cv.remove("seconds");
+        }
         let model = fs::read(&out).expect("a model");
         let (first_model, first_object) = first.get_or_insert((model.clone(), object.clone()));
         assert_eq!(*first_object, object, "case {case}, {ranks} ranks");
@@ -268,6 +271,78 @@ fn a_path_on_any_number_of_ranks() {
             }
         }
     }
+}
+
+/// The folds are those of one process, by the numbers of their rows, and what is held out says the same of each λ.
+#[test]
+fn cross_validation_on_any_number_of_ranks() {
+    if !available() {
+        return;
+    }
+    let folder = data();
+    let [x, wide, y, sparse] =
+        ["x.npy", "wide.npy", "y.npy", "sparse.svm"].map(|name| path(&folder, name));
+    for (case, more) in [
+        &["--data", &x, "--labels", &y, "--standardize", "--seed", "3"][..],
+        &["--data", &wide, "--labels", &y, "--solver", "newton", "--class-weight", "balanced"],
+        &["--data", &sparse, "--loss", "squared-hinge"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let train = ["train", "--cv", "3", "--l2-path", "1e-3,1,3e-2"];
+        let train = [&train[..], more].concat();
+        let object = same_on_any_number(&folder, case, &train);
+        let alone = json(&[&train[..], &["--json"]].concat());
+        assert_eq!(object["converged"], true);
+        assert_eq!(object["l2"], alone["l2"], "case {case}");
+        let points = |object: &Value| object["cross_validation"]["path"].as_array().cloned();
+        let pairs = points(&object).into_iter().flatten().zip(points(&alone).expect("a path"));
+        let mut compared = 0;
+        for ((here, there), l2) in pairs.zip([1.0, 3e-2, 1e-3]) {
+            assert_eq!((&here["l2"], &there["l2"]), (&l2.into(), &l2.into()));
+            let folds = |point: &Value| point["folds"].as_array().expect("folds").clone();
+            for (here, there) in folds(&here).into_iter().zip(folds(&there)) {
+                for (name, most) in [("loss", 1e-3), ("accuracy", 2e-3), ("weight", 1e-3)] {
+                    let [here, there] = [&here, &there].map(|fold| fold[name].as_f64());
+                    let (here, there) = here.zip(there).expect("numbers");
+                    let difference = (here - there).abs() / there;
+                    assert!(difference < most, "case {case}, {name}: {here} and {there}");
+                    compared += 1;
+                }
+            }
+        }
+        assert_eq!(compared, 27, "case {case}");
+    }
+}
+
+/// Whether it is trained on or held out, the row of one rank ends all, as does what all see.
+#[test]
+fn what_goes_wrong_in_cross_validation_ends_all() {
+    if !available() {
+        return;
+    }
+    let folder = data();
+    let y = path(&folder, "y.npy");
+    let mut samples = Samples::new(N, D, 1);
+    samples.x[15_000 * D + 3] = f64::NAN;
+    let out = write(&folder, "model", "precious");
+    let options = ["--cv", "3", "--l2-path", "1,0.1", "--out", &out];
+    for (name, bytes) in [("bad.npy", samples.f32(D)), ("bad-wide.npy", samples.f64(D))] {
+        let x = write(&folder, name, bytes);
+        let train = [&["train", "--data", &x, "--labels", &y], &options[..]].concat();
+        for ranks in [1, 4] {
+            let words = [name, "row 15000, feature 3", "NaN is not finite"];
+            fails(&[(ranks, &train)], &words);
+        }
+    }
+    let x = path(&folder, "x.npy");
+    let train = [&["train", "--data", &x, "--labels", &y], &options[..]].concat();
+    let other = [&train[..], &["--seed", "1"]].concat();
+    fails(&[(2, &train), (1, &other)], &["rank 2 has", "held-out rows", "rank 0"]);
+    let many = ["train", "--data", &x, "--labels", &y, "--cv", "20001", "--out", &out];
+    fails(&[(3, &many)], &["20001 folds"]);
+    assert_eq!(fs::read(&out).expect("a file"), b"precious");
 }
 
 /// Saved on some ranks, on others to its end; but not without `mpirun`, which has other bits.
@@ -460,7 +535,6 @@ fn what_is_not_for_many_is_said_before_anything_is_read() {
         (&["--solver", "sgd"][..], &["solver", "lbfgs", "newton"][..]),
         (&["--solver", "dual"], &["solver", "lbfgs", "newton"]),
         (&["--loss", "hinge"], &["--loss hinge", "dual", "--solver lbfgs", "squared-hinge"]),
-        (&["--cv", "5"], &["--cv"]),
     ] {
         fails(&[(2, &[&["train"], &missing[..], arguments].concat())], words);
     }

@@ -92,6 +92,17 @@ pub struct CrossValidated {
     pub folds: Vec<FoldScore>,
 }
 
+impl CrossValidated {
+    /// What the scores of all folds say of λ, wherever they come from: as those of [`cross_validate`], of samples that
+    /// other processes have, say, by [`Lbfgs::fit_partials`](super::Lbfgs::fit_partials). Of a single fold, the standard
+    /// errors are NaN.
+    pub fn of_folds(l2: f64, folds: Vec<FoldScore>) -> Self {
+        let loss = Estimate::of(&folds, |fold| fold.loss);
+        let accuracy = Estimate::of(&folds, |fold| fold.accuracy);
+        Self { l2, loss, accuracy, folds }
+    }
+}
+
 /// What [`cross_validate`] tells of all λ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossValidation {
@@ -213,9 +224,7 @@ pub fn cross_validate<T: Scalar, E: From<Error>>(
             let total_weight = validation.total_weight();
             folds.push(FoldScore { loss, accuracy, total_weight, summary });
         }
-        let loss = Estimate::of(&folds, |fold| fold.loss);
-        let accuracy = Estimate::of(&folds, |fold| fold.accuracy);
-        path.push(CrossValidated { l2, loss, accuracy, folds });
+        path.push(CrossValidated::of_folds(l2, folds));
     }
     Ok(CrossValidation { path })
 }

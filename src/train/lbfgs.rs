@@ -248,6 +248,24 @@ impl Lbfgs {
         Resumable::new(*self).fit_partials(evaluator, model, sample, accumulate, on_iteration)
     }
 
+    /// As [`fit_partials`](Self::fit_partials), with the curvature that an earlier fit has learnt, as
+    /// [`fit_with_curvature`](Self::fit_with_curvature).
+    ///
+    /// # Errors
+    /// As [`fit_partials`](Self::fit_partials).
+    pub fn fit_partials_with_curvature<T: Scalar>(
+        &self,
+        curvature: &mut LearnedCurvature,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        sample: Option<&Batch<'_, T>>,
+        accumulate: impl FnMut(&Sums<'_, T>, &mut Partial<T>) -> Result<u64, Error>,
+        on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        let (solver, learned) = (Resumable::new(*self), Some(curvature));
+        solver.fit_sums(learned, evaluator, model, sample, accumulate, on_iteration)
+    }
+
     pub(super) fn minimize<T: Scalar>(
         &self,
         cost: &mut Cost<'_, '_, T>,

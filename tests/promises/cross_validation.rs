@@ -146,6 +146,10 @@ fn what_is_told_is_what_the_fits_are() {
     let of_folds = |l2| [(l2, 150), (l2, 153), (l2, 123)];
     assert_eq!(asked, [of_folds(1.0), of_folds(0.03), of_folds(1e-3)].concat());
     assert_eq!(cv.path.iter().map(|point| point.l2).collect::<Vec<_>>(), [1.0, 0.03, 1e-3]);
+    // Whoever has the scores of the folds can say the same of them.
+    for point in &cv.path {
+        assert_eq!(CrossValidated::of_folds(point.l2, point.folds.clone()), *point);
+    }
 
     let mut plain = Evaluator::new(Objective::cross_entropy()).with_isa(isa);
     for (i, fold) in folds.iter().enumerate() {

@@ -322,6 +322,28 @@ fn curvature_of_other_samples() {
     let (_, progress) = fit(&mut of_reversed, objective, &odd);
     assert!((progress.objective - alone.1.objective).abs() < 1e-6, "{progress:?}, {alone:?}");
 
+    // And of sums, which other processes may have, the same.
+    let of_sums = |learned: &mut LearnedCurvature| {
+        let mut model = LinearModel::zeros(C, D);
+        model.weights_mut().fill(1e-3);
+        let [mut evaluator, mut of_sums] = [(); 2].map(|()| Evaluator::new(objective));
+        let sum = |sums: &Sums<'_, f32>, partial: &mut Partial<f32>| {
+            sums.add(&mut of_sums, &odd, partial)?;
+            Ok(odd.n_samples() as u64)
+        };
+        let evaluator = &mut evaluator;
+        let sample = Some(&odd);
+        let summary = solver
+            .fit_partials_with_curvature(learned, evaluator, &mut model, sample, sum, go_on)
+            .unwrap();
+        assert!(summary.stop_reason.converged(), "{summary:?}");
+        (model, summary.progress)
+    };
+    let (model, progress) = of_sums(&mut curvature.clone());
+    assert!(model != of_sums(&mut LearnedCurvature::default()).0, "it does not count");
+    assert!((progress.objective - alone.1.objective).abs() < 1e-6);
+    assert!(many > 2 * progress.iteration, "{progress:?}, {many} without");
+
     // That of another objective is left alone.
     let other = objective.with_l2(1e-5);
     let expected = fit(&mut LearnedCurvature::default(), other, &odd);

@@ -222,7 +222,20 @@ impl<T: Scalar> Resumable<'_, T> {
     /// # Errors
     /// Those of [`Lbfgs::fit_partials`]; [`Error::Checkpoint`] if [`from`](Self::from) is of another fit.
     pub fn fit_partials(
+        self,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        sample: Option<&Batch<'_, T>>,
+        accumulate: impl FnMut(&Sums<'_, T>, &mut Partial<T>) -> Result<u64, Error>,
+        on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        self.fit_sums(None, evaluator, model, sample, accumulate, on_iteration)
+    }
+
+    /// As [`fit_partials`](Self::fit_partials), with what other fits have learnt of the curvature.
+    pub(super) fn fit_sums(
         mut self,
+        learned: Option<&mut LearnedCurvature>,
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         sample: Option<&Batch<'_, T>>,
@@ -230,7 +243,7 @@ impl<T: Scalar> Resumable<'_, T> {
         on_iteration: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         let mut cost = Cost::new(evaluator, Data::Partials(&mut accumulate));
-        let summary = self.minimize(&mut cost, model, sample, None, on_iteration)?;
+        let summary = self.minimize(&mut cost, model, sample, learned, on_iteration)?;
         Ok(gap::after_fit(summary, &mut cost, model))
     }
 

@@ -1,15 +1,18 @@
 //! The choice of λ by cross-validation, and what is told of it.
 
-use super::{Solver, Train, fit::Samples};
+use super::{
+    Solver, Train,
+    fit::{Samples, over_sums},
+};
 use crate::{interrupt::Interrupted, progress::Steps, units};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use core::ops::ControlFlow;
 use serde_json::json;
 use softmargin::{
     Batch, Evaluator, LinearModel,
     train::{
-        self, CrossValidated, CrossValidation, Estimate, LearnedCurvature, Progress, StopReason,
-        Summary,
+        self, CrossValidated, CrossValidation, Estimate, FoldScore, LearnedCurvature, Progress,
+        StopReason, Summary,
     },
 };
 use std::fmt::Write;
@@ -45,31 +48,72 @@ impl Train {
     /// Tries each λ on each fold, if that is asked for.
     pub(super) fn cross_validate(
         &self,
-        samples: &Samples<'_>,
+        samples: &mut Samples<'_>,
         start: &LinearModel<f32>,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<CrossValidation>> {
         let Some(k) = self.cv else { return Ok(None) };
         let path = self.cv_path();
-        let (evaluator, batch) = (self.evaluator(), samples.batch()?);
         let steps = Steps::many(k * path.len(), "fits");
         let mut fits = 0;
+        let mut next = |l2: f64| {
+            steps.next(&format!("λ = {}, fold {} of {k}", units::number(l2), fits % k + 1));
+            fits += 1;
+        };
         let mut curvature = LearnedCurvature::default();
-        let folds = train::stratified_folds(&batch, k, self.seed)?;
+        if samples.leader.is_some() {
+            let validated = self.cross_validate_sums(samples, start, |l2, model, samples| {
+                next(l2);
+                self.fit_fold_of_sums(&mut curvature, l2, model, samples, interrupted)
+            });
+            samples.fold = None;
+            return Ok(Some(validated.map_err(|error| samples.explain(error))?));
+        }
+        let (evaluator, batch) = (self.evaluator(), samples.batch()?);
         let validated = train::cross_validate(
             &evaluator,
             path,
             start,
             &batch,
-            &folds,
+            samples.folds,
             |evaluator, model, batch| {
-                let l2 = units::number(evaluator.objective().l2());
-                steps.next(&format!("λ = {l2}, fold {} of {k}", fits % k + 1));
-                fits += 1;
+                next(evaluator.objective().l2());
                 self.fit_fold(&mut curvature, evaluator, model, batch, interrupted)
             },
         );
-        Ok(Some(validated.map_err(|error: anyhow::Error| samples.data.explain(error))?))
+        Ok(Some(validated.map_err(|error: anyhow::Error| samples.explain(error))?))
+    }
+
+    /// As [`train::cross_validate`], of samples that all ranks have together.
+    fn cross_validate_sums(
+        &self,
+        samples: &mut Samples<'_>,
+        start: &LinearModel<f32>,
+        mut fit: impl FnMut(f64, &mut LinearModel<f32>, &Samples<'_>) -> Result<Summary>,
+    ) -> Result<CrossValidation> {
+        let mut models = vec![start.clone(); samples.folds.len()];
+        let mut l2_path = self.cv_path().to_vec();
+        l2_path.sort_by(|a, b| b.total_cmp(a));
+        let mut path = Vec::new();
+        for l2 in l2_path {
+            let mut folds = Vec::new();
+            for (fold, model) in models.iter_mut().enumerate() {
+                samples.fold = Some(fold);
+                let summary = fit(l2, model, samples)?;
+                let loss = self.held_out_loss(samples)(model)?;
+                let (_, held_out) = samples.measure(model, self.compute.isa())?;
+                let held_out = held_out.context("nothing is held out")?;
+                let class_weights = samples.class_weights.as_deref();
+                folds.push(FoldScore {
+                    loss,
+                    accuracy: held_out.accuracy_by(class_weights),
+                    total_weight: held_out.weight_by(class_weights),
+                    summary,
+                });
+            }
+            path.push(CrossValidated::of_folds(l2, folds));
+        }
+        Ok(CrossValidation { path })
     }
 
     fn fit_fold(
@@ -80,23 +124,54 @@ impl Train {
         batch: &Batch<'_, f32>,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Summary> {
-        let report = |_: &Progress, _: &LinearModel<f32>| match interrupted() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
-        let summary = match self.solver() {
+        let report = go_on_unless(interrupted);
+        unless_interrupted(match self.solver() {
             Solver::Dual => self.dual().for_folds().fit(evaluator, model, batch, report)?,
             Solver::Newton => self.newton().for_folds().fit(evaluator, model, batch, report)?,
             Solver::Lbfgs | Solver::Sgd => {
                 let solver = self.lbfgs().for_folds();
                 solver.fit_with_curvature(curvature, evaluator, model, batch, report)?
             }
-        };
-        match summary.stop_reason {
-            StopReason::Interrupted => Err(anyhow::Error::from(Interrupted::OnTheWay)
-                .context("interrupted before λ was chosen; nothing is written")),
-            _ => Ok(summary),
-        }
+        })
+    }
+
+    /// By a solver for many processes.
+    fn fit_fold_of_sums(
+        &self,
+        curvature: &mut LearnedCurvature,
+        l2: f64,
+        model: &mut LinearModel<f32>,
+        samples: &Samples<'_>,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Summary> {
+        let objective = self.objective.objective(None).with_l2(l2);
+        let evaluator = &mut Evaluator::new(objective).with_isa(self.compute.isa());
+        let report = go_on_unless(interrupted);
+        unless_interrupted(over_sums(samples, self.evaluator(), |sample, sum| {
+            if self.solver() == Solver::Newton {
+                let solver = self.newton().for_folds();
+                return solver.fit_partials(evaluator, model, sample, sum, report);
+            }
+            let solver = self.lbfgs().for_folds();
+            solver.fit_partials_with_curvature(curvature, evaluator, model, sample, sum, report)
+        })?)
+    }
+}
+
+fn go_on_unless(
+    interrupted: &dyn Fn() -> bool,
+) -> impl FnMut(&Progress, &LinearModel<f32>) -> ControlFlow<()> {
+    move |_, _| match interrupted() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
+}
+
+fn unless_interrupted(summary: Summary) -> Result<Summary> {
+    match summary.stop_reason {
+        StopReason::Interrupted => Err(anyhow::Error::from(Interrupted::OnTheWay)
+            .context("interrupted before λ was chosen; nothing is written")),
+        _ => Ok(summary),
     }
 }
 

@@ -12,10 +12,10 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use softmargin::{
-    Batch, Error, Evaluator, Features, Isa, LinearModel, Partial,
+    Batch, Error, Evaluator, Features, Isa, LinearModel, MatrixView, Partial,
     train::{
-        self, CrossValidation, EarlyStopping, PathPoint, Progress, Resumable, StopReason, Summary,
-        Sums,
+        self, CrossValidation, EarlyStopping, Fold, PathPoint, Progress, Resumable, StopReason,
+        Summary, Sums,
     },
 };
 use std::{
@@ -32,19 +32,15 @@ pub(super) struct Samples<'a> {
     pub(super) labels: &'a [u32],
     /// What the samples of each class count.
     pub(super) class_weights: Option<Vec<f32>>,
-    /// Which of them are trained on, if not all.
-    pub(super) parts: Option<&'a Parts>,
+    /// Which of them may be trained on and held out.
+    pub(super) folds: &'a [Fold],
+    /// The fold that is, if not all are trained on.
+    pub(super) fold: Option<usize>,
     /// What has other processes compute sums over their parts of the samples, where there are some.
     pub(super) leader: Option<&'a Leader<'a>>,
 }
 
-/// The rows that are trained on and those that are held out, in ascending order.
-pub(super) struct Parts {
-    pub(super) training: Vec<u32>,
-    pub(super) held_out: Vec<u32>,
-}
-
-/// One of the two.
+/// One of the two of a fold.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Part {
     Training,
@@ -85,10 +81,21 @@ impl Samples<'_> {
 
     /// The rows of a part, unless these are all.
     pub(super) fn rows_of(&self, part: Part) -> Option<&[u32]> {
-        self.parts.map(|parts| match part {
-            Part::Training => &parts.training[..],
-            Part::HeldOut => &parts.held_out[..],
+        self.fold().map(|fold| match part {
+            Part::Training => &fold.training[..],
+            Part::HeldOut => &fold.validation[..],
         })
+    }
+
+    /// Which of them are trained on and held out, unless all are trained on.
+    fn fold(&self) -> Option<&Fold> {
+        self.folds.get(self.fold?)
+    }
+
+    /// What went wrong, of which a rank may know more than the error says.
+    pub(super) fn explain(&self, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        let lost = self.leader.and_then(Leader::lost);
+        lost.unwrap_or_else(|| self.data.explain(error))
     }
 
     /// Those of a part among some rows of which the features are at hand; none if they count nothing. `places` is room for
@@ -120,11 +127,12 @@ impl Samples<'_> {
             weights.iter().flatten().for_each(|weight| weight.to_bits().hash(&mut hasher));
         }
         let labels = hasher.finish();
-        let held_out = self.parts.map_or(String::new(), |parts| {
-            let mut hasher = DefaultHasher::new();
-            parts.held_out.hash(&mut hasher);
-            format!(" held-out rows that hash to {:016x},", hasher.finish())
-        });
+        let mut hasher = DefaultHasher::new();
+        self.folds.iter().for_each(|fold| fold.validation.hash(&mut hasher));
+        let held_out = match self.folds {
+            [] => String::new(),
+            _ => format!(" held-out rows that hash to {:016x},", hasher.finish()),
+        };
         format!(
             "{} samples of {} features, {} classes, labels that hash to {labels:016x},{held_out} and {isa}",
             data.n_samples,
@@ -141,14 +149,14 @@ impl Samples<'_> {
     ) -> Result<(Metrics, Option<Metrics>)> {
         let (data, labels) = (&*self.data, self.labels);
         if let Some(leader) = self.leader {
-            return leader.measure(model, isa, data, labels, self.parts);
+            return leader.measure(model, isa, data, labels, self.fold());
         }
         let parameters = Parameters::F32(model.clone());
         let applied = Applied { parameters: &parameters, isa };
-        Ok(match self.parts {
+        Ok(match self.fold() {
             None => (applied.measure(data, labels)?, None),
-            Some(parts) => {
-                let measured = applied.measure_parts(data, labels, &parts.held_out)?;
+            Some(fold) => {
+                let measured = applied.measure_parts(data, labels, &fold.validation)?;
                 (measured.0, Some(measured.1))
             }
         })
@@ -200,7 +208,8 @@ impl Train {
         };
         match self.solver() {
             Solver::Sgd | Solver::Dual => samples.data.load_rows()?,
-            _ if self.cv.is_none() => {}
+            // The ranks have parts of them.
+            _ if self.cv.is_none() || samples.leader.is_some() => {}
             _ => samples.data.load()?,
         }
         let interrupted = interrupt::watch()?;
@@ -220,15 +229,12 @@ impl Train {
         };
 
         let samples = &*samples;
-        let explain = |error| {
-            let lost = samples.leader.and_then(Leader::lost);
-            lost.unwrap_or_else(|| samples.data.explain(error))
-        };
+        let explain = |error| samples.explain(error);
         let given = self.objective.objective(None).l2();
         let mut l2 = cross_validation.as_ref().map_or(given, |(cv, _)| cv.best().l2);
         let mut path = Vec::new();
         let mut validation_loss = None;
-        let summary = match samples.parts {
+        let summary = match samples.fold() {
             None => {
                 let fit = self.resumable(checkpoint, |resumable| {
                     self.minimize(l2, &mut model, samples, resumable, &mut report)
@@ -249,9 +255,9 @@ impl Train {
                     _ => best.summary,
                 }
             }
-            Some(Parts { held_out, .. }) => {
+            Some(fold) => {
                 let stopping = if self.sees_all(samples) {
-                    let held_out = samples.batch()?.select(held_out)?;
+                    let held_out = samples.batch()?.select(&fold.validation)?;
                     EarlyStopping::new(&self.evaluator(), held_out, self.patience)
                 } else {
                     EarlyStopping::of_loss(self.held_out_loss(samples), self.patience)
@@ -338,15 +344,27 @@ impl Train {
         Ok(path)
     }
 
-    /// The rows to train on and those to hold out.
-    pub(super) fn parts(&self, data: &Dataset) -> Result<Option<Parts>> {
-        let Some(share) = self.validation else { return Ok(None) };
+    /// The rows to train on and those to hold out: once, or for each fold of a cross-validation.
+    pub(super) fn folds(
+        &self,
+        data: &Dataset,
+        labels: &[u32],
+        class_weights: Option<&[f32]>,
+    ) -> Result<Vec<Fold>> {
+        if let Some(k) = self.cv {
+            // They depend on labels and weights alone, which all ranks have.
+            let features = vec![0_u8; labels.len()];
+            let batch = Batch::new(MatrixView::new(&features, labels.len(), 1)?, labels)?;
+            let batch = weighted(batch, data.weights.as_deref(), class_weights)?;
+            return Ok(train::stratified_folds(&batch, k, self.seed)?);
+        }
+        let Some(share) = self.validation else { return Ok(Vec::new()) };
         let n = u32::try_from(data.n_samples).context("too many samples to hold some out")?;
         if n < 2 {
             bail!("--validation: a single sample cannot be divided");
         }
-        let (training, held_out) = train::split(n, share, self.seed);
-        Ok(Some(Parts { training, held_out }))
+        let (training, validation) = train::split(n, share, self.seed);
+        Ok(vec![Fold { training, validation }])
     }
 
     /// Whether the solver has the features of all samples at hand, and not just sums over them.
@@ -356,7 +374,7 @@ impl Train {
     }
 
     /// The mean loss of the held-out samples, from sums over chunks of them, or over those of all ranks.
-    fn held_out_loss<'a>(
+    pub(super) fn held_out_loss<'a>(
         &self,
         samples: &'a Samples<'_>,
     ) -> impl FnMut(&LinearModel<f32>) -> Result<f64, Error> + use<'a> {
@@ -421,10 +439,11 @@ impl Train {
 }
 
 /// What computes the sums over all samples that a solver asks for.
-type Sum<'a> = &'a mut dyn FnMut(&Sums<'_, f32>, &mut Partial<f32>) -> Result<u64, Error>;
+pub(super) type Sum<'a> =
+    &'a mut dyn FnMut(&Sums<'_, f32>, &mut Partial<f32>) -> Result<u64, Error>;
 
 /// Runs a solver on sums over chunks of the samples, or over those of all ranks.
-fn over_sums(
+pub(super) fn over_sums(
     samples: &Samples<'_>,
     mut evaluator: Evaluator<f32>,
     solver: impl FnOnce(Option<&Batch<'_, f32>>, Sum<'_>) -> Result<Summary, Error>,
@@ -444,7 +463,8 @@ fn over_sums(
             classes: samples.classes,
             labels: &labels,
             class_weights: samples.class_weights.clone(),
-            parts: None,
+            folds: &[],
+            fold: None,
             leader: None,
         };
         few_samples.batch().ok()

@@ -24,12 +24,12 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use checkpoint::CheckpointArgs;
 use clap::{ArgMatches, Args, FromArgMatches, Id, ValueEnum, parser::ValueSource};
-use fit::{Parts, Samples};
+use fit::Samples;
 use outcome::{Measured, Outcome};
 use ranks::Leader;
 use softmargin::{
     LinearModel, Loss,
-    train::{DualAscent, Lbfgs, NewtonCg, Schedule, Sgd, StopReason, Summary},
+    train::{DualAscent, Fold, Lbfgs, NewtonCg, Schedule, Sgd, StopReason, Summary},
 };
 use std::path::PathBuf;
 
@@ -246,15 +246,15 @@ struct Prepared {
     /// The class of each sample.
     labels: Vec<u32>,
     class_weights: Option<Vec<f32>>,
-    /// Which samples are trained on, if not all.
-    parts: Option<Parts>,
+    /// Which samples are trained on and which are held out, if not all are trained on.
+    folds: Vec<Fold>,
 }
 
 impl Prepared {
     fn samples<'a>(&'a mut self, leader: Option<&'a Leader<'a>>) -> Samples<'a> {
         let class_weights = self.class_weights.clone();
-        let Self { data, classes, labels, parts, .. } = self;
-        Samples { data, classes, labels, class_weights, parts: parts.as_ref(), leader }
+        let Self { data, classes, labels, folds, .. } = self;
+        Samples { data, classes, labels, class_weights, folds, fold: None, leader }
     }
 }
 
@@ -365,10 +365,9 @@ impl Train {
                  model of zeros, L-BFGS goes nowhere"
             );
         }
-        let Prepared { mut data, classes, labels, class_weights, parts } = self.prepare(data)?;
+        let Prepared { mut data, classes, labels, class_weights, folds } = self.prepare(data)?;
         warn_of_too_many_classes(&data);
         self.warn_of_coarse_features(&data);
-        let parts = parts.as_ref();
         let test = self.test_data(&data, &classes)?;
         let image_shape = self.image_shape_of(&data)?;
         let start = self.start_model(&data, &classes)?;
@@ -382,7 +381,8 @@ impl Train {
                 classes: &classes,
                 labels: &labels,
                 class_weights,
-                parts,
+                folds: &folds,
+                fold: self.validation.is_some().then_some(0),
                 leader,
             };
             if let Some(leader) = leader {
@@ -519,8 +519,8 @@ impl Train {
             Some(weights) => Some(weights.weights(&classes, &labels, data.weights.as_deref())?),
             None => None,
         };
-        let parts = self.parts(&data)?;
-        Ok(Prepared { data, classes, labels, class_weights, parts })
+        let folds = self.folds(&data, &labels, class_weights.as_deref())?;
+        Ok(Prepared { data, classes, labels, class_weights, folds })
     }
 
     fn classes(&self, data: &Dataset) -> Result<Classes> {

@@ -7,7 +7,7 @@
 
 use super::{
     Prepared, Solver, Train,
-    fit::{Part, Parts, Samples},
+    fit::{Part, Samples},
 };
 use crate::{
     apply::Applied,
@@ -21,7 +21,8 @@ use crate::{
 use anyhow::{Result, anyhow, bail};
 use bytemuck::Pod;
 use softmargin::{
-    Error, Evaluator, Features, Isa, LinearModel, NonFinite, Partial, PartialTree, train::Sums,
+    Error, Evaluator, Features, Isa, LinearModel, NonFinite, Partial, PartialTree,
+    train::{Fold, Sums},
 };
 use std::{iter, mem, ops::Range, path::Path, sync::OnceLock, thread};
 
@@ -96,6 +97,9 @@ impl Task {
         Self::Stop,
     ];
 }
+
+/// Instead of the number of a fold: that all samples are trained on.
+const ALL: f64 = -1.0;
 
 /// Values of sparse rows that the curvature is learnt from, at most: 8 bytes each, of which rank 0 has all.
 const MAX_BROUGHT: usize = 16 << 20;
@@ -223,7 +227,8 @@ impl<'a> Leader<'a> {
         let parameters: Vec<f32> =
             parameters.flat_map(|model| model.parameters()).copied().collect();
         self.ask(Task::Sum, &parameters);
-        let rest = [sums.model.n_classes() as f64, f64::from(part as u8)];
+        let fold = samples.fold.map_or(ALL, |fold| fold as f64);
+        let rest = [sums.model.n_classes() as f64, fold, f64::from(part as u8)];
         self.world.broadcast(&mut [&objective[..], &rest].concat());
         let own = sum(self.world, samples, part, sums, evaluator).map_err(Fault::Error);
         match join(self.world, own) {
@@ -249,7 +254,7 @@ impl<'a> Leader<'a> {
         isa: Isa,
         data: &Dataset,
         labels: &[u32],
-        parts: Option<&Parts>,
+        fold: Option<&Fold>,
     ) -> Result<(Metrics, Option<Metrics>)> {
         self.ask(Task::Predict, model.parameters());
         let own = predict(self.world, model.clone(), isa, data);
@@ -265,9 +270,9 @@ impl<'a> Leader<'a> {
             metrics
         };
         let of_part = |rows: &[u32]| of_rows(&mut rows.iter().map(|row| *row as usize));
-        Ok(match parts {
+        Ok(match fold {
             None => (of_rows(&mut (0..predicted.len())), None),
-            Some(parts) => (of_part(&parts.training), Some(of_part(&parts.held_out))),
+            Some(fold) => (of_part(&fold.training), Some(of_part(&fold.validation))),
         })
     }
 }
@@ -292,13 +297,10 @@ impl Train {
                  other, each from where the last one has led"
             ),
         }
-        for (given, what) in [
-            (self.cv.is_some(), "--cv is"),
-            (self.data.files().any(|path| path == Path::new("-")), "standard input is"),
-        ] {
-            if given {
-                bail!("{what} not for processes that mpirun started: run one, without mpirun");
-            }
+        if self.data.files().any(|path| path == Path::new("-")) {
+            bail!(
+                "standard input is not for processes that mpirun started: run one, without mpirun"
+            );
         }
         // Each converts no rows but its own.
         self.data.max_memory = 0;
@@ -382,7 +384,8 @@ impl Follower {
         mut parameters: Vec<f32>,
         numbers: &[f64],
     ) -> Result<PartialTree<f32>, Fault> {
-        let [place, margin, smoothing, n_classes, part] = numbers.try_into().unwrap_or_default();
+        let [place, margin, smoothing, n_classes, fold, part] =
+            numbers.try_into().unwrap_or_default();
         let held_out = part == f64::from(Part::HeldOut as u8);
         let part = if held_out { Part::HeldOut } else { Part::Training };
         let objective = of_numbers([place, margin, smoothing]);
@@ -395,7 +398,8 @@ impl Follower {
         let of_model = model(parameters)?;
         let direction = (!rest.is_empty()).then(|| model(rest)).transpose()?;
         let sums = Sums { objective, model: &of_model, direction: direction.as_ref() };
-        let samples = self.prepared.samples(None);
+        let mut samples = self.prepared.samples(None);
+        samples.fold = (fold != ALL).then_some(fold as usize);
         sum(world, &samples, part, &sums, &mut self.evaluator).map_err(Fault::Error)
     }
 
