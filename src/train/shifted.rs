@@ -143,6 +143,7 @@ pub(super) fn fit<T: Scalar>(
     };
     let mut inner = model.clone();
     shifted.move_bias(model, 1.0, &mut inner);
+    let inner_start = inner.clone();
     let inner_batch = shifted.batch(batch)?;
     let (start, mut at_start) = (model.clone(), None);
     let mut summary = solver(evaluator, &mut inner, &inner_batch, &mut |progress, inner| {
@@ -153,12 +154,16 @@ pub(super) fn fit<T: Scalar>(
         on_iteration(progress, model)
     })?;
     shifted.move_bias(&inner, -1.0, model);
-    // Of the model as it was rounded.
     let mut gradient = inner;
     let progress = &mut summary.progress;
+    // A fit that goes on from a checkpoint is not told of its start.
+    let at_start = match at_start {
+        Some(at_start) => at_start,
+        None => evaluator.loss_and_gradient(&inner_start, &inner_batch, &mut gradient)?,
+    };
+    // Of the model as it was rounded, which may take away more than what the fit gained.
     let mut objective = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
-    // What rounding took away may be more than what the fit gained.
-    if progress.iteration > 0 && at_start.is_some_and(|at_start| objective > at_start) {
+    if progress.iteration > 0 && objective > at_start {
         model.clone_from(&start);
         objective = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
         summary.stop_reason = match summary.stop_reason {
