@@ -153,7 +153,7 @@ impl<'a, T> RowBlock<'a, T> {
 
     /// The lines of all rows of the next block.
     #[inline(always)]
-    pub(super) fn lines_ahead(&self) -> LinesAhead<'a, T> {
+    pub(super) fn lines_ahead(&self) -> LinesAhead<'a> {
         let (n, d) = (self.ahead.len(), self.n_features());
         // Rows without anything between them are one long row.
         match self.ahead[n - 1].wrapping_sub(self.ahead[0]) == (n - 1) * d {
@@ -164,16 +164,17 @@ impl<'a, T> RowBlock<'a, T> {
 
     /// The lines of some features of the rows of this block from `first` on.
     #[inline(always)]
-    pub(super) fn lines_from(&self, first: usize, features: Range<usize>) -> LinesAhead<'a, T> {
+    pub(super) fn lines_from(&self, first: usize, features: Range<usize>) -> LinesAhead<'a> {
         self.lines_of(self.rows.get(first..).unwrap_or_default(), features)
     }
 
     #[inline(always)]
-    fn lines_of(&self, rows: &'a [usize], features: Range<usize>) -> LinesAhead<'a, T> {
+    fn lines_of(&self, rows: &'a [usize], features: Range<usize>) -> LinesAhead<'a> {
         // Within the slice of the matrix, as the rows are, or only to be prefetched.
-        let start = self.start.wrapping_add(features.start);
-        let row_lines = (features.len() * size_of::<T>()).div_ceil(LINE);
-        LinesAhead { start, rows, row_lines, next: start, left: 0 }
+        let start = self.start.wrapping_add(features.start).cast();
+        let size = size_of::<T>();
+        let row_lines = (features.len() * size).div_ceil(LINE);
+        LinesAhead { start, rows, size, row_lines, next: start, left: 0 }
     }
 }
 
@@ -182,23 +183,24 @@ impl<'a, T> RowBlock<'a, T> {
 /// While a block is worked on, the next one is brought into L2, or, where there is no room for it, a part of the rows of
 /// the same block: line by line, as a burst of requests would hold up the loads of the current tile.
 #[derive(Clone, Copy)]
-pub(crate) struct LinesAhead<'a, T> {
-    /// The first element of the lines of a row whose offset is 0.
-    start: *const T,
-    /// The offsets of the rows to come.
+pub(crate) struct LinesAhead<'a> {
+    /// The first byte of the lines of a row whose offset is 0.
+    start: *const u8,
+    /// The offsets of the rows to come, in numbers of so many bytes.
     rows: &'a [usize],
+    size: usize,
     /// The lines of a row.
     row_lines: usize,
     /// Those of the current row: the first one that is left, and their number.
-    next: *const T,
+    next: *const u8,
     left: usize,
 }
 
-impl<T> LinesAhead<'_, T> {
+impl LinesAhead<'_> {
     /// No lines.
     pub(super) fn none() -> Self {
         let start = core::ptr::null();
-        Self { start, rows: &[], row_lines: 0, next: start, left: 0 }
+        Self { start, rows: &[], size: 0, row_lines: 0, next: start, left: 0 }
     }
 
     /// Asks for the next line, if any is left.
@@ -206,11 +208,11 @@ impl<T> LinesAhead<'_, T> {
     pub(super) fn request(&mut self) {
         if self.left == 0 {
             let Some((row, rows)) = self.rows.split_first() else { return };
-            (self.next, self.left) = (self.start.wrapping_add(*row), self.row_lines);
+            (self.next, self.left) = (self.start.wrapping_add(*row * self.size), self.row_lines);
             self.rows = rows;
         }
         prefetch(self.next);
-        self.next = self.next.wrapping_add(LINE / size_of::<T>());
+        self.next = self.next.wrapping_add(LINE);
         self.left -= 1;
     }
 }

@@ -3,7 +3,8 @@
 
 use super::{
     ColumnBlock, RowBlock,
-    read::{Read, Reading, Scale, read},
+    block::LinesAhead,
+    read::{Read, Reading, Scale, lines_ahead, read},
     transpose,
 };
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     batch::{RowRange, SampleRange},
     buffer::Buffer,
     element::{Element, Stored},
-    simd::{LINE, Lanes, MAX_LANES, Widen, prefetch},
+    simd::{Lanes, MAX_LANES, Widen, prefetch},
 };
 
 /// The memory of the copies of a task.
@@ -20,6 +21,8 @@ pub(crate) struct Copies<T> {
     pub(crate) reading: Reading<T>,
     /// The block in rows.
     rows: Buffer<T>,
+    /// Where the rows start that come next, where they lie.
+    ahead: Vec<usize>,
     /// The block in the order of a plan: in columns or in panels.
     pub(super) reordered: Buffer<T>,
     /// Sums of the scores of rows.
@@ -27,14 +30,14 @@ pub(crate) struct Copies<T> {
 }
 
 impl<T: Element> Copies<T> {
-    /// Samples as rows, where they lie or in a copy, and memory for sums.
+    /// Samples as rows, where they lie or in a copy, the lines of the next ones where those lie, and memory for sums.
     #[inline(always)]
     pub(super) fn as_rows<'a, L: Lanes<Elem = T>>(
         &'a mut self,
         proof: L::Proof,
         samples: &SampleRange<'a, T>,
-    ) -> (RowBlock<'a, T>, &'a mut Buffer<T>) {
-        let Self { reading, rows, sums, .. } = self;
+    ) -> (RowBlock<'a, T>, LinesAhead<'a>, &'a mut Buffer<T>) {
+        let Self { reading, rows, ahead, sums, .. } = self;
         if !samples.in_place() {
             let (n, d) = (samples.len(), samples.features().cols());
             let stride = row_stride(d);
@@ -42,9 +45,12 @@ impl<T: Element> Copies<T> {
             let target = rows.as_mut_slice();
             read::<L>(proof, samples, reading, CopyRows { target, stride });
             let copy = MatrixView::with_row_stride(rows.as_slice(), n, d, stride);
-            return (reading.rows_of(copy.expect("room for the rows")), sums);
+            let ahead = lines_ahead(samples, ahead);
+            return (reading.rows_of(copy.expect("room for the rows")), ahead, sums);
         }
-        (reading.rows_in_place(samples).expect("rows in place"), sums)
+        let rows = reading.rows_in_place(samples).expect("rows in place");
+        let ahead = rows.lines_ahead();
+        (rows, ahead, sums)
     }
 }
 
@@ -91,7 +97,8 @@ pub(super) fn copy_selected_rows<'a, T: Element, E: Stored>(
     MatrixView::with_row_stride(target.as_slice(), n, x.cols(), stride).expect("room for the rows")
 }
 
-/// Copies rows into rows, in whole vectors.
+/// Copies rows into rows, in whole vectors. The kernels ask for those that come next: here, a burst of requests would wait for
+/// memory.
 struct CopyRows<'a, T> {
     target: &'a mut [T],
     /// From one row to the next: no less than the vectors of a row.
@@ -107,17 +114,21 @@ impl<T: Element> Read<T> for CopyRows<'_, T> {
         scale: S,
     ) {
         let (n, d) = (rows.len(), rows.n_features());
+        let whole = d - d % L::LANES;
         for (i, target) in self.target.chunks_exact_mut(self.stride).enumerate().take(n) {
             // SAFETY: the block has row i.
-            let (source, ahead) = (unsafe { rows.row(i) }, rows.ahead(i));
-            for (feature, target) in (0..d).step_by(L::LANES).zip(target.chunks_exact_mut(L::LANES))
-            {
-                if (feature * size_of::<E>()).is_multiple_of(LINE) {
-                    prefetch(ahead.wrapping_add(feature));
-                }
-                // SAFETY: a row of the block is valid for reading its `d` features.
-                let x: L = unsafe { load(proof, source.add(feature), d - feature) };
+            let source = unsafe { rows.row(i) };
+            let (vectors, last) = target.split_at_mut(whole);
+            for (v, target) in vectors.chunks_exact_mut(L::LANES).enumerate() {
+                let feature = v * L::LANES;
+                // SAFETY: a row of the block is valid for reading its `whole` features.
+                let x: L = unsafe { E::load(proof, source.add(feature)) };
                 scale.features(proof, x, feature).write_to(target);
+            }
+            if whole < d {
+                // SAFETY: and so for the features after them, which are fewer than a vector has.
+                let x: L = unsafe { E::load_first(proof, source.add(whole), d - whole) };
+                scale.features(proof, x, whole).write_to(last);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A block where it lies, as it is stored: what the copies of the plans are made from.
 
 use super::{
-    block::{ColumnBlock, RowBlock},
+    block::{ColumnBlock, LinesAhead, RowBlock},
     copies::copy_selected_rows,
 };
 use crate::{
@@ -124,6 +124,18 @@ impl<T: Element> Reading<T> {
         let scaled = samples.features().scaling().is_some();
         (!scaled).then(|| RowBlock::new(x, samples.rows(), &mut self.offsets))
     }
+}
+
+/// The lines of the samples that come next, where they lie; none of a column-major matrix.
+pub(super) fn lines_ahead<'a, T: Element>(
+    samples: &SampleRange<'a, T>,
+    offsets: &'a mut Vec<usize>,
+) -> LinesAhead<'a> {
+    let Storage::Dense(matrix) = samples.features().storage() else { return LinesAhead::none() };
+    with_matrix!(matrix, x => match x.col_stride() {
+        1 => RowBlock::new(x, samples.rows(), offsets).lines_ahead(),
+        _ => LinesAhead::none(),
+    })
 }
 
 /// What makes a copy of a block.

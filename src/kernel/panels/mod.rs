@@ -49,7 +49,7 @@ pub(crate) struct PackedBlock<'a, T> {
     /// Panels of `panel_rows` rows.
     x: &'a [T],
     /// What is left of the next block to be asked for, where it is read as it lies.
-    ahead: LinesAhead<'a, T>,
+    ahead: LinesAhead<'a>,
     n_rows: usize,
     n_features: usize,
     panel_rows: usize,

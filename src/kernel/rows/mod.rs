@@ -76,10 +76,9 @@ impl Plan for Rows {
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> RowsInPlace<'a, L::Elem> {
-        let (rows, sums) = copies.as_rows::<L>(proof, samples);
+        let (rows, ahead, sums) = copies.as_rows::<L>(proof, samples);
         let bytes = rows.len() * rows.n_features() * size_of::<L::Elem>();
-        let (long, ahead) = (bytes > half_of_l2::<L>(), rows.lines_ahead());
-        RowsInPlace { rows, long, ahead, sums }
+        RowsInPlace { rows, long: bytes > half_of_l2::<L>(), ahead, sums }
     }
 
     #[inline(always)]
@@ -115,7 +114,7 @@ pub(crate) struct RowsInPlace<'a, T> {
     /// the rows that they read next, and the gradient for the features.
     long: bool,
     /// What is left of the next block to be asked for: by the scores one half, by the gradient the other.
-    ahead: LinesAhead<'a, T>,
+    ahead: LinesAhead<'a>,
     /// For the scores: sums whose lanes are not yet added up.
     sums: &'a mut Buffer<T>,
 }

@@ -81,7 +81,7 @@ const ROWS_AHEAD: usize = GROUP;
 /// The rows of a block, and part of the weights of a few classes.
 struct Block<'a, 'x, T> {
     rows: &'a RowBlock<'x, T>,
-    ahead: &'a mut LinesAhead<'x, T>,
+    ahead: &'a mut LinesAhead<'x>,
     tile: &'a ClassTile<'a, T>,
     /// The vectors of features to walk over.
     part: Range<usize>,
