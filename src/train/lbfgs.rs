@@ -368,10 +368,8 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
     /// Goes to where a checkpoint was, whose model is evaluated. Returns what it knows of the inverse of the Hessian.
     fn resume(&mut self, checkpoint: Checkpoint<T>) -> Result<(Source<T>, Secants<T>), Error> {
         checkpoint.check_evaluation(self.n_samples, &self.best)?;
-        let Checkpoint { progress, decreases, source, secants, .. } = checkpoint;
-        (self.iteration, self.decreases) = (progress.iteration, decreases);
-        // Not yet known, so that it is no reason to stop before it is.
-        self.best.slope = f64::NEG_INFINITY;
+        let Checkpoint { progress, decreases, slope, source, secants, .. } = checkpoint;
+        (self.iteration, self.decreases, self.best.slope) = (progress.iteration, decreases, slope);
         (self.cost.evaluations, self.cost.samples) = (progress.evaluations, progress.samples);
         let isa = self.cost.evaluator.isa();
         Ok((source, Secants::knowing(isa, self.memory(), secants)))
@@ -386,6 +384,7 @@ impl<T: Scalar> Fit<'_, '_, '_, '_, T> {
                 progress,
                 n_samples: self.n_samples,
                 decreases: self.decreases,
+                slope: self.best.slope,
                 model: self.best.model.clone(),
                 gradient: self.best.gradient.clone(),
                 source: source.clone(),

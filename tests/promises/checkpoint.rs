@@ -140,6 +140,12 @@ fn from_every_checkpoint<T: Scalar>() {
         };
         goes_on(what, &fit, SOLVER, start);
         goes_on(what, &fit, Lbfgs { relative_decrease: 1e-7, ..SOLVER }, start);
+        // Where it converges by the gradient, and where that is also the last iteration there may be.
+        let solver = Lbfgs { gradient_tolerance: 1e-3, ..SOLVER };
+        goes_on(what, &fit, solver, start);
+        let summary = run(&fit, Resumable::new(solver), start, usize::MAX).unwrap().1;
+        let limited = Lbfgs { max_iterations: summary.progress.iteration, ..solver };
+        goes_on(what, &fit, limited, start);
     };
     // The curvature is that of all classes at first, and then of each; or at once, of some samples or of all; or there
     // is none.

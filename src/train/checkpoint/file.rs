@@ -38,7 +38,7 @@ impl<T: Scalar> Checkpoint<T> {
             .flat_map(u64::to_le_bytes)
             .collect();
         let [before, last] = self.decreases;
-        let numbers = to_bytes(&[objective, gradient_norm, before, last]);
+        let numbers = to_bytes(&[objective, gradient_norm, before, last, self.slope]);
         let products = self.secants.iter().flat_map(|secant| {
             [&secant.with_gradient].into_iter().chain(&secant.with_differences).flatten()
         });
@@ -136,7 +136,7 @@ impl<T: Scalar> Checkpoint<T> {
         let other_lengths = || refusal("its tensors have not the lengths of a checkpoint");
         let (
             &[c, d, iteration, evaluations, samples, n_samples, source],
-            &[objective, gradient_norm, before, last],
+            &[objective, gradient_norm, before, last, slope],
         ) = (&*counts, &*numbers)
         else {
             return Err(other_lengths());
@@ -186,6 +186,7 @@ impl<T: Scalar> Checkpoint<T> {
             progress: Progress { iteration, objective, gradient_norm, evaluations, samples },
             n_samples,
             decreases: [before, last],
+            slope,
             model: model()?,
             gradient: model()?,
             source: match source {

@@ -29,6 +29,8 @@ pub struct Checkpoint<T> {
     /// Of an evaluation.
     pub(super) n_samples: u64,
     pub(super) decreases: [f64; 2],
+    /// Along the direction of the next step.
+    pub(super) slope: f64,
     pub(super) model: LinearModel<T>,
     pub(super) gradient: LinearModel<T>,
     pub(super) source: Source<T>,
