@@ -4,7 +4,7 @@
 use super::{
     ColumnBlock, RowBlock,
     block::LinesAhead,
-    read::{Read, Reading, Scale, lines_ahead, read},
+    read::{Read, Reading, Scale, read},
     transpose,
 };
 use crate::{
@@ -21,8 +21,8 @@ pub(crate) struct Copies<T> {
     pub(crate) reading: Reading<T>,
     /// The block in rows.
     rows: Buffer<T>,
-    /// Where the rows start that come next, where they lie.
-    ahead: Vec<usize>,
+    /// The offsets of its rows.
+    offsets: Vec<usize>,
     /// The block in the order of a plan: in columns or in panels.
     pub(super) reordered: Buffer<T>,
     /// Sums of the scores of rows.
@@ -37,16 +37,16 @@ impl<T: Element> Copies<T> {
         proof: L::Proof,
         samples: &SampleRange<'a, T>,
     ) -> (RowBlock<'a, T>, LinesAhead<'a>, &'a mut Buffer<T>) {
-        let Self { reading, rows, ahead, sums, .. } = self;
+        let Self { reading, rows, offsets, sums, .. } = self;
         if !samples.in_place() {
             let (n, d) = (samples.len(), samples.features().cols());
             let stride = row_stride(d);
             rows.resize(n * stride);
             let target = rows.as_mut_slice();
-            read::<L>(proof, samples, reading, CopyRows { target, stride });
+            let ahead = read::<L>(proof, samples, reading, CopyRows { target, stride });
             let copy = MatrixView::with_row_stride(rows.as_slice(), n, d, stride);
-            let ahead = lines_ahead(samples, ahead);
-            return (reading.rows_of(copy.expect("room for the rows")), ahead, sums);
+            let copy = copy.expect("room for the rows");
+            return (RowBlock::new(copy, &RowRange::first(n), offsets), ahead, sums);
         }
         let rows = reading.rows_in_place(samples).expect("rows in place");
         let ahead = rows.lines_ahead();

@@ -108,12 +108,6 @@ impl<T: Element> Reading<T> {
         Scaled::new(&self.scaling)
     }
 
-    /// The rows of a copy.
-    #[inline(always)]
-    pub(super) fn rows_of<'a>(&'a mut self, copy: MatrixView<'a, T>) -> RowBlock<'a, T> {
-        RowBlock::new(copy, &RowRange::first(copy.rows()), &mut self.offsets)
-    }
-
     /// The rows of a block, if they are a row-major matrix of the numbers that are computed with.
     #[inline(always)]
     pub(super) fn rows_in_place<'a>(
@@ -124,18 +118,6 @@ impl<T: Element> Reading<T> {
         let scaled = samples.features().scaling().is_some();
         (!scaled).then(|| RowBlock::new(x, samples.rows(), &mut self.offsets))
     }
-}
-
-/// The lines of the samples that come next, where they lie; none of a column-major matrix.
-pub(super) fn lines_ahead<'a, T: Element>(
-    samples: &SampleRange<'a, T>,
-    offsets: &'a mut Vec<usize>,
-) -> LinesAhead<'a> {
-    let Storage::Dense(matrix) = samples.features().storage() else { return LinesAhead::none() };
-    with_matrix!(matrix, x => match x.col_stride() {
-        1 => RowBlock::new(x, samples.rows(), offsets).lines_ahead(),
-        _ => LinesAhead::none(),
-    })
 }
 
 /// What makes a copy of a block.
@@ -157,40 +139,41 @@ pub(super) trait Read<T: Element> {
     );
 }
 
-/// Reads samples, of which there is at least one, by rows or by columns: as they lie.
+/// Reads samples, of which there is at least one, by rows or by columns: as they lie. Returns the lines of the rows that
+/// come next; none of a column-major matrix.
 #[inline(always)]
-pub(super) fn read<L: Lanes>(
+pub(super) fn read<'r, 'x: 'r, L: Lanes>(
     proof: L::Proof,
-    samples: &SampleRange<'_, L::Elem>,
-    reading: &mut Reading<L::Elem>,
+    samples: &SampleRange<'x, L::Elem>,
+    reading: &'r mut Reading<L::Elem>,
     reader: impl Read<L::Elem>,
-) {
-    L::call(proof, ReadSamples { samples, reading, reader });
+) -> LinesAhead<'r> {
+    L::call(proof, ReadSamples { samples, reading, reader })
 }
 
 /// A function of its own, as it has a branch for each type that is stored.
-struct ReadSamples<'a, 'x, T, R> {
+struct ReadSamples<'a, 'r, 'x, T, R> {
     samples: &'a SampleRange<'x, T>,
-    reading: &'a mut Reading<T>,
+    reading: &'r mut Reading<T>,
     reader: R,
 }
 
-impl<T: Element, R: Read<T>> Run<T> for ReadSamples<'_, '_, T, R> {
-    type Output = ();
+impl<'r, 'x: 'r, T: Element, R: Read<T>> Run<T> for ReadSamples<'_, 'r, 'x, T, R> {
+    type Output = LinesAhead<'r>;
 
     #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        read_samples::<L>(proof, self.samples, self.reading, self.reader);
+    fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> LinesAhead<'r> {
+        read_samples::<L>(proof, self.samples, self.reading, self.reader)
     }
 }
 
 #[inline(always)]
-fn read_samples<L: Lanes>(
+fn read_samples<'r, 'x: 'r, L: Lanes>(
     proof: L::Proof,
-    samples: &SampleRange<'_, L::Elem>,
-    reading: &mut Reading<L::Elem>,
+    samples: &SampleRange<'x, L::Elem>,
+    reading: &'r mut Reading<L::Elem>,
     reader: impl Read<L::Elem>,
-) {
+) -> LinesAhead<'r> {
     let Storage::Dense(matrix) = samples.features().storage() else {
         unreachable!("sparse rows have plans of their own")
     };
@@ -208,18 +191,19 @@ fn read_samples<L: Lanes>(
 }
 
 #[inline(always)]
-fn read_as<L: Lanes, E: Widen<L::Elem>>(
+fn read_as<'r, 'x: 'r, L: Lanes, E: Widen<L::Elem>>(
     proof: L::Proof,
-    x: MatrixView<'_, E>,
+    x: MatrixView<'x, E>,
     rows: &RowRange<'_>,
     scale: impl Scale<L::Elem>,
-    (offsets, copy): (&mut Vec<usize>, &mut Buffer<L::Elem>),
+    (offsets, copy): (&'r mut Vec<usize>, &mut Buffer<L::Elem>),
     reader: impl Read<L::Elem>,
-) {
+) -> LinesAhead<'r> {
     match rows.consecutive() {
         _ if x.col_stride() == 1 => {
             let rows = &RowBlock::new(x, rows, offsets);
             L::call(proof, ReadRows { reader, rows, scale });
+            return rows.lines_ahead();
         }
         Some(range) => {
             let columns = &ColumnBlock::new(x, range);
@@ -231,6 +215,7 @@ fn read_as<L: Lanes, E: Widen<L::Elem>>(
             L::call(proof, ReadRows { reader, rows, scale });
         }
     }
+    LinesAhead::none()
 }
 
 struct ReadRows<'a, 'x, R, E, S> {
