@@ -23,8 +23,8 @@ pub struct Lbfgs {
     pub memory: usize,
     /// Stop when no entry of the gradient exceeds this: scikit-learn's `tol`, SciPy's `gtol`. Of objectives below 0.1 the
     /// gradient is small long before the optimum; there it is to be as much smaller, but no more than a hundred times.
-    /// Nor where λ is small: what is left of a smooth objective, by its curvature, is to be no more than a tenth as much of
-    /// it.
+    /// It may also be small there where λ is small. So the next step along the curvature must promise to lower a smooth
+    /// objective by no more than a tenth of this, relative to it.
     pub gradient_tolerance: f64,
     /// Stop when (F − F′) / max(|F|, |F′|, 1) falls to this, SciPy's `ftol`, twice in a row. With 0, only the precision of the
     /// element type ends the fit: where that of the objective is used up, a smooth loss is followed by its gradient, which

@@ -84,7 +84,8 @@ pub(super) struct Train {
     /// Iterations of L-BFGS or of Newton's method, at most
     #[arg(long, default_value_t = 500)]
     max_iter: usize,
-    /// L-BFGS and Newton's method stop when no entry of the gradient exceeds this (scikit-learn's tol)
+    /// L-BFGS and Newton's method stop when no entry of the gradient exceeds this (scikit-learn's tol); L-BFGS, when its next
+    /// step promises next to nothing, too
     #[arg(long, default_value_t = Lbfgs::default().gradient_tolerance, value_parser = non_negative)]
     gradient_tolerance: f64,
     /// L-BFGS stops when the loss falls by less, relative to itself (SciPy's ftol)
