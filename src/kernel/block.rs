@@ -50,32 +50,52 @@ impl<'a, T> ColumnBlock<'a, T> {
     }
 }
 
-/// The offsets of rows, and of those that come next.
-#[inline(always)]
-fn row_offsets<'a>(
-    samples: &RowRange<'_>,
-    row_stride: usize,
-    offsets: &'a mut Vec<usize>,
-) -> (&'a [usize], &'a [usize]) {
-    let n_rows = samples.len();
-    let padded = n_rows.next_multiple_of(GROUP);
-    offsets.resize(2 * padded, 0);
-    let (rows, ahead) = offsets.split_at_mut(padded);
-    match samples.consecutive_with_next() {
-        // Nothing to look up.
-        Some(range) if range.len() >= 2 * padded => {
-            let offset = |i: usize| (range.start + i) * row_stride;
-            rows.iter_mut().enumerate().for_each(|(i, row)| *row = offset(i));
-            ahead.iter_mut().enumerate().for_each(|(i, row)| *row = offset(padded + i));
-        }
-        _ => {
-            for (i, (row, ahead)) in rows.iter_mut().zip(&mut *ahead).enumerate() {
-                *row = samples.row(i.min(n_rows - 1)) * row_stride;
-                *ahead = samples.row(n_rows + i) * row_stride;
+/// The offsets of the rows of a block, and of those that come next.
+#[derive(Debug, Default)]
+pub(crate) struct RowOffsets {
+    offsets: Vec<usize>,
+    /// The distance between rows of which the offsets are the multiples, if they are: those are the same for every block of
+    /// consecutive rows.
+    multiples_of: Option<usize>,
+}
+
+impl RowOffsets {
+    /// The row that the offsets count from, those of the rows, filled up to a multiple of [`GROUP`] by that of the last
+    /// row, and as many of those that come next, or of the same again if none does.
+    #[inline(always)]
+    fn look_up(
+        &mut self,
+        samples: &RowRange<'_>,
+        row_stride: usize,
+    ) -> (usize, &[usize], &[usize]) {
+        let n_rows = samples.len();
+        let padded = n_rows.next_multiple_of(GROUP);
+        let consecutive = samples.consecutive_with_next();
+        let last = consecutive.as_ref().is_some_and(|range| range.len() == n_rows);
+        let whole = |range: &Range<usize>| range.len() >= 2 * padded || (last && n_rows == padded);
+        let known = self.multiples_of == Some(row_stride) && self.offsets.len() == 2 * padded;
+        match consecutive.filter(whole) {
+            Some(range) => {
+                if !known {
+                    self.offsets.clear();
+                    self.offsets.extend((0..2 * padded).map(|i| i * row_stride));
+                    self.multiples_of = Some(row_stride);
+                }
+                let (rows, ahead) = self.offsets.split_at(padded);
+                (range.start, rows, if last { rows } else { ahead })
+            }
+            None => {
+                self.multiples_of = None;
+                self.offsets.resize(2 * padded, 0);
+                let (rows, ahead) = self.offsets.split_at_mut(padded);
+                for (i, (row, ahead)) in rows.iter_mut().zip(&mut *ahead).enumerate() {
+                    *row = samples.row(i.min(n_rows - 1)) * row_stride;
+                    *ahead = samples.row(n_rows + i) * row_stride;
+                }
+                (0, rows, ahead)
             }
         }
     }
-    (rows, ahead)
 }
 
 /// Some rows of a row-major matrix, by the offsets of their first elements.
@@ -84,11 +104,10 @@ fn row_offsets<'a>(
 pub(crate) struct RowBlock<'a, T> {
     x: MatrixView<'a, T>,
     n_rows: usize,
-    /// The first element of the matrix.
+    /// The element that the offsets count from.
     start: *const T,
-    /// The offsets of the rows, and that of the last one again up to a multiple of [`GROUP`].
+    /// [`RowOffsets::look_up`].
     rows: &'a [usize],
-    /// As many rows that come next.
     ahead: &'a [usize],
 }
 
@@ -98,12 +117,12 @@ impl<'a, T> RowBlock<'a, T> {
     pub(super) fn new(
         x: MatrixView<'a, T>,
         samples: &RowRange<'_>,
-        offsets: &'a mut Vec<usize>,
+        offsets: &'a mut RowOffsets,
     ) -> Self {
         let n_rows = samples.len();
         assert!(x.col_stride() == 1 && n_rows > 0);
-        let (rows, ahead) = row_offsets(samples, x.row_stride(), offsets);
-        Self { x, n_rows, start: x.view().at(0, 0), rows, ahead }
+        let (first, rows, ahead) = offsets.look_up(samples, x.row_stride());
+        Self { x, n_rows, start: x.view().at(first, 0), rows, ahead }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 
 use super::{
     ColumnBlock, RowBlock,
-    block::LinesAhead,
+    block::{LinesAhead, RowOffsets},
     read::{Read, Reading, Scale, read},
     transpose,
 };
@@ -22,7 +22,7 @@ pub(crate) struct Copies<T> {
     /// The block in rows.
     rows: Buffer<T>,
     /// The offsets of its rows.
-    offsets: Vec<usize>,
+    offsets: RowOffsets,
     /// The block in the order of a plan: in columns or in panels.
     pub(super) reordered: Buffer<T>,
     /// Sums of the scores of rows.

@@ -1,7 +1,7 @@
 //! A block where it lies, as it is stored: what the copies of the plans are made from.
 
 use super::{
-    block::{ColumnBlock, LinesAhead, RowBlock},
+    block::{ColumnBlock, LinesAhead, RowBlock, RowOffsets},
     copies::copy_selected_rows,
 };
 use crate::{
@@ -74,7 +74,7 @@ impl<T: Element> Scale<T> for Scaled<'_, T> {
 #[derive(Debug, Default)]
 pub(crate) struct Reading<T> {
     /// Where the rows of the block start.
-    offsets: Vec<usize>,
+    offsets: RowOffsets,
     /// Rows that were selected from columns.
     rows: Buffer<T>,
     /// [`Scaled`].
@@ -196,7 +196,7 @@ fn read_as<'r, 'x: 'r, L: Lanes, E: Widen<L::Elem>>(
     x: MatrixView<'x, E>,
     rows: &RowRange<'_>,
     scale: impl Scale<L::Elem>,
-    (offsets, copy): (&'r mut Vec<usize>, &mut Buffer<L::Elem>),
+    (offsets, copy): (&'r mut RowOffsets, &mut Buffer<L::Elem>),
     reader: impl Read<L::Elem>,
 ) -> LinesAhead<'r> {
     match rows.consecutive() {
