@@ -269,15 +269,17 @@ impl<'a, T: Element> Batch<'a, T> {
         }
     }
 
-    /// Writes the weights of the samples from `first` on, as many as there are places for.
-    pub(crate) fn write_weights(&self, first: usize, target: &mut [T]) {
-        match (self.sample_weights, self.class_weights) {
-            (None, None) => target.fill(T::from_f64(1.0)),
-            _ => {
-                let rows = (first..).map(|i| self.row_index(i));
-                target.iter_mut().zip(rows).for_each(|(weight, row)| *weight = self.weight(row));
-            }
+    /// Writes the weights of the samples from `first` on, as many as there are places for. Returns whether any may be other
+    /// than 1.
+    pub(crate) fn write_weights(&self, first: usize, target: &mut [T]) -> bool {
+        let weighted = self.sample_weights.is_some() || self.class_weights.is_some();
+        if weighted {
+            let rows = (first..).map(|i| self.row_index(i));
+            target.iter_mut().zip(rows).for_each(|(weight, row)| *weight = self.weight(row));
+        } else {
+            target.fill(T::from_f64(1.0));
         }
+        weighted
     }
 }
 

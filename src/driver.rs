@@ -170,7 +170,7 @@ impl<T: Element> Workspace<T> {
         match &pass.direction {
             None => {
                 epilogue::<L, _>(proof, pass.objective, &mut s, targets, pass.gradient);
-                let sum = targets.add_losses(*loss);
+                let sum = targets.add_losses::<L>(proof, *loss);
                 *loss = sum.map_err(|i| not_finite(i, NonFinite::Loss))?;
             }
             Some(Direction { model, weights }) => {
