@@ -92,11 +92,10 @@ impl<T: Element> TaskGradient<T> {
     /// Adds the recent sums to dW.
     #[inline(always)]
     fn fold<L: Lanes<Elem = T>>(&mut self, proof: L::Proof) {
-        let ([n_classes, d], stride) = (self.shape, gradient_stride(self.shape[1]));
+        let stride = gradient_stride(self.shape[1]);
         self.dw();
-        let classes = self.dw.as_mut_slice().chunks_exact_mut(stride);
-        for (class, dw) in classes.enumerate().take(n_classes) {
-            self.recent.add_class::<L>(proof, class, &mut dw[..d]);
+        for (class, dw) in self.dw.as_mut_slice().chunks_exact_mut(stride).enumerate() {
+            self.recent.add_class::<L>(proof, class, dw);
         }
         self.recent.clear();
     }
@@ -123,10 +122,10 @@ fn gradient_stride(n_features: usize) -> usize {
     n_features.next_multiple_of(MAX_LANES)
 }
 
-/// Where tile `i` starts when `n` items are covered by `n_tiles` tiles as evenly as possible.
+/// Where tile `i` starts when `n` items are covered by `n_tiles` tiles as evenly as possible, the larger ones last. The
+/// divisions, which take as long as the scores of a few short rows, are the same for all tiles.
 const fn tile_start(n: usize, n_tiles: usize, i: usize) -> usize {
-    // In two parts, as `n * i` may overflow.
-    n / n_tiles * i + n % n_tiles * i / n_tiles
+    n / n_tiles * i + i.saturating_sub(n_tiles - n % n_tiles)
 }
 
 /// As many rows of `n_features` as take up at most `bytes`: whole vectors, at least one.

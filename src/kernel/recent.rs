@@ -44,7 +44,7 @@ impl<T: Element> RecentSums<T> {
         self.n_rows
     }
 
-    /// Adds the sums of a class to as many numbers as there are features.
+    /// Adds the sums of a class to as many numbers as there are features, or, past them, zeros.
     #[inline(always)]
     pub(super) fn add_class<L: Lanes<Elem = T>>(
         &self,
@@ -54,9 +54,13 @@ impl<T: Element> RecentSums<T> {
     ) {
         if self.n_rows > 0 {
             let sums = &self.sums.as_slice()[class * self.stride..][..self.stride];
-            for (sums, target) in sums.chunks_exact(L::LANES).zip(target.chunks_mut(L::LANES)) {
+            let (whole, rest) = target.split_at_mut(target.len() - target.len() % L::LANES);
+            let (of_whole, of_rest) = sums.split_at(whole.len());
+            let vectors = of_whole.chunks_exact(L::LANES).zip(whole.chunks_exact_mut(L::LANES));
+            for (sums, target) in vectors {
                 L::from_slice(proof, sums).add_widened(target);
             }
+            rest.iter_mut().zip(of_rest).for_each(|(target, sum)| *target += sum.to_f64());
         }
     }
 }
