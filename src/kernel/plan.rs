@@ -117,7 +117,7 @@ const LONG_ROW: usize = 2048;
 /// Rows of up to this many features are short and fill no register tile: they are copied as columns, if there
 /// are also enough classes to make up for the copy. With 26 classes and 16 features that takes two thirds of
 /// the time (AVX-512) or three quarters (AVX2); with 10 and 16 three quarters, or as long.
-const SHORT_ROW: usize = 32;
+pub(super) const SHORT_ROW: usize = 32;
 
 impl PlanKind {
     /// The fastest plan for a shape.

@@ -41,6 +41,11 @@ pub(super) fn compute<L: Lanes>(
     let RowsInPlace { rows, long, ahead, sums } = x;
     assert_eq!(rows.n_features(), weights.n_features);
     let vectors = rows.n_features().div_ceil(L::LANES);
+    if matches!(vectors, 1 | 2) && fits::<L>(weights.n_classes, vectors) {
+        let tile = &tiles::<L>(weights).next().expect("a tile of all classes");
+        let shape = (tile.bias.len(), vectors);
+        return few::<L>(proof, shape, ShortRows { rows, ahead, tile, scores, stride });
+    }
     let (n_tiles, most) = few_tiles::<L>(weights.n_classes);
     let of_vector = weights.n_classes.div_ceil(n_tiles) * L::LANES * size_of::<L::Elem>();
     let n_parts = (vectors * of_vector).div_ceil(WEIGHT_BYTES);
@@ -77,6 +82,101 @@ pub(super) fn compute<L: Lanes>(
 
 /// Where rows are long, the rows are asked for that come after so many others.
 const ROWS_AHEAD: usize = GROUP;
+
+/// Whether rows of so many vectors and the sums of as many rows as there are lanes fit the registers, for so many classes.
+const fn fits<L: Lanes>(n_classes: usize, vectors: usize) -> bool {
+    n_classes * (L::LANES / 2 + vectors) + 2 * vectors < L::REGISTERS
+}
+
+/// The short rows of a block, and the weights of all classes. What is added up across the lanes stays in registers: kept
+/// in memory, as that of longer rows is, it takes a third more time with two classes and 32 features.
+struct ShortRows<'a, 'x, T> {
+    rows: &'a RowBlock<'x, T>,
+    ahead: &'a mut LinesAhead<'x>,
+    tile: &'a ClassTile<'a, T>,
+    scores: &'a mut [T],
+    stride: usize,
+}
+
+/// `K` classes × rows of `V` vectors.
+impl<T: Element> TileKernel<T> for ShortRows<'_, '_, T> {
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>, const K: usize, const V: usize>(self, proof: L::Proof) {
+        if const { !fits::<L>(K, V) } {
+            unreachable!("{K} classes of {V} vectors");
+        }
+        let Self { rows, ahead: lines_ahead, tile, scores, stride } = self;
+        let mut ahead = *lines_ahead;
+        assert_eq!(rows.n_features().div_ceil(L::LANES), V);
+        let zero = L::splat(proof, T::default());
+        let mut weights = [[zero; V]; K];
+        for k in 0..K {
+            for v in 0..V {
+                weights[k][v] = L::from_slice(proof, &tile.weights[(v * K + k) * L::LANES..]);
+            }
+        }
+        for first in (0..rows.len()).step_by(L::LANES) {
+            // Not in a loop: of that, the compiler would keep them in memory.
+            let mut pairs = [[zero; MAX_LANES / 2]; K];
+            macro_rules! pairs {
+                ($($i:literal)*) => {
+                    $(if const { $i < L::LANES / 2 } {
+                        let pair =
+                            pair::<L, K, V>(proof, rows, first + 2 * $i, &weights, &mut ahead);
+                        for k in 0..K {
+                            pairs[k][$i] = pair[k];
+                        }
+                    })*
+                };
+            }
+            pairs!(0 1 2 3 4 5 6 7);
+            for k in 0..K {
+                let totals = L::splat(proof, tile.bias[k]) + L::sum_each(proof, &pairs[k]);
+                totals.write_to(&mut scores[k * stride + first..]);
+            }
+        }
+        *lines_ahead = ahead;
+    }
+}
+
+/// For each class, the first round of the sums across the lanes of two rows: those from `first` on, or the last two. Asks
+/// for half as many lines of the next block.
+#[inline(always)]
+fn pair<L: Lanes, const K: usize, const V: usize>(
+    proof: L::Proof,
+    rows: &RowBlock<'_, L::Elem>,
+    first: usize,
+    weights: &[[L; V]; K],
+    ahead: &mut LinesAhead<'_>,
+) -> [L; K] {
+    let zero = L::splat(proof, L::Elem::default());
+    let rest = rows.n_features() - (V - 1) * L::LANES;
+    let first = first.min(rows.padded_len() - 2);
+    (0..(V * L::LANES * size_of::<L::Elem>()).div_ceil(LINE)).for_each(|_| ahead.request());
+    let mut sums = [[zero; 2]; K];
+    for r in 0..2 {
+        // SAFETY: there are two rows from `first` on.
+        let row = unsafe { rows.row(first + r) };
+        for v in 0..V {
+            let place = row.wrapping_add(v * L::LANES);
+            // SAFETY: a row has `V` vectors, of which the last one may have only `rest` elements.
+            let x = unsafe {
+                match v == V - 1 && rest < L::LANES {
+                    true => L::load_first(proof, place, rest),
+                    false => L::load(proof, place),
+                }
+            };
+            for k in 0..K {
+                sums[k][r] = x.mul_add(weights[k][v], sums[k][r]);
+            }
+        }
+    }
+    let mut pairs = [zero; K];
+    for k in 0..K {
+        pairs[k] = sums[k][0].sum_pairs(sums[k][1]);
+    }
+    pairs
+}
 
 /// The rows of a block, and part of the weights of a few classes.
 struct Block<'a, 'x, T> {
