@@ -275,6 +275,14 @@ fn contents_tell_the_format() {
     let path = write(&folder, "svm.csv", svm());
     let sparse = objective(&["--data", &path, "--format", "svmlight"]);
     assert!((sparse - expected).abs() < 1e-6, "{sparse}");
+    fails(
+        1,
+        &["train", "--data", &path],
+        &["svm.csv: it looks like SVMlight", "--format svmlight"],
+    );
+    let path = write(&folder, "csv.svm", csv());
+    fails(1, &["train", "--data", &path], &["csv.svm: line 1", "several labels", "--format csv"]);
+    assert_eq!(objective(&["--data", &path, "--format", "csv"]), expected);
     for (name, bytes) in [
         ("a1a", svm().into_bytes()),
         ("a1a.t", format!("\u{feff}{}", svm().replace('\n', "\r\n")).into_bytes()),

@@ -70,7 +70,7 @@ fn by_suffix(path: &Path) -> Option<Format> {
 }
 
 /// Whether the first lines are `label index:value …`: at least one has such pairs, and none has anything else.
-fn is_svmlight(head: &[u8]) -> bool {
+pub(super) fn is_svmlight(head: &[u8]) -> bool {
     const LINES: usize = 50;
     let text = String::from_utf8_lossy(head.strip_prefix(BOM).unwrap_or(head));
     // The last line may be cut off.

@@ -276,6 +276,13 @@ impl Texts {
         self.keys.codes.len()
     }
 
+    /// The first label that is so, and its line.
+    pub(super) fn find(&self, is_so: impl Fn(&str) -> bool) -> Option<(&str, u64)> {
+        let found = self.keys.places.iter().filter(|(text, _)| is_so(text));
+        let first = found.min_by_key(|(_, code)| **code);
+        first.map(|(text, code)| (&**text, self.keys.first[*code as usize]))
+    }
+
     /// Whether the first label is none of the others.
     pub(super) fn first_is_unique(&self) -> bool {
         self.keys.codes.iter().filter(|code| **code == 0).count() == 1

@@ -86,6 +86,9 @@ enum Stored {
     Sparse(Sparse),
 }
 
+/// What to say of a file that is read as a table, but looks as if it were none.
+const SVMLIGHT: &str = "it looks like SVMlight, which --format svmlight reads";
+
 /// What pixels are multiplied by.
 const PIXEL: f64 = 1.0 / 255.0;
 
@@ -199,7 +202,11 @@ impl Dataset {
         let format = detect::format(source.head(), path, options)?;
         check_options(format, options)?;
         match format {
-            Format::Auto | Format::Csv => csv::read(source, options),
+            Format::Auto | Format::Csv => {
+                let is_svmlight = detect::is_svmlight(source.head());
+                let read = csv::read(source, options);
+                if is_svmlight { read.context(SVMLIGHT) } else { read }
+            }
             Format::Svmlight => svmlight::read(source, options),
             Format::Npy => {
                 let bytes = source.bytes()?;

@@ -36,6 +36,9 @@ struct Entries {
     values: Vec<f32>,
 }
 
+/// What to say of lines that look as those of a table do.
+const TABLE: &str = " (--format csv reads a table)";
+
 /// What takes all samples of a file to know.
 #[derive(Serialize, Deserialize)]
 struct Summary {
@@ -98,7 +101,8 @@ fn parse(
             break;
         }
         if label.contains(',') && label.split(',').all(|part| part.parse::<f64>().is_ok()) {
-            bail!("line {line}: {} is several labels; a sample has one", quoted(label));
+            let hint = if words.clone().next().is_none() { TABLE } else { "" };
+            bail!("line {line}: {} is several labels; a sample has one{hint}", quoted(label));
         }
         if label.contains(':') {
             bail!("line {line}: {} is no label", quoted(label));
@@ -114,6 +118,15 @@ fn parse(
 fn dataset(entries: Entries, summary: Summary, options: &ReadOptions<'_>) -> Result<Dataset> {
     if summary.labels.len() == 0 {
         bail!("there are no samples");
+    }
+    // A model would take each line for a sample of zeros.
+    if summary.n_entries == 0
+        && let Some((label, line)) = summary.labels.find(|label| label.contains([',', ';', '|']))
+    {
+        bail!(
+            "line {line}: {} is a label alone, and no line has an index:value{TABLE}",
+            quoted(label)
+        );
     }
     let (base, how) = base(&summary, options)?;
     let found =
@@ -301,7 +314,9 @@ impl Entries {
             let pair = word.split_once(':');
             let pair = pair.and_then(|(index, value)| Some((index.parse::<u64>().ok()?, value)));
             let fault = |what: &dyn std::fmt::Display| anyhow::anyhow!("{} {what}", quoted(word));
-            let (index, value) = pair.ok_or_else(|| fault(&"is no index:value"))?;
+            let hint = if word.contains(':') { "" } else { TABLE };
+            let (index, value) =
+                pair.ok_or_else(|| fault(&format_args!("is no index:value{hint}")))?;
             let value = number::parse(value).map_err(|unfit| match unfit {
                 Unfit::NoNumber => fault(&"is no index:value"),
                 unfit => fault(&unfit),
@@ -538,11 +553,26 @@ mod tests {
             ("0 1:1\n1 99999999999:3\n", &["line 2", "too large an index"]),
             ("# nothing\n", &["no samples"]),
             ("1\n2\n", &["no features"]),
+            ("1,2,0\n3,4,1\n", &["line 1", "several labels", "--format csv"]),
+            ("0 2 1\n3 4 1\n", &["line 1", "\"2\" is no index:value", "--format csv"]),
+            ("0 1:x\n", &["line 1", "\"1:x\" is no index:value"]),
         ] {
             let error = format!("{:#}", parse(text, &ReadOptions::default()).unwrap_err());
             for word in words {
                 assert!(error.contains(word), "{text:?}: {error}");
             }
+        }
+        // A table of names, also where a model says how many features there are.
+        let schema = Schema { index_base: Some(1), ..Schema::of_features(2) };
+        for schema in [None, Some(&schema)] {
+            let options = ReadOptions { schema, ..ReadOptions::default() };
+            for text in ["a,b,label\n1,2,x\n", "x\n1;2;y\n"] {
+                let error = parse(text, &options).unwrap_err().to_string();
+                for word in ["no line has an index:value", "--format csv"] {
+                    assert!(error.contains(word), "{text:?}: {error}");
+                }
+            }
+            assert!(parse("a,b 1:1\nc\n", &options).is_ok(), "a name with a comma");
         }
     }
 }
