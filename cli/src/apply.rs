@@ -7,7 +7,7 @@ use crate::{
     model_file::Parameters,
     with_model,
 };
-use anyhow::{Result, bail};
+use anyhow::Result;
 use softmargin::{
     Batch, Element, Error, Evaluator, Features, Isa, LinearModel, Objective, Predictor, Scalar,
 };
@@ -96,6 +96,7 @@ impl Applied<'_> {
 
     /// The mean loss of the samples, without an L2 term.
     pub(crate) fn loss(&self, data: &Dataset, labels: &[u32], objective: Objective) -> Result<f64> {
+        data.check_sample_weights()?;
         let objective = objective.with_l2(0.0);
         let weights = data.weights.as_deref();
         let (mut sum, mut total) = (0.0, 0.0);
@@ -114,9 +115,6 @@ impl Applied<'_> {
                 Ok(())
             })?;
         });
-        if total == 0.0 {
-            bail!("the sample weights of all {} samples sum to 0", data.n_samples);
-        }
         Ok(sum / total)
     }
 }

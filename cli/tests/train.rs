@@ -371,6 +371,18 @@ fn weight_column() {
     // The model knows the column.
     let evaluated = json(&["evaluate", "--json", "--model", &model, "--data", &weighted]);
     assert!((objective(&evaluated) - objective(&a)).abs() < 1e-6, "{evaluated}");
+    // Where no sample counts, the file is named: of those to train on, and of those to test on.
+    let zeros = write(&folder, "zeros.csv", "x,label,w\n1,0,0\n2,1,0.0\n3,0,0\n4,1,-0\n");
+    let words = ["zeros.csv: ", "of all 4 samples sum to 0"];
+    for run in [
+        &["train", "--weight-column", "w", "--data", &zeros][..],
+        &["train", "--weight-column", "w", "--data", &zeros, "--cv", "2"],
+        &["train", "--weight-column", "w", "--data", &weighted, "--test", &zeros],
+        &["evaluate", "--model", &model, "--data", &zeros],
+    ] {
+        common::fails(1, run, &words);
+    }
+    assert_eq!(output(&["predict", "--model", &model, "--data", &zeros]).lines().count(), 5);
     // And says so where it is missing.
     let said = |data: &str| {
         let assert =

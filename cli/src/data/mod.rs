@@ -578,6 +578,20 @@ impl Dataset {
         })
     }
 
+    /// Checks that a sample counts.
+    ///
+    /// # Errors
+    /// If the weights of all are 0.
+    pub fn check_sample_weights(&self) -> Result<()> {
+        if self.weights.as_ref().is_some_and(|weights| weights.iter().all(|weight| *weight == 0.0))
+        {
+            let n = self.n_samples;
+            return Err(anyhow::anyhow!("the sample weights of all {n} samples sum to 0"))
+                .with_context(|| self.name.clone());
+        }
+        Ok(())
+    }
+
     /// Checks that a model for `n_features` features can be applied.
     ///
     /// # Errors

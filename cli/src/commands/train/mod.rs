@@ -515,6 +515,7 @@ impl Train {
     fn prepare(&self, data: Dataset) -> Result<Prepared> {
         let classes = self.classes(&data)?;
         data.check_weights(classes.n())?;
+        data.check_sample_weights()?;
         let labels = classes.encode(data.labels()?)?;
         let class_weights = match &self.class_weight {
             Some(weights) => Some(weights.weights(&classes, &labels, data.weights.as_deref())?),
@@ -538,6 +539,7 @@ impl Train {
         let read = || -> Result<_> {
             let Some(test) = self.data.read_test(path, labels, data)? else { return Ok(None) };
             let labels = classes.encode(test.labels()?)?;
+            test.check_sample_weights()?;
             Ok(Some((test, labels)))
         };
         read().context("the test data cannot be used")
