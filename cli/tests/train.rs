@@ -383,6 +383,13 @@ fn weight_column() {
         common::fails(1, run, &words);
     }
     assert_eq!(output(&["predict", "--model", &model, "--data", &zeros]).lines().count(), 5);
+    // Where a part of them has no sample that counts, the part.
+    let one = write(&folder, "one.csv", "x,label,w\n1,0,0\n2,1,0\n3,0,1\n4,1,0\n");
+    for seed in ["0", "1", "2", "3"] {
+        let part = ["train", "--weight-column", "w", "--data", &one, "--validation", "0.5"];
+        let words = ["--validation: of the samples that are ", "of all 2 samples sum to 0"];
+        common::fails(1, &[&part[..], &["--seed", seed]].concat(), &words);
+    }
     // And says so where it is missing.
     let said = |data: &str| {
         let assert =

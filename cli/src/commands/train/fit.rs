@@ -351,11 +351,14 @@ impl Train {
         labels: &[u32],
         class_weights: Option<&[f32]>,
     ) -> Result<Vec<Fold>> {
+        if self.cv.is_none() && self.validation.is_none() {
+            return Ok(Vec::new());
+        }
+        // They depend on labels and weights alone, which all ranks have.
+        let features = vec![0_u8; labels.len()];
+        let batch = Batch::new(MatrixView::new(&features, labels.len(), 1)?, labels)?;
+        let batch = weighted(batch, data.weights.as_deref(), class_weights)?;
         if let Some(k) = self.cv {
-            // They depend on labels and weights alone, which all ranks have.
-            let features = vec![0_u8; labels.len()];
-            let batch = Batch::new(MatrixView::new(&features, labels.len(), 1)?, labels)?;
-            let batch = weighted(batch, data.weights.as_deref(), class_weights)?;
             return Ok(train::stratified_folds(&batch, k, self.seed)?);
         }
         let Some(share) = self.validation else { return Ok(Vec::new()) };
@@ -364,6 +367,10 @@ impl Train {
             bail!("--validation: a single sample cannot be divided");
         }
         let (training, validation) = train::split(n, share, self.seed);
+        for (rows, what) in [(&training, "trained on"), (&validation, "held out")] {
+            let context = || format!("--validation: of the samples that are {what}");
+            batch.select(rows).with_context(context)?;
+        }
         Ok(vec![Fold { training, validation }])
     }
 
