@@ -346,6 +346,18 @@ fn models_of_another_kind() {
         let path = model(tensors);
         fails(1, &["predict", "--model", &path], &["cannot read the model", &path, word]);
     }
+    let bytes = fs::read(model([("weight", f32, &[2, 3]), ("bias", f32, two)])).unwrap();
+    for (key, value, word) in [
+        ("class_names", r#"["cat", "cat"]"#, "two classes have the name \"cat\""),
+        ("labels", "[7, 7]", "two classes have the label 7"),
+        ("labels", "[1, 2, 3]", "it names 3 classes, but has 2"),
+    ] {
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let metadata = [(key.to_owned(), value.to_owned())].into();
+        let bytes = safetensors::serialize(tensors.tensors(), Some(metadata)).unwrap();
+        let path = write(&folder, "model", bytes);
+        fails(1, &["predict", "--model", &path], &["cannot read the model", &path, word]);
+    }
 }
 
 /// `nn.Linear(D, 1)` decides between two classes.

@@ -1,5 +1,6 @@
 """Estimators in scikit-learn's conventions."""
 
+import collections
 import contextlib
 import json
 import numbers
@@ -265,10 +266,12 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         labels = self.classes_.tolist()
-        if any(isinstance(label, float) and label.is_integer() for label in labels):
-            labels = [int(label) for label in labels]
+        labels = [int(label) if isinstance(label, float) and label.is_integer() else label for label in labels]
         if not all(type(label) in (int, str) for label in labels):
             raise ValueError(f"the labels {labels} are neither whole numbers nor strings, as those of a file must be")
+        for label in labels:
+            if type(label) is int and not -(2**63) <= label < 2**63:
+                raise ValueError(f"the label {label} is too large a number for a file, whose labels are of 64 bits with a sign")
         schema = {"n_features": self.n_features_in_}
         if hasattr(self, "feature_names_in_"):
             schema["columns"] = list(self.feature_names_in_)
@@ -564,6 +567,7 @@ def load(path):
         weights, bias, metadata = _core.load(contents)
         schema = json.loads(metadata.get("schema", "{}"))
         labels = json.loads(metadata.get("labels", "null"))
+        names = json.loads(metadata.get("class_names", "[]"))
         l2 = float(metadata.get("l2", "0"))
         margin = float(metadata.get("margin", "1"))
         smoothing = float(metadata.get("label_smoothing", "0"))
@@ -572,6 +576,12 @@ def load(path):
             raise ValueError(f"its loss is {loss!r}, which this version does not know")
         if labels is None:
             labels = list(range(len(bias)))
+        for key, what, items in ("labels", "label", labels), ("class_names", "name", names):
+            if not isinstance(items, list) or any(type(item) not in (int, str) for item in items):
+                raise ValueError(f"its {key!r} cannot be read")
+            again = [item for item, count in collections.Counter(items).items() if count > 1]
+            if again:
+                raise ValueError(f"two classes have the {what} {again[0]!r}")
         if len(labels) != len(bias):
             raise ValueError(f"it names {len(labels)} classes, but has {len(bias)}")
         if len(bias) < 2:

@@ -252,6 +252,19 @@ def test_files(tmp_path):
                 again.fit(X, labels)
     with pytest.raises(ValueError, match="neither whole numbers nor strings"):
         SoftmaxClassifier().fit(X, y == 1).save(path)
+    with pytest.raises(ValueError, match="label 9223372036854775808 is too large a number"):
+        SoftmaxClassifier().fit(X, y.astype(np.uint64) << np.uint64(63)).save(path)
+    model.fit(X, np.where(y == 1, 2**63 - 1, -(2**63))).save(path)
+    assert softmargin.load(path).classes_.tolist() == [-(2**63), 2**63 - 1]
+    for key, value, message in [
+        ("class_names", '["cat", "cat"]', "two classes have the name 'cat'"),
+        ("labels", "[7, 7]", "two classes have the label 7"),
+        ("labels", "[1, 2, 3]", "it names 3 classes, but has 2"),
+        ("labels", "[[1], [2]]", "its 'labels' cannot be read"),
+    ]:
+        softmargin._core.save(path, np.zeros((2, 3)), np.zeros(2), {key: value})
+        with pytest.raises(ValueError, match=f"{path.name}: {message}"):
+            softmargin.load(path)
     with pytest.raises(FileNotFoundError):
         softmargin.load(tmp_path / "none")
     with pytest.raises(OSError, match="folder does not exist"):

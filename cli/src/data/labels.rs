@@ -407,20 +407,18 @@ impl Classes {
     /// # Errors
     /// If a name is empty or there twice, if the names fit in none of these ways, or as [`of`](Self::of).
     pub fn named(names: &[String], labels: &Labels, max_classes: usize) -> Result<Self> {
-        let mut seen = HashSet::new();
-        for name in names {
-            if name.trim().is_empty() {
-                bail!("a class has an empty name (in {})", list(names.iter()));
-            }
-            if !seen.insert(name) {
-                bail!("two classes have the name {name:?}");
-            }
+        if names.iter().any(|name| name.trim().is_empty()) {
+            bail!("a class has an empty name (in {})", list(names.iter()));
+        }
+        if let Some(name) = first_again(names) {
+            bail!("two classes have the name {}", quoted(name));
         }
         if names.len() > max_classes {
             bail!("{} names for classes, more than --max-classes {max_classes}", names.len());
         }
         let found = Self::of(labels, max_classes)?.labels;
-        let is_name = |label: &Label| matches!(label, Label::Name(name) if seen.contains(name));
+        let known: HashSet<&String> = names.iter().collect();
+        let is_name = |label: &Label| matches!(label, Label::Name(name) if known.contains(name));
         let classes = if labels.are_below(names.len()) {
             (0..names.len() as i64).map(Label::Number).collect()
         } else if found.iter().all(is_name) {
@@ -450,7 +448,7 @@ impl Classes {
     /// The classes of a model file, which may say what their labels are, what they are called, both or nothing.
     ///
     /// # Errors
-    /// If there is not one name for each label, or a label twice.
+    /// If there is not one name for each label, or a label or a name twice.
     pub fn of_parts(
         labels: Option<Vec<Label>>,
         names: Option<Vec<String>>,
@@ -464,9 +462,14 @@ impl Classes {
             }
             (None, Some(names)) => ((0..names.len() as i64).map(Label::Number).collect(), names),
         };
-        let distinct: HashSet<&Label> = labels.iter().collect();
-        if labels.len() != names.len() || distinct.len() != labels.len() {
+        if labels.len() != names.len() {
             bail!("there is not one name and one label for each class");
+        }
+        if let Some(label) = first_again(&labels) {
+            bail!("two classes have the label {}", quoted_label(label));
+        }
+        if let Some(name) = first_again(&names) {
+            bail!("two classes have the name {}", quoted(name));
         }
         Ok(Some(Self { labels, names }))
     }
@@ -538,6 +541,12 @@ impl Classes {
         }
         Ok(labels.codes.iter().map(|code| of_codes[*code as usize].unwrap_or_default()).collect())
     }
+}
+
+/// The first item that is there before, too.
+fn first_again<T: Eq + Hash>(items: &[T]) -> Option<&T> {
+    let mut seen = HashSet::new();
+    items.iter().find(|item| !seen.insert(*item))
 }
 
 fn quoted_label(label: &Label) -> String {
@@ -705,8 +714,10 @@ mod tests {
         let named = Classes::of_parts(None, Some(names.clone())).unwrap().unwrap();
         assert_eq!((named.label(1), named.name(1)), (&Label::Number(1), "b"));
         assert_eq!(Classes::of_parts(None, None).unwrap(), None);
-        let twice = vec![Label::Number(0), Label::Number(0)];
-        assert!(Classes::of_parts(Some(twice), None).is_err());
+        let error = |labels, names| Classes::of_parts(labels, names).unwrap_err().to_string();
+        let twice = vec![Label::Number(3), Label::Number(3)];
+        assert_eq!(error(Some(twice), None), "two classes have the label 3");
+        assert_eq!(error(None, Some(strings(&["b", "a", "b"]))), "two classes have the name \"b\"");
         assert!(Classes::of_parts(Some(vec![Label::Number(0)]), Some(names)).is_err());
     }
 }
