@@ -72,6 +72,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _fit(self, X, y, sample_weight):
+        _refuse_masked(X=X, y=y, sample_weight=sample_weight)
         X, y = validate_data(self, X, y, **_checks(X))
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
@@ -138,6 +139,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _partial_fit(self, X, y, classes, sample_weight):
+        _refuse_masked(X=X, y=y, classes=classes, sample_weight=sample_weight)
         first = not hasattr(self, "coef_")
         X, y = validate_data(self, X, y, **_checks(X), reset=first)
         check_classification_targets(y)
@@ -246,6 +248,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
     def _features(self, X):
         """X and the model, in one type."""
         check_is_fitted(self)
+        _refuse_masked(X=X)
         X = validate_data(self, X, **_checks(X), reset=False)
         return (_as_wide(X, self.coef_.dtype), *_of_coef(self.coef_, self.intercept_))
 
@@ -258,6 +261,11 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         """The class with the largest score; the first one of equals."""
         features = self._features(X)
         return self.classes_[self._call(_core.predict, *features)]
+
+    def score(self, X, y, sample_weight=None):
+        """The share of the samples, by their weights, whose class is predicted."""
+        _refuse_masked(y=y, sample_weight=sample_weight)
+        return super().score(X, y, sample_weight)
 
     def save(self, path):
         """Writes the model to a safetensors file, which the program `softmargin` and PyTorch's `nn.Linear` read.
@@ -474,6 +482,12 @@ def _warning(fitted):
     if np.isnan(fitted.gap):
         return f"{text}: the gradient has an entry of {fitted.gradient_norm:.2g}"
     return f"{text}: the objective {fitted.objective:.6g} is at most {fitted.gap:.2g} above the least there is"
+
+
+def _refuse_masked(**arrays):
+    """Refuses masked values, which scikit-learn would take as they lie there."""
+    for name, array in arrays.items():
+        _core._refuse_masked(array, name)
 
 
 def _checks(X):

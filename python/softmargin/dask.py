@@ -28,6 +28,7 @@ from softmargin._estimators import (
     _codes,
     _computed,
     _print_iteration,
+    _refuse_masked,
     _warning,
     _whole,
 )
@@ -356,6 +357,7 @@ def _raise_first(results):
 @_of_worker
 def _describe(x, y, weights):
     """The rows of a block, the type it is computed in, and its labels with the sum of the weights of each."""
+    _refuse_masked(X=x, y=y, sample_weight=weights)
     x, y = _features(x), np.asarray(y)
     if len(y) != x.shape[0]:
         raise ValueError(f"X has {x.shape[0]} rows, but y has {len(y)}")
@@ -408,6 +410,7 @@ def _rows(x, target, rows, dtype):
 
 def _hits(predicted, y, weights=None):
     """The weight of the rows whose class is predicted, and that of all."""
+    _refuse_masked(y=y, sample_weight=weights)
     y = np.asarray(y)
     if len(predicted) != len(y):
         raise ValueError(f"a block of X has {len(predicted)} rows, but that of y has {len(y)}")

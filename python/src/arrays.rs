@@ -29,15 +29,38 @@ macro_rules! with_number {
 }
 pub(crate) use with_number;
 
-/// An array from whatever NumPy makes one of: another library's, a table, nested lists.
-pub(crate) fn array<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+/// An array from whatever NumPy makes one of: another library's, a table, nested lists. `name` is that of the argument.
+pub(crate) fn array<'py>(
+    value: &Bound<'py, PyAny>,
+    name: &str,
+) -> PyResult<Bound<'py, PyUntypedArray>> {
     if let Ok(array) = value.cast::<PyUntypedArray>() {
+        refuse_masked(value, name)?;
         return Ok(array.clone());
     }
     let py = value.py();
     static AS_ARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let array = AS_ARRAY.import(py, "numpy", "asarray")?.call1((value,))?;
     Ok(array.cast_into::<PyUntypedArray>()?)
+}
+
+/// Refuses an array that masks some of its values: what is there in their place is not what its owner means.
+#[pyfunction]
+#[pyo3(name = "_refuse_masked")]
+pub(crate) fn refuse_masked(value: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
+    let py = value.py();
+    if value.is_exact_instance_of::<PyUntypedArray>() || !value.hasattr(intern!(py, "mask"))? {
+        return Ok(());
+    }
+    static MASKED_ARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static IS_MASKED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if value.is_instance(MASKED_ARRAY.import(py, "numpy.ma", "MaskedArray")?)?
+        && IS_MASKED.import(py, "numpy.ma", "is_masked")?.call1((value,))?.is_truthy()?
+    {
+        let message = format!("{name} has masked values; leave their rows out, or fill them");
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(())
 }
 
 /// Whether a call is computed in float64: the type of X decides, if it is float32 or float64, and otherwise
@@ -65,13 +88,13 @@ impl<'py> Input<'py> {
     pub(crate) fn new(value: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = value.py();
         if value.is_instance_of::<PyUntypedArray>() || !value.hasattr(intern!(py, "tocsr"))? {
-            return Ok(Self::Dense(array(value)?));
+            return Ok(Self::Dense(array(value, "X")?));
         }
         let csr = value.call_method0(intern!(py, "tocsr"))?;
         Ok(Self::Sparse {
-            values: array(&csr.getattr(intern!(py, "data"))?)?,
-            pointers: array(&csr.getattr(intern!(py, "indptr"))?)?,
-            indices: array(&csr.getattr(intern!(py, "indices"))?)?,
+            values: array(&csr.getattr(intern!(py, "data"))?, "the data of X")?,
+            pointers: array(&csr.getattr(intern!(py, "indptr"))?, "the indptr of X")?,
+            indices: array(&csr.getattr(intern!(py, "indices"))?, "the indices of X")?,
             shape: csr.getattr(intern!(py, "shape"))?.extract()?,
         })
     }
@@ -251,7 +274,7 @@ pub(crate) fn vector<'py, T: Number>(
     value: &Bound<'py, PyAny>,
     name: &str,
 ) -> PyResult<PyReadonlyArray1<'py, T>> {
-    let array = array(value)?;
+    let array = array(value, name)?;
     if array.ndim() != 1 {
         return Err(dimensions_error(name, &array, 1));
     }
@@ -327,7 +350,7 @@ pub(crate) fn read_labels(
     classes: usize,
     labels: &mut Vec<u32>,
 ) -> PyResult<()> {
-    let array = array(value)?;
+    let array = array(value, "y")?;
     if array.ndim() != 1 {
         return Err(dimensions_error("y", &array, 1));
     }

@@ -166,6 +166,6 @@ pub(crate) fn cross_validate<'py>(
     };
     let folds = folds.into_iter().map(fold).collect();
     let job = Job { objective, l2s, sample_weight, folds, max_iter, tol, ftol };
-    let (x, w) = (Input::new(X)?, array(W)?);
+    let (x, w) = (Input::new(X)?, array(W, "W")?);
     with_number!(x.is_double(&w), T => job.run::<T>(&x, y, &w, b))
 }

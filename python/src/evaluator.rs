@@ -117,7 +117,7 @@ impl<T: Number> Engine<T> {
         [w, b]: [&Bound<'py, PyAny>; 2],
         out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Parts<'py>> {
-        read_parameters(&array(w)?, b, ["dW", "db"], &mut self.memory.direction)?;
+        read_parameters(&array(w, "dW")?, b, ["dW", "db"], &mut self.memory.direction)?;
         Ok(self.write(py, call, out, Memory::hessian_product)?.1)
     }
 
@@ -129,7 +129,7 @@ impl<T: Number> Engine<T> {
         partial: &Partial,
     ) -> PyResult<()> {
         if let Some((w, b)) = &direction {
-            read_parameters(&array(w)?, b, ["dW", "db"], &mut self.memory.direction)?;
+            read_parameters(&array(w, "dW")?, b, ["dW", "db"], &mut self.memory.direction)?;
         }
         let along = direction.is_some();
         let sums = self.evaluate(py, call, |memory, batch| {
@@ -212,7 +212,7 @@ impl<'a, 'py> Call<'a, 'py> {
         sample_weight: Option<&'a Bound<'py, PyAny>>,
     ) -> PyResult<Self> {
         use numpy::PyUntypedArrayMethods as _;
-        let (x, w) = (Input::new(x)?, array(w)?);
+        let (x, w) = (Input::new(x)?, array(w, "W")?);
         if w.ndim() != 2 {
             let message = format!("W has {} dimensions, not 2", w.ndim());
             return Err(PyValueError::new_err(message));
@@ -379,7 +379,7 @@ impl Evaluator {
         b: &Bound<'py, PyAny>,
         partial: &Partial,
     ) -> PyResult<Slopes<'py>> {
-        let w = array(W)?;
+        let w = array(W, "W")?;
         with_engine!(self, is_double(&w, &w), engine => engine.finish(&w, b, partial))
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn save(
     b: &Bound<'_, PyAny>,
     metadata: HashMap<String, String>,
 ) -> PyResult<()> {
-    let w = array(W)?;
+    let w = array(W, "W")?;
     with_number!(is_double(&w, &w), T => {
         let mut model = LinearModel::<T>::zeros(0, 0);
         read_model(&w, b, &mut model)?;

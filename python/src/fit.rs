@@ -181,7 +181,7 @@ pub(crate) fn fit<'py>(
     let objective = objective(loss, l2, margin, label_smoothing)?;
     let solver = Solver::to_optimum(&objective, max_iter, tol, ftol);
     let job = Job { objective, solver, sample_weight, on_iteration };
-    let (x, w) = (Input::new(X)?, array(W)?);
+    let (x, w) = (Input::new(X)?, array(W, "W")?);
     with_number!(x.is_double(&w), T => job.run::<T>(&x, y, &w, b))
 }
 
@@ -222,6 +222,6 @@ pub(crate) fn step<'py>(
         sample_weight,
         on_iteration: None,
     };
-    let (x, w) = (Input::new(X)?, array(W)?);
+    let (x, w) = (Input::new(X)?, array(W, "W")?);
     with_number!(x.is_double(&w), T => job.run::<T>(&x, y, &w, b))
 }

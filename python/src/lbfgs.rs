@@ -230,6 +230,6 @@ pub(crate) fn lbfgs<'py>(
     };
     let objective = objective(loss, l2, margin, label_smoothing)?;
     let job = Job { fun, objective, solver, sample, gap, callback };
-    let w = array(W)?;
+    let w = array(W, "W")?;
     with_number!(is_double(&w, &w), T => job.run::<T>(&w, b))
 }

@@ -65,6 +65,7 @@ mod _core {
     #[pymodule_export]
     use super::{
         NonFiniteError,
+        arrays::refuse_masked,
         cross_validation::{CrossValidation, cross_validate},
         evaluator::{Evaluator, hessian_product, loss_and_gradient},
         files::{load, save},

@@ -13,7 +13,7 @@ use softmargin::LinearModel;
 /// `$to_array`, which is given the number of rows and classes.
 macro_rules! predicted {
     ($method:ident($x:ident, $w:ident, $b:ident), |$result:ident, $shape:ident| $to_array:expr) => {{
-        let (x, w) = (Input::new($x)?, array($w)?);
+        let (x, w) = (Input::new($x)?, array($w, "W")?);
         with_number!(x.is_double(&w), T => {
             let mut model = LinearModel::<T>::zeros(0, 0);
             read_model(&w, $b, &mut model)?;

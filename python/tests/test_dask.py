@@ -250,6 +250,11 @@ def test_errors(client):
     bad[525, 2], bad[760, 1] = np.nan, np.inf
     refused("block 3, which begins at row 500: row 25: feature 2 is NaN", X=blocks(bad))
     refused("block 1: row 50 has the weight -1.0", weights=blocks(np.where(np.arange(1000) == 350, -1.0, 1.0)))
+    masked = [np.ma.MaskedArray(array, np.arange(1000) == 350) for array in (y, weights)]
+    refused("block 1: y has masked values", y=blocks(masked[0]))
+    refused("block 1: sample_weight has masked values", weights=blocks(masked[1]))
+    rows = np.arange(1000)[:, None] == [350] * X.shape[1]
+    refused("block 1: X has masked values", X=blocks(np.ma.MaskedArray(X, rows)))
     refused("weights of all 1000 samples sum to 0", weights=blocks(np.zeros(1000)))
     refused("at least 2 classes, but y has 1: .*ant", y=blocks(np.full(1000, "ant")))
     refused("continuous", y=blocks(weights))

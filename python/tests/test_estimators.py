@@ -276,6 +276,30 @@ def test_files(tmp_path):
             softmargin.load(other)
 
 
+def test_masked_values_are_refused():
+    X, y = table(load_iris)
+    arrays = {"X": X, "y": y, "sample_weight": np.ones(len(y))}
+    for name, array in arrays.items():
+        for mask, refused in [(np.ma.nomask, False), (False, False), (np.arange(array.size).reshape(array.shape) == 7, True)]:
+            changed = {**arrays, name: np.ma.MaskedArray(array, mask)}
+            for classifier in (SoftmaxClassifier(l2=0.1), HingeClassifier(l2=0.1), SoftmaxClassifierCV(l2s=[0.1], cv=2)):
+                fitted = clone(classifier).fit(X, y)
+                calls = [clone(classifier).fit, fitted.score]
+                if not isinstance(classifier, SoftmaxClassifierCV):
+                    calls.append(fitted.partial_fit)
+                for call in calls:
+                    if refused:
+                        with pytest.raises(ValueError, match=f"^{name} has masked values"):
+                            call(**changed)
+                    else:
+                        call(**changed)
+                if refused and name == "X":
+                    with pytest.raises(ValueError, match="^X has masked values"):
+                        fitted.predict(changed["X"])
+    with pytest.raises(ValueError, match="^classes has masked values"):
+        SoftmaxClassifier().partial_fit(X, y, classes=np.ma.MaskedArray([0, 1, 2, 3], [0, 0, 0, 1]))
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8])
 def test_features_are_not_widened(dtype):
     X, y = load_iris(return_X_y=True)

@@ -295,6 +295,23 @@ def test_errors(change, message):
         loss_and_gradient(**{"X": X, "y": y, "W": W, "b": b, **change})
 
 
+@pytest.mark.parametrize("name", ["X", "y", "W", "b", "sample_weight", "dW", "db"])
+def test_masked_values_are_refused(name):
+    X, y, W, b = problem()
+    arrays = {"X": X, "y": y, "W": W, "b": b, "sample_weight": np.ones(len(y)), "dW": W, "db": b}
+
+    def call(mask):
+        masked = {**arrays, name: np.ma.MaskedArray(arrays[name], mask)}
+        direction = masked.pop("dW"), masked.pop("db")
+        loss_and_gradient(**masked)
+        Evaluator().accumulate(**masked, partial=Partial(*W.shape), direction=direction)
+
+    call(np.ma.nomask)
+    call(np.zeros(arrays[name].shape, bool))
+    with pytest.raises(ValueError, match=f"^{name} has masked values"):
+        call(np.arange(arrays[name].size).reshape(arrays[name].shape) == 3)
+
+
 @pytest.mark.parametrize(
     "call,error,message",
     [
