@@ -22,6 +22,10 @@ use std::{collections::HashMap, io::Read};
 const AHEAD: usize = 100;
 const AHEAD_BYTES: usize = 8 << 20;
 
+/// What to say of a label that would be another one for a slip of the keyboard.
+const STRAY_QUOTE: &str =
+    "has a stray quote; quotes are around all of a cell, and doubled where they are within";
+
 /// A table of which the first lines are known.
 struct Table<R> {
     /// If the first line names the columns.
@@ -108,6 +112,7 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
                 Role::Label if options.schema.is_some() && is_missing(cell) => {
                     missing = missing.or(Some(record.line));
                 }
+                Role::Label if record.has_stray_quote(i) => return Err(fault(STRAY_QUOTE)),
                 Role::Label => labels.push(cell, record.line)?,
                 Role::Weight => match number::parse(cell) {
                     // Those that are too small for f32 have a sign, too.
@@ -209,6 +214,9 @@ pub(super) fn read_labels(
                 rows[0].line,
                 column + 1
             );
+        }
+        if record.has_stray_quote(column) {
+            bail!("line {}: {} {STRAY_QUOTE}", record.line, quoted(record.get(column)));
         }
         labels.push(record.get(column), record.line)
     };
@@ -634,6 +642,13 @@ mod tests {
         let error = plain_error("y,x1,x2\n0,1,2.5\n1,3,4.5\n");
         assert!(error.starts_with("labels: the last column, \"x2\": line 2, column 3: \"2.5\""));
         assert!(plain_error("label\n0\n1\n").contains("no features"));
+        for cell in ["x\"", "5\" pipe", "\"x\"y", " \"x\""] {
+            let error = plain_error(&format!("a,label\n1,x\n2,{cell}\n3,x\n"));
+            assert!(error.starts_with("line 3, column 2 (\"label\"): "), "{cell}: {error}");
+            assert!(error.contains("has a stray quote"), "{cell}: {error}");
+        }
+        let data = plain("a,label\n1,\"5\"\" pipe\"\n2,a \"b\"\n");
+        assert_eq!(labels(&data), ["5\" pipe", "a \"b\""]);
         for (text, words) in [
             ("label,a,label\n0,1,2\n1,3,4\n", &["columns 1 and 3", "\"label\"", "\"label.1\""][..]),
             ("x,y,x\n0,1,2\n1,3,4\n", &["columns 1 and 3", "\"x\"", "\"x.1\""]),
@@ -794,6 +809,7 @@ mod tests {
             ("2\n0.5\n0\n", "line 2: \"0.5\" is no class"),
             ("2,3\n0,4\n2,5\n", "line 1 has 2 columns"),
             ("2\n0,4\n", "line 2 has 2 columns"),
+            ("x\ny\"\nx\n", "line 2: \"y\\\"\" has a stray quote"),
             ("", "no labels"),
         ] {
             let error = parse(text, 3).unwrap_err().to_string();

@@ -16,6 +16,8 @@ const MAX_CELLS: usize = 4 << 20;
 pub(super) struct Record {
     text: String,
     cells: Vec<Range<usize>>,
+    /// The cells with a stray quote, in order.
+    stray: Vec<usize>,
     /// Counted from 1.
     pub(super) line: u64,
 }
@@ -32,6 +34,11 @@ impl Record {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         self.cells.iter().map(|cell| &self.text[cell.clone()])
+    }
+
+    /// Whether a cell has a quote that is alone, before other text, or after a space: it is no mark, but a part of the text.
+    pub(super) fn has_stray_quote(&self, column: usize) -> bool {
+        self.stray.binary_search(&column).is_ok()
     }
 
     /// The bytes of all cells.
@@ -63,7 +70,7 @@ impl<R: Read> Records<R> {
             separator,
             output: vec![0; 4 << 10],
             ends: vec![0; 64],
-            lines: Lines { line: 1, after_cr: false, place: Place::Start, opened: 1 },
+            lines: Lines::default(),
         }
     }
 
@@ -124,14 +131,20 @@ impl<R: Read> Records<R> {
         record.text.clear();
         record.text.push_str(text);
         record.cells.clear();
+        record.stray.clear();
+        self.lines.end_cell();
+        let stray = std::mem::take(&mut self.lines.stray);
         let mut start = 0;
-        for &end in &self.ends[..n_ends] {
+        for (i, &end) in self.ends[..n_ends].iter().enumerate() {
             let cell = &text[start..end];
             let left = start + cell.len() - cell.trim_start().len();
             let cell = left..(left + cell.trim().len());
             start = end;
             // Several spaces separate as one does.
             if self.separator != b' ' || !cell.is_empty() {
+                if stray.binary_search(&i).is_ok() {
+                    record.stray.push(record.cells.len());
+                }
                 record.cells.push(cell);
             }
         }
@@ -143,9 +156,13 @@ impl<R: Read> Records<R> {
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Start,
+    /// In the spaces before the text.
+    Before,
     Quoted,
     /// At a quote within quotes: the end, unless another one follows.
     Quote,
+    /// In the spaces after the quotes.
+    After,
     Other,
 }
 
@@ -157,20 +174,68 @@ struct Lines {
     place: Place,
     /// The line of the last quote that was opened.
     opened: u64,
+    /// How many cells of the line there are before this one.
+    cell: usize,
+    /// Whether this one has an odd number of quotes outside of quotes.
+    odd: bool,
+    /// Whether this one has a quote before or after other text that should be around it.
+    misplaced: bool,
+    /// The cells of the line that have stray quotes, in order.
+    stray: Vec<usize>,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self {
+            line: 1,
+            after_cr: false,
+            place: Place::Start,
+            opened: 1,
+            cell: 0,
+            odd: false,
+            misplaced: false,
+            stray: Vec::new(),
+        }
+    }
 }
 
 impl Lines {
+    fn end_cell(&mut self) {
+        if self.odd || self.misplaced {
+            self.stray.push(self.cell);
+        }
+        (self.odd, self.misplaced) = (false, false);
+    }
+
     /// Counts the ends in `bytes`, and finds the line of the first byte that is none.
     fn count(&mut self, bytes: &[u8], separator: u8, first: &mut Option<u64>) {
         for byte in bytes {
             self.place = match (self.place, byte) {
                 (Place::Quoted, b'"') => Place::Quote,
                 (Place::Quote, b'"') | (Place::Quoted, _) => Place::Quoted,
-                (_, b'\n' | b'\r') => Place::Start,
-                (_, other) if *other == separator => Place::Start,
+                (_, b'\n' | b'\r') => {
+                    self.end_cell();
+                    self.cell = 0;
+                    Place::Start
+                }
+                (_, other) if *other == separator => {
+                    self.end_cell();
+                    self.cell += 1;
+                    Place::Start
+                }
                 (Place::Start, b'"') => {
                     self.opened = self.line;
                     Place::Quoted
+                }
+                (Place::Start | Place::Before, b' ' | b'\t') => Place::Before,
+                (Place::Quote | Place::After, b' ' | b'\t') => Place::After,
+                (Place::Before, b'"') | (Place::Quote | Place::After, _) => {
+                    self.misplaced = true;
+                    Place::Other
+                }
+                (_, b'"') => {
+                    self.odd = !self.odd;
+                    Place::Other
                 }
                 _ => Place::Other,
             };
@@ -219,6 +284,28 @@ mod tests {
         }
         assert_eq!(read("\r\n\n1\n\r\n\r2", b','), [cells(3, &["1"]), cells(6, &["2"])]);
         assert_eq!(read("", b','), []);
+    }
+
+    #[test]
+    fn stray_quotes() {
+        for (text, separator, expected) in [
+            ("1,\"x\",\"a \"\"b\"\"\" , y", b',', &[][..]),
+            ("5\" pipe,x", b',', &[0]),
+            ("x,y\"", b',', &[1]),
+            ("x,y\"\n", b',', &[1]),
+            ("x,y\"\r\n", b',', &[1]),
+            ("\"x\"y,\"x\" \"y\", \"x\"", b',', &[0, 1, 2]),
+            ("a \"b\" c,x\"\"", b',', &[]),
+            ("\"\nx\"\"\",y\"", b',', &[1]),
+            ("  \"1\"   x\" 2", b' ', &[1]),
+        ] {
+            let mut records = Records::new(text.as_bytes(), separator);
+            let mut record = Record::default();
+            assert!(records.read(&mut record).unwrap());
+            let found: Vec<usize> =
+                (0..record.len()).filter(|i| record.has_stray_quote(*i)).collect();
+            assert_eq!(found, expected, "{text:?}");
+        }
     }
 
     #[test]
