@@ -31,6 +31,34 @@ fn bad_arguments() {
     }
 }
 
+/// What is wrong with a number is said of it, and not that there is no such option.
+#[test]
+fn numbers_with_a_sign() {
+    const OPTIONS: [(&str, &str); 4] = [
+        (
+            "train",
+            "tolerance max-iter gradient-tolerance relative-decrease epochs batch-size learning-rate momentum principal \
+             seed validation cv patience l2-path checkpoint-every l2 margin label-smoothing threads image-shape",
+        ),
+        ("predict", "max-classes max-unpacked max-memory threads"),
+        ("gradcheck", "rows parameters seed"),
+        ("bench", "density seconds"),
+    ];
+    for (command, options) in OPTIONS {
+        for option in options.split_whitespace() {
+            for number in ["-1", "-1e-3", "-.5", "-inf", "-x"] {
+                let word = format!("invalid value '{number}' for '--{option} <");
+                fails(2, &[command, &format!("--{option}"), number], &[&word]);
+            }
+        }
+    }
+    fails(1, &["train", "--data", "/no", "--scale", "-1e-3"], &["/no: No such file"]);
+    fails(2, &["train", "--scale", "-1e-60"], &["too small for f32"]);
+    let folder = folder();
+    let data = write(&folder, "data.csv", "a,label\n1,x\n2,y\n");
+    fails(1, &["train", "--data", &data, "--label-column", "-1"], &["no column \"-1\""]);
+}
+
 #[test]
 fn missing_files() {
     fails(1, &["train", "--data", "/no/such/place"], &["/no/such/place", "No such file"]);

@@ -29,9 +29,28 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use softmargin::Isa;
 use std::{
+    any::TypeId,
     io::{Write, stdout},
     path::{Path, PathBuf},
 };
+
+/// Lets each option that takes a number take one with a sign, however it is written: what is wrong with it, its parser says.
+fn with_signs(command: clap::Command) -> clap::Command {
+    let numbers = [
+        TypeId::of::<f64>(),
+        TypeId::of::<usize>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<(usize, usize)>(),
+    ];
+    // A name or a number.
+    let columns = [TypeId::of::<LabelColumn>(), TypeId::of::<Columns>()];
+    command.mut_args(|option| {
+        let kind = option.get_value_parser().type_id();
+        let is_any = |kinds: &[TypeId]| kinds.iter().any(|other| kind == *other);
+        let (numbers, columns) = (is_any(&numbers), is_any(&columns));
+        option.allow_hyphen_values(numbers).allow_negative_numbers(columns)
+    })
+}
 
 /// Multiclass linear classifiers (hinge SVM and softmax cross-entropy), trained at the speed of the CPU.
 #[derive(Debug, Parser)]
@@ -39,6 +58,7 @@ use std::{
     version,
     propagate_version = true,
     max_term_width = 100,
+    mut_subcommands(with_signs),
     after_help = "\
 Examples:
   softmargin train

@@ -13,14 +13,14 @@ pub(super) struct ObjectiveArgs {
     #[arg(long, value_enum)]
     loss: Option<LossName>,
     /// The margin Δ of the hinge losses [default: that of the model, or else 1]
-    #[arg(long, value_parser = non_negative, allow_negative_numbers = true)]
+    #[arg(long, value_parser = non_negative)]
     margin: Option<f64>,
     /// Cross-entropy: what is moved from the probability of the label to all classes in equal parts, from 0 to 1,
     /// against models that are too sure, or wrong labels [default: that of the model, or else 0]
-    #[arg(long, value_name = "ε", value_parser = share, allow_negative_numbers = true)]
+    #[arg(long, value_name = "ε", value_parser = share)]
     label_smoothing: Option<f64>,
     /// The coefficient λ of the sum of squared weights [default: that of the model, or else 1e-4]
-    #[arg(long, value_parser = non_negative, allow_negative_numbers = true)]
+    #[arg(long, value_parser = non_negative)]
     pub(super) l2: Option<f64>,
 }
 

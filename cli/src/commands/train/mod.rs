@@ -65,8 +65,7 @@ pub(super) struct Train {
     standardize: bool,
     /// Multiply every feature by this: 0.00392157 for pixels from 0 to 255 (those of IDX files are divided
     /// already). The model that is saved takes the features as they are
-    #[arg(long, value_name = "FACTOR", value_parser = factor, conflicts_with = "start",
-          allow_negative_numbers = true)]
+    #[arg(long, value_name = "FACTOR", value_parser = factor, conflicts_with = "start")]
     scale: Option<f64>,
     #[command(flatten)]
     objective: ObjectiveArgs,
@@ -98,8 +97,7 @@ pub(super) struct Train {
     #[arg(long, default_value_t = 256, value_parser = positive)]
     batch_size: usize,
     /// Length of the first steps of SGD
-    #[arg(long, default_value_t = Sgd::default().learning_rate,
-          value_parser = non_negative, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = Sgd::default().learning_rate, value_parser = non_negative)]
     learning_rate: f64,
     /// How the steps of SGD become shorter
     #[arg(long, value_enum, default_value_t = ScheduleName::Cosine)]
