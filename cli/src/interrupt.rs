@@ -53,6 +53,18 @@ pub(crate) fn watch() -> Result<impl Fn() -> bool> {
     Ok(move || came.load(SeqCst))
 }
 
+/// From now on a file that may not grow further (`ulimit -f`) is an error where it is written, as a full disk is, and does
+/// not end the program.
+///
+/// # Errors
+/// If the system takes no handler of signals.
+pub fn survive_the_limit_of_files() -> Result<()> {
+    // A handler is enough; what it does is of no interest.
+    #[cfg(unix)]
+    flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
+    Ok(())
+}
+
 fn signals() -> Vec<i32> {
     let mut signals = vec![SIGINT, SIGTERM];
     #[cfg(unix)]

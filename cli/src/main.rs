@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 use softmargin_cli::{
     commands::{Cli, STDOUT},
-    interrupt::Interrupted,
+    interrupt::{self, Interrupted},
     progress::say,
     standard_output,
 };
@@ -15,7 +15,7 @@ use std::{io, process::ExitCode};
 
 fn main() -> ExitCode {
     let result = match Cli::try_parse() {
-        Ok(command) => command.run(),
+        Ok(command) => interrupt::survive_the_limit_of_files().and_then(|()| command.run()),
         // What was asked for, as help, may not get out; of a fault in the arguments, the exit code tells, too.
         Err(shown) if !shown.use_stderr() => {
             standard_output::check().and_then(|()| shown.print().context(STDOUT))

@@ -210,6 +210,35 @@ fn disk_full_for_checkpoints() {
     assert!(stderr.contains(warning), "{stderr}");
 }
 
+/// A limit on the size of files, in KiB, of whatever is written.
+#[test]
+fn files_that_may_not_grow() {
+    let folder = folder();
+    let place = text(folder.path());
+    let run = |script: &str| {
+        let script = format!("cd {place} && ulimit -f 4 && exec {PROGRAM} {script}");
+        let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{script}: {stderr}");
+        stderr.lines().last().unwrap_or_default().to_owned()
+    };
+    common::output(&["train", "--max-iter", "1", "--out", &format!("{place}/model")]);
+    fs::write(folder.path().join("old"), "precious").expect("written");
+    for script in [
+        "train --max-iter 1 --out old",
+        "train --max-iter 1 --out new",
+        "train --max-iter 1 --report report",
+        "predict --model model --out old --proba",
+        "predict --model model --proba > rows",
+        "convert --to npy --model model --weight old --bias new",
+    ] {
+        let error = run(script);
+        assert!(error.starts_with("error: ") && error.contains("too large"), "{script}: {error}");
+        assert_eq!(fs::read(folder.path().join("old")).expect("a file"), b"precious", "{script}");
+        assert!(!folder.path().join("new").exists(), "{script}");
+    }
+}
+
 #[test]
 fn read_only_folder() {
     let script = "mount -t tmpfs none /mnt && cd /mnt && printf precious > model || exit 9
