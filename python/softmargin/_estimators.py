@@ -207,14 +207,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             of_class = np.divide(weights.sum(), len(classes) * sums, out=np.zeros(len(sums)), where=sums > 0)
         else:
             of_class = compute_class_weight(self.class_weight, classes=classes, y=y)
-        weights = weights * of_class[codes]
-        computed = weights.astype(_computed(X), copy=False)
-        if weights.any() and not computed.any():
-            raise ValueError(
-                f"sample_weight: the largest weight is {weights.max():.3g}, which is 0 in {computed.dtype}; divide all of "
-                "them by the largest"
-            )
-        return computed
+        return weights * of_class[codes]
 
     def _fit_l2(self, X, y, codes, classes, weights, total):
         """The λ of a fit."""

@@ -1,10 +1,12 @@
 import multiprocessing
 import threading
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
 from softmargin import (
     Evaluator,
@@ -12,6 +14,7 @@ from softmargin import (
     Partial,
     PartialTree,
     SoftmaxClassifier,
+    SoftmaxClassifierCV,
     hessian_product,
     lbfgs,
     loss_and_gradient,
@@ -341,10 +344,14 @@ def test_weights_that_are_zero_in_single_precision_only():
     X, y, W, b = problem(np.float32)
     weights = np.full(len(y), 1e-60)
     for X, classifier in [(X, SoftmaxClassifier(l2=0.1)), (X.astype(np.float16), HingeClassifier(l2=0.1))]:
-        with pytest.raises(ValueError, match="sample_weight: row 0 has 1e-60, which is 0 in float32"):
-            loss_and_gradient(X, y, W, b, sample_weight=weights)
-        with pytest.raises(ValueError, match="sample_weight: the largest weight is 1e-60, which is 0 in float32"):
-            classifier.fit(X, y, weights)
+        classifiers = [classifier, clone(classifier).set_params(l2=None), SoftmaxClassifierCV(l2s=[0.1], cv=2)]
+        for call in [
+            lambda: loss_and_gradient(X, y, W, b, sample_weight=weights),
+            *(partial(fitted.fit, X, y, weights) for fitted in classifiers),
+            lambda: classifier.partial_fit(X, y, sample_weight=weights, classes=range(5)),
+        ]:
+            with pytest.raises(ValueError, match="sample_weight: row 0 has 1e-60, which is 0 in float32"):
+                call()
     # In double precision they are weights as any others.
     X, y, W, b = problem()
     expected = loss_and_gradient(X, y, W, b)
