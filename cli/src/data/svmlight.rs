@@ -308,15 +308,18 @@ impl Default for Entries {
 
 impl Entries {
     /// Adds the entries of a sample.
-    fn push<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> Result<()> {
+    fn push<'a>(&mut self, words: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
+        let all = words.clone();
         let mut last = None;
         for word in words.filter(|word| !word.starts_with("qid:")) {
             let pair = word.split_once(':');
             let pair = pair.and_then(|(index, value)| Some((index.parse::<u64>().ok()?, value)));
             let fault = |what: &dyn std::fmt::Display| anyhow::anyhow!("{} {what}", quoted(word));
-            let hint = if word.contains(':') { "" } else { TABLE };
-            let (index, value) =
-                pair.ok_or_else(|| fault(&format_args!("is no index:value{hint}")))?;
+            let no_pair = || {
+                let hint = if all.clone().any(|word| word.contains(':')) { "" } else { TABLE };
+                fault(&format_args!("is no index:value{hint}"))
+            };
+            let (index, value) = pair.ok_or_else(no_pair)?;
             let value = number::parse(value).map_err(|unfit| match unfit {
                 Unfit::NoNumber => fault(&"is no index:value"),
                 unfit => fault(&unfit),
@@ -556,11 +559,13 @@ mod tests {
             ("1,2,0\n3,4,1\n", &["line 1", "several labels", "--format csv"]),
             ("0 2 1\n3 4 1\n", &["line 1", "\"2\" is no index:value", "--format csv"]),
             ("0 1:x\n", &["line 1", "\"1:x\" is no index:value"]),
+            ("0 1:1\n0 2 3:1\n", &["line 2", "\"2\" is no index:value"]),
         ] {
             let error = format!("{:#}", parse(text, &ReadOptions::default()).unwrap_err());
             for word in words {
                 assert!(error.contains(word), "{text:?}: {error}");
             }
+            assert!(words.contains(&"--format csv") == error.contains("--format csv"), "{error}");
         }
         // A table of names, also where a model says how many features there are.
         let schema = Schema { index_base: Some(1), ..Schema::of_features(2) };
