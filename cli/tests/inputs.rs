@@ -162,6 +162,9 @@ fn labels_of_every_kind() {
     let run = ["train", "--data", &data, "--labels", &one_more];
     fails(1, &run, &[&one_more, "61 labels for 60 samples", "line 1 is \"0\"", "--header yes"]);
     assert_eq!(objective(&[&run[1..], &["--header", "yes"]].concat()), expected);
+    // With features.
+    let with_features = write(&folder, "labels.txt", svm());
+    fails(1, &["train", "--data", &data, "--labels", &with_features], &["it is SVMlight"]);
     let bools: Vec<u8> = (0..N).map(|i| u8::from(i % 3 == 0)).collect();
     let labels = write(&folder, "bools.npy", npy("|b1", false, "(60,)", &bools));
     let model = text(&folder.path().join("model"));
@@ -376,6 +379,7 @@ fn damaged_files() {
         ("empty.svm", Vec::new(), "no samples"),
         ("empty.npy", Vec::new(), "not an NPY file"),
         ("empty.gz", gzip(b""), "no samples"),
+        ("twice.csv.gz", gzip(&packed), "compressed with gzip twice"),
         ("table.parquet", b"PAR1....".to_vec(), "Parquet"),
     ] {
         let path = write(&folder, name, bytes);

@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use std::path::Path;
 
 /// The first bytes of what cannot be read, and what it is.
-const FOREIGN: [(&[u8], &str); 9] = [
+const FOREIGN: [(&[u8], &str); 18] = [
+    (b"\x1f\x8b", "compressed with gzip twice"),
     (b"BZh", "compressed with bzip2"),
     (b"\xfd7zXZ\0", "compressed with xz"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
@@ -18,7 +19,17 @@ const FOREIGN: [(&[u8], &str); 9] = [
     (b"\xff\xfe", "UTF-16 text; save it as UTF-8"),
     (b"\xfe\xff", "UTF-16 text; save it as UTF-8"),
     (b"\x80\x04\x95", "a pickle of Python"),
+    (b"version https://git-lfs", "a pointer of Git LFS; git lfs pull puts the file in its place"),
+    (b"<!DOCTYPE", HTML),
+    (b"<!doctype", HTML),
+    (b"<html", HTML),
+    (b"{\"", "JSON"),
+    (b"[{", "JSON"),
+    (b"@relation", "an ARFF file"),
+    (b"@RELATION", "an ARFF file"),
 ];
+
+const HTML: &str = "a page of HTML, as a server sends it in place of a file";
 
 /// The format that is asked for, or that of data that begins with `head`.
 pub(super) fn format(head: &[u8], path: &Path, options: &ReadOptions<'_>) -> Result<Format> {
@@ -30,7 +41,8 @@ pub(super) fn detect(head: &[u8], path: &Path) -> Result<Format> {
     if let Some(format) = by_magic(head) {
         return Ok(format);
     }
-    if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+    let text = head.strip_prefix(BOM).unwrap_or(head);
+    if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| text.starts_with(magic)) {
         bail!("it is {what}");
     }
     let said = by_suffix(path);
@@ -125,6 +137,10 @@ mod tests {
             (b"BZh91AY", "bzip2"),
             (b"\xff\xfea\0", "UTF-16"),
             (b"PAR1\0\0", "Parquet"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "git lfs pull"),
+            (b"<!DOCTYPE html>\n", "HTML"),
+            (b"{\"a\": 1}\n", "JSON"),
+            (b"@relation iris\n", "ARFF"),
         ] {
             let error = detect(head, Path::new("a.csv")).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

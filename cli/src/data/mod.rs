@@ -686,6 +686,10 @@ fn labels_of(
             Ok((npy::layout(&bytes)?.labels(&bytes)?, Vec::new()))
         }
         Format::Idx => Ok((idx::read_labels(source)?, Vec::new())),
+        // Each line would be a class by itself.
+        Format::Svmlight if detect::is_svmlight(source.head()) => {
+            bail!("it is SVMlight, which has features beside the labels; labels are one a line")
+        }
         Format::Csv | Format::Svmlight | Format::Auto => {
             csv::read_labels(source, options, n_samples)
         }
