@@ -53,10 +53,12 @@ fn count(values: &[f64]) -> bool {
 
 fn identify(values: &[f64]) -> bool {
     let digits = |value: f64| value.log10().floor();
+    // Beyond, every number is whole.
+    let is_whole = |value: f64| value.fract() == 0.0 && value > 0.0 && value < u64::MAX as f64;
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     values.len() > 1
-        && values.iter().all(|value| value.fract() == 0.0 && *value > 0.0)
+        && values.iter().all(|value| is_whole(*value))
         && digits(sorted[0]) == digits(sorted[sorted.len() - 1])
         && sorted.windows(2).all(|pair| pair[0] < pair[1])
         && values.iter().any(|value| f64::from(*value as f32) != *value)
@@ -89,6 +91,7 @@ mod tests {
             (&[1_000_000_001.0, 900_000_001.0], None),
             (&[1_000_000_001.5, 9_000_000_001.5], None),
             (&[1_000_001.0, 9_000_001.0], None),
+            (&[1e37, 3e37], None),
             (&from(1, 20), Some("counting")),
             (&from(0, 100), Some("counting")),
             (&from(1, 19), None),
