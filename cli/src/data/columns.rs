@@ -200,7 +200,11 @@ impl Roles<'_> {
         }
         let open = self.open();
         if open.is_empty() {
-            bail!("there are no features: there is no column beside the label");
+            let hint = match &*self.roles {
+                [_] => " (--separator says what separates columns)",
+                _ => "",
+            };
+            bail!("there are no features: there is no column beside the label{hint}");
         }
         for (feature, column) in open.iter().enumerate() {
             self.roles[*column] = Some(Role::Feature(feature));

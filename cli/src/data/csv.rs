@@ -80,8 +80,12 @@ pub(super) fn read(source: Source<'_>, options: &ReadOptions<'_>) -> Result<Data
             match role {
                 Role::Feature(feature) => {
                     let value = number::parse(cell).map_err(|unfit| {
+                        let again = table.names.as_ref().is_some_and(|names| names[i] == cell);
                         let hint =
                             match unfit {
+                                Unfit::NoNumber if again => {
+                                    "; the header is there again, as in files that were joined"
+                                }
                                 Unfit::NoNumber => comma_hint(cell).unwrap_or_else(|| {
                                     match is_numeric(i, &table.ahead) {
                                         true => "",
@@ -535,6 +539,14 @@ mod tests {
             let error = plain_error(text);
             assert!(error.ends_with(words), "{text:?}: {error}");
         }
+        let error = plain_error("a,b,label\n1,2,0\na,b,label\n3,4,1\n");
+        let again = "line 3, column 1 (\"a\"): \"a\" is no number; the header is there again";
+        assert!(error.starts_with(again), "{error}");
+        let one = ReadOptions { separator: Some(b';'), ..ReadOptions::default() };
+        let error = parse("a,b,label\n1,2,0\n", &one).unwrap_err().to_string();
+        assert!(
+            error.ends_with("no column beside the label (--separator says what separates columns)")
+        );
         let error = plain_error("1,5;2,5;0\n3,5;4,5;1\n");
         assert!(error.contains("\"1,5\" is no number; decimals are to have a point"), "{error}");
     }
