@@ -78,10 +78,11 @@ def _rows(part, n_samples):
     """Rows of a fold, as numbers."""
     part = np.asarray(part)
     rows = np.flatnonzero(part) if part.dtype == bool else part
-    # An empty list is one of floats.
-    if len(rows) and rows.dtype.kind not in "iu":
+    if len(rows) == 0:
+        raise ValueError("cv: a fold has no rows to train on, or holds out none")
+    if rows.dtype.kind not in "iu":
         raise ValueError(f"cv: a fold has rows of the type {rows.dtype}; they are to be whole numbers or truth values")
-    if len(rows) and not 0 <= rows.min() <= rows.max() < n_samples:
+    if not 0 <= rows.min() <= rows.max() < n_samples:
         raise ValueError(f"cv: a fold has the rows {rows.min()} to {rows.max()}, but there are {n_samples} samples")
     return rows.astype(np.uint32)
 

@@ -158,6 +158,8 @@ def test_folds_of_every_kind():
         ({"cv": [(np.arange(100), np.arange(100, 150))]}, "cv: 1 folds; there must be at least 2"),
         ({"cv": 2 * [(np.arange(100), np.arange(100, 151))]}, "rows 100 to 150, but there are 150 samples"),
         ({"cv": 2 * [(np.arange(100), np.arange(-1, 10))]}, "rows -1"),
+        ({"cv": [(np.arange(100), np.arange(100, 150)), (np.arange(100), [])]}, "cv: a fold has no rows"),
+        ({"cv": 2 * [(np.zeros(150, bool), np.ones(150, bool))]}, "cv: a fold has no rows"),
         ({"max_iter": 0}, "max_iter is 0"),
     ],
 )
