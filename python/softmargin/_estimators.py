@@ -202,12 +202,20 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         if sample_weight is None and self.class_weight is None:
             return None
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
-            sums = np.bincount(codes, weights=weights, minlength=len(classes))
-            of_class = np.divide(weights.sum(), len(classes) * sums, out=np.zeros(len(sums)), where=sums > 0)
-        else:
-            of_class = compute_class_weight(self.class_weight, classes=classes, y=y)
+        sums = np.bincount(codes, weights=weights, minlength=len(classes))
+        of_class = self._of_class(classes, y, sums)
         return weights * of_class[codes]
+
+    def _of_class(self, classes, y, sums):
+        """The weight of each class, of which the weights of the samples have these sums."""
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            return np.divide(sums.sum(), len(classes) * sums, out=np.zeros(len(sums)), where=sums > 0)
+        of_class = compute_class_weight(self.class_weight, classes=classes, y=y)
+        wrong = ~((of_class >= 0) & np.isfinite(of_class))
+        if wrong.any():
+            label, weight = classes[wrong].tolist()[0], of_class[wrong][0]
+            raise ValueError(f"class_weight: that of {label!r} is {weight}; weights are finite and not negative")
+        return of_class
 
     def _fit_l2(self, X, y, codes, classes, weights, total):
         """The λ of a fit."""

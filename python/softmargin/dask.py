@@ -16,7 +16,7 @@ from dask.core import flatten
 from distributed import default_client, futures_of
 from scipy.sparse import issparse, vstack
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, compute_class_weight
+from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -85,7 +85,7 @@ class _DaskClassifier:
         classes, sums = blocks.labels()
         if len(classes) < 2:
             raise ValueError(f"There must be at least 2 classes, but y has {len(classes)}: {classes.tolist()}")
-        of_class = self._of_class(classes, sums)
+        of_class = self._of_class(classes, classes, sums)
         total = float(sums @ of_class)
         if total == 0:
             raise ValueError(f"the weights of all {blocks.n_samples} samples sum to 0")
@@ -123,12 +123,6 @@ class _DaskClassifier:
     @property
     def partial_fit(self):
         raise AttributeError("on Dask there is no partial_fit: fit reads all blocks, however many there are")
-
-    def _of_class(self, classes, sums):
-        """The weight of each class, of which the weights of the samples have these sums."""
-        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
-            return sums.sum() / (len(classes) * sums)
-        return compute_class_weight(self.class_weight, classes=classes, y=classes)
 
     def decision_function(self, X):
         """The scores, a Dask array: of shape (n_samples,) for two classes, those of `classes_[1]`, else (n_samples, n_classes)."""

@@ -230,6 +230,15 @@ def test_sizes_that_are_not_known(client, fitted):
         SoftmaxClassifier().fit(unknown[0], wrong)
 
 
+def test_a_class_that_counts_nothing(client):
+    X, y, weights = problem()
+    weights = np.where(y == y[0], 0.0, weights)
+    model = SoftmaxClassifier(l2=1e-2, class_weight="balanced", tol=1e-7)
+    of_memory = softmargin.SoftmaxClassifier(l2=1e-2, class_weight="balanced", tol=1e-7).fit(X, y, weights)
+    model.fit(blocks(X), blocks(y), blocks(weights))
+    np.testing.assert_allclose(model.coef_, of_memory.coef_, atol=1e-4)
+
+
 def test_errors(client):
     X, y, weights = problem()
     lazy, labels, model = blocks(X), blocks(y), SoftmaxClassifier(l2=1e-3)
@@ -256,6 +265,9 @@ def test_errors(client):
     rows = np.arange(1000)[:, None] == [350] * X.shape[1]
     refused("block 1: X has masked values", X=blocks(np.ma.MaskedArray(X, rows)))
     refused("weights of all 1000 samples sum to 0", weights=blocks(np.zeros(1000)))
+    for weight in (-1.0, np.nan):
+        with pytest.raises(ValueError, match=f"class_weight: that of 1 is {weight}"):
+            SoftmaxClassifier(class_weight={1: weight}).fit(lazy, blocks(np.arange(1000) % 2))
     refused("at least 2 classes, but y has 1: .*ant", y=blocks(np.full(1000, "ant")))
     refused("continuous", y=blocks(weights))
     mixed = np.array(y, dtype=object)

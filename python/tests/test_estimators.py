@@ -276,6 +276,14 @@ def test_files(tmp_path):
             softmargin.load(other)
 
 
+@pytest.mark.parametrize("classifier", [SoftmaxClassifier(), HingeClassifier(), SoftmaxClassifierCV(cv=2)])
+def test_weights_of_classes_that_are_none(classifier):
+    X, y = table(load_iris)
+    for weight in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"class_weight: that of 1 is {weight}; weights are finite"):
+            clone(classifier).set_params(class_weight={1: weight}).fit(X, y)
+
+
 def test_masked_values_are_refused():
     X, y = table(load_iris)
     arrays = {"X": X, "y": y, "sample_weight": np.ones(len(y))}
