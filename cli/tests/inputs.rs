@@ -301,6 +301,18 @@ fn contents_tell_the_format() {
     );
     assert_eq!(objective(&["--data", &path]), expected, "an archive that is called CSV");
     fails(1, &["train", "--data", &path, "--format", "csv"], &["a.csv", "UTF-8"]);
+    for (format, other) in
+        [("csv", "npy"), ("npz", "npy"), ("safetensors", "npz"), ("idx", "svmlight")]
+    {
+        let bytes = match other {
+            "npy" => features("<f4", false),
+            "npz" => npz(&[("X", features("<f4", false))], false),
+            _ => svm().into_bytes(),
+        };
+        let path = write(&folder, "data", bytes);
+        let words = ["it looks like", &format!("which --format {other} reads")];
+        fails(1, &["train", "--data", &path, "--format", format], &words);
+    }
     fails(1, &["train", "--data", &path, "--label-column", "y"], &["--label-column", "CSV"]);
 }
 

@@ -68,6 +68,11 @@ pub(super) fn by_magic(head: &[u8]) -> Option<Format> {
     }
 }
 
+/// What the contents say, if they can be nothing else.
+pub(super) fn by_contents(head: &[u8]) -> Option<Format> {
+    by_magic(head).or_else(|| is_svmlight(head).then_some(Format::Svmlight))
+}
+
 fn by_suffix(path: &Path) -> Option<Format> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);

@@ -86,9 +86,6 @@ enum Stored {
     Sparse(Sparse),
 }
 
-/// What to say of a file that is read as a table, but looks as if it were none.
-const SVMLIGHT: &str = "it looks like SVMlight, which --format svmlight reads";
-
 /// What pixels are multiplied by.
 const PIXEL: f64 = 1.0 / 255.0;
 
@@ -201,12 +198,21 @@ impl Dataset {
     fn read_format(source: Source<'_>, path: &Path, options: &ReadOptions<'_>) -> Result<Self> {
         let format = detect::format(source.head(), path, options)?;
         check_options(format, options)?;
+        let looks = detect::by_contents(source.head());
+        let read = Self::read_as(format, source, options);
+        match looks.filter(|looks| *looks != format) {
+            // Nobody would know it from what is wrong.
+            Some(looks) => read.with_context(|| {
+                let name = looks.name();
+                format!("it looks like {name}, which --format {} reads", name.to_lowercase())
+            }),
+            None => read,
+        }
+    }
+
+    fn read_as(format: Format, source: Source<'_>, options: &ReadOptions<'_>) -> Result<Self> {
         match format {
-            Format::Auto | Format::Csv => {
-                let is_svmlight = detect::is_svmlight(source.head());
-                let read = csv::read(source, options);
-                if is_svmlight { read.context(SVMLIGHT) } else { read }
-            }
+            Format::Auto | Format::Csv => csv::read(source, options),
             Format::Svmlight => svmlight::read(source, options),
             Format::Npy => {
                 let bytes = source.bytes()?;
