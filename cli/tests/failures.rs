@@ -228,7 +228,7 @@ fn data_that_does_not_fit() {
     output(&["train", "--data", &two, "--out", &model]);
     fails(1, &["evaluate", "--model", &model, "--data", &three], &["2 features", "3"]);
     fails(1, &["evaluate", "--model", &model, "--data", &more_classes], &["label 2", "2 classes"]);
-    fails(1, &["predict", "--model", &model], &["2 features", "784"]);
+    fails(1, &["predict", "--model", &model], &["2 features", "784", "there is no --data"]);
 }
 
 #[test]

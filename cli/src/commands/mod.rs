@@ -224,12 +224,12 @@ impl DataArgs {
     fn read_for_model(&self, split: Split, about: &About, n_features: usize) -> Result<Dataset> {
         let unknown = Schema::of_features(n_features);
         let schema = about.schema.as_ref().unwrap_or(&unknown);
-        let data = match &self.data {
-            Some(path) => read(path, &self.options(split, Some(schema)))?,
-            None => sample(split)?,
+        let Some(path) = &self.data else {
+            let data = sample(split)?;
+            data.check_features(n_features).context("the bundled sample, as there is no --data")?;
+            return Ok(data);
         };
-        data.check_features(n_features)?;
-        Ok(data)
+        read(path, &self.options(split, Some(schema)))
     }
 
     /// Reads data to test on, as `trained`: from `path`, or from where that came from, if it is there.
