@@ -105,7 +105,7 @@ fn parse(
             bail!("line {line}: {} is several labels; a sample has one{hint}", quoted(label));
         }
         if label.contains(':') {
-            bail!("line {line}: {} is no label", quoted(label));
+            bail!("line {line}: {} is no label, with which a line begins", quoted(label));
         }
         summary.labels.push(label, line)?;
         entries.push(words).with_context(|| format!("line {line}"))?;
@@ -551,7 +551,7 @@ mod tests {
             ("1,3 1:1\n", &["line 1", "several labels"]),
             ("0 1:1\n0.5 1:1\n", &["line 2", "no class"]),
             ("0 1:1\nnan 1:1\n", &["line 2", "missing"]),
-            ("1:1 2:1\n", &["line 1", "no label"]),
+            ("1:1 2:1\n", &["line 1", "no label, with which a line begins"]),
             ("0 1:1\n1 1000000000:3\n", &["--max-unpacked"]),
             ("0 1:1\n1 99999999999:3\n", &["line 2", "too large an index"]),
             ("# nothing\n", &["no samples"]),
