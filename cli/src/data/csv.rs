@@ -654,13 +654,13 @@ mod tests {
         let error = plain_error("y,x1,x2\n0,1,2.5\n1,3,4.5\n");
         assert!(error.starts_with("labels: the last column, \"x2\": line 2, column 3: \"2.5\""));
         assert!(plain_error("label\n0\n1\n").contains("no features"));
-        for cell in ["x\"", "5\" pipe", "\"x\"y", " \"x\""] {
+        for cell in ["x\"", "5\" pipe", "\"x\"y", " \"x\"\""] {
             let error = plain_error(&format!("a,label\n1,x\n2,{cell}\n3,x\n"));
             assert!(error.starts_with("line 3, column 2 (\"label\"): "), "{cell}: {error}");
             assert!(error.contains("has a stray quote"), "{cell}: {error}");
         }
-        let data = plain("a,label\n1,\"5\"\" pipe\"\n2,a \"b\"\n");
-        assert_eq!(labels(&data), ["5\" pipe", "a \"b\""]);
+        let data = plain("a,label\n1,\"5\"\" pipe\"\n2,a \"b\"\n3, \"c\"\n");
+        assert_eq!(labels(&data), ["5\" pipe", "a \"b\"", "c"]);
         for (text, words) in [
             ("label,a,label\n0,1,2\n1,3,4\n", &["columns 1 and 3", "\"label\"", "\"label.1\""][..]),
             ("x,y,x\n0,1,2\n1,3,4\n", &["columns 1 and 3", "\"x\"", "\"x.1\""]),

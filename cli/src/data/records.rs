@@ -36,7 +36,7 @@ impl Record {
         self.cells.iter().map(|cell| &self.text[cell.clone()])
     }
 
-    /// Whether a cell has a quote that is alone, before other text, or after a space: it is no mark, but a part of the text.
+    /// Whether a cell has a quote that is alone, or before or after other text: it is no mark, but a part of the text.
     pub(super) fn has_stray_quote(&self, column: usize) -> bool {
         self.stray.binary_search(&column).is_ok()
     }
@@ -136,20 +136,34 @@ impl<R: Read> Records<R> {
         let stray = std::mem::take(&mut self.lines.stray);
         let mut start = 0;
         for (i, &end) in self.ends[..n_ends].iter().enumerate() {
-            let cell = &text[start..end];
-            let left = start + cell.len() - cell.trim_start().len();
-            let cell = left..(left + cell.trim().len());
+            let mut cell = trimmed(text, start..end);
             start = end;
+            if stray.binary_search(&i).is_ok() {
+                match within_quotes(&text[cell.clone()]) {
+                    true => cell = trimmed(text, cell.start + 1..cell.end - 1),
+                    false => record.stray.push(record.cells.len()),
+                }
+            }
             // Several spaces separate as one does.
             if self.separator != b' ' || !cell.is_empty() {
-                if stray.binary_search(&i).is_ok() {
-                    record.stray.push(record.cells.len());
-                }
                 record.cells.push(cell);
             }
         }
         Ok(true)
     }
+}
+
+/// A part of a text without the spaces around it.
+fn trimmed(text: &str, part: Range<usize>) -> Range<usize> {
+    let (end, part) = (part.end, &text[part]);
+    let left = end - part.trim_start().len();
+    left..(left + part.trim().len())
+}
+
+/// Whether quotes are around a cell, and nowhere else: after a space, where the parser takes them for a part of the text.
+fn within_quotes(cell: &str) -> bool {
+    let inner = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
+    inner.is_some_and(|inner| !inner.contains('"'))
 }
 
 /// Where in a cell the last byte was.
@@ -294,7 +308,8 @@ mod tests {
             ("x,y\"", b',', &[1]),
             ("x,y\"\n", b',', &[1]),
             ("x,y\"\r\n", b',', &[1]),
-            ("\"x\"y,\"x\" \"y\", \"x\"", b',', &[0, 1, 2]),
+            ("\"x\"y,\"x\" \"y\", \"x\"y", b',', &[0, 1, 2]),
+            ("1, \"x\", \"5\"\" pipe\"", b',', &[2]),
             ("a \"b\" c,x\"\"", b',', &[]),
             ("\"\nx\"\"\",y\"", b',', &[1]),
             ("  \"1\"   x\" 2", b' ', &[1]),
@@ -306,6 +321,15 @@ mod tests {
                 (0..record.len()).filter(|i| record.has_stray_quote(*i)).collect();
             assert_eq!(found, expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn quotes_after_a_space() {
+        let text = "1, \"x y\" ,\t\"2\"\n \"\"\"\",\"\"\"x\"\"\"\n";
+        assert_eq!(
+            read(text, b','),
+            [cells(1, &["1", "x y", "2"]), cells(2, &["\"\"\"\"", "\"x\""]),]
+        );
     }
 
     #[test]
