@@ -23,7 +23,7 @@ fn lambda_is_chosen_and_all_samples_are_fitted() {
     let folder = folder();
     let data = write(&folder, "data.csv", table());
     let [model, alone] = ["model", "alone"].map(|name| text(&folder.path().join(name)));
-    let path = ["--cv", "4", "--l2-path", "1e-6,10,0.1"];
+    let path = ["--cv", "4", "--l2-path", "1e-6,10,0.1,10"];
     let train = ["train", "--json", "--data", &data];
     let fit = json(&[&train[..], &path, &["--out", &model]].concat());
     let cv = &fit["cross_validation"];

@@ -21,9 +21,12 @@ use std::fmt::Write;
 const PATH: [f64; 10] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5];
 
 impl Train {
-    /// The λ that cross-validation tries.
-    pub(super) fn cv_path(&self) -> &[f64] {
-        if self.l2_path.is_empty() { &PATH } else { &self.l2_path }
+    /// The λ that are tried, each once, from the largest on, as its optimum is the nearest to zero.
+    pub(super) fn tried_l2(&self) -> Vec<f64> {
+        let mut path = if self.l2_path.is_empty() { PATH.to_vec() } else { self.l2_path.clone() };
+        path.sort_by(|a, b| b.total_cmp(a));
+        path.dedup();
+        path
     }
 
     /// # Errors
@@ -38,7 +41,7 @@ impl Train {
             Some(Solver::Sgd) => bail!(
                 "{what} takes a solver that goes to the optimum, lbfgs, newton or dual (--solver); sgd does not"
             ),
-            Some(Solver::Dual) if self.cv_path().contains(&0.0) => {
+            Some(Solver::Dual) if self.tried_l2().contains(&0.0) => {
                 bail!("--l2-path has λ = 0, but --solver dual takes λ above 0")
             }
             _ => Ok(()),
@@ -53,7 +56,7 @@ impl Train {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<CrossValidation>> {
         let Some(k) = self.cv else { return Ok(None) };
-        let path = self.cv_path();
+        let path = &self.tried_l2();
         let steps = Steps::many(k * path.len(), "fits");
         let mut fits = 0;
         let mut next = |l2: f64| {
@@ -92,10 +95,8 @@ impl Train {
         mut fit: impl FnMut(f64, &mut LinearModel<f32>, &Samples<'_>) -> Result<Summary>,
     ) -> Result<CrossValidation> {
         let mut models = vec![start.clone(); samples.folds.len()];
-        let mut l2_path = self.cv_path().to_vec();
-        l2_path.sort_by(|a, b| b.total_cmp(a));
         let mut path = Vec::new();
-        for l2 in l2_path {
+        for l2 in self.tried_l2() {
             let mut folds = Vec::new();
             for (fold, model) in models.iter_mut().enumerate() {
                 samples.fold = Some(fold);

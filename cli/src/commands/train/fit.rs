@@ -320,12 +320,8 @@ impl Train {
     ) -> Result<Vec<PathPoint<f32>>> {
         let (mut model, mut loss) = (start.clone(), self.held_out_loss(samples));
         let class_weights = samples.class_weights.as_deref();
-        // From the largest on, as its optimum is the nearest to zero.
-        let mut l2_path = self.l2_path.clone();
-        l2_path.sort_by(|a, b| b.total_cmp(a));
-        l2_path.dedup();
         let mut path = Vec::new();
-        for l2 in l2_path {
+        for l2 in self.tried_l2() {
             let solver = Resumable::new(self.lbfgs());
             let summary = self.minimize(l2, &mut model, samples, solver, &mut *report)?;
             let (_, held_out) = samples.measure(&model, self.compute.isa())?;

@@ -598,7 +598,7 @@ impl Train {
         let objective = self.objective.objective(None);
         let kinked = !objective.is_smooth();
         let above_zero = match self.cv.is_some() || !self.l2_path.is_empty() {
-            true => self.cv_path().iter().all(|l2| *l2 > 0.0),
+            true => self.tried_l2().iter().all(|l2| *l2 > 0.0),
             false => objective.l2() > 0.0,
         };
         // Cross-validation brings the features to memory.
