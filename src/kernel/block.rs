@@ -54,14 +54,14 @@ impl<'a, T> ColumnBlock<'a, T> {
 #[derive(Debug, Default)]
 pub(crate) struct RowOffsets {
     offsets: Vec<usize>,
-    /// The distance between rows of which the offsets are the multiples, if they are: those are the same for every block of
-    /// consecutive rows.
+    /// If the offsets are the multiples of a distance between rows, that distance. They are then right for every block of
+    /// as many consecutive rows.
     multiples_of: Option<usize>,
 }
 
 impl RowOffsets {
-    /// The row that the offsets count from, those of the rows, filled up to a multiple of [`GROUP`] by that of the last
-    /// row, and as many of those that come next, or of the same again if none does.
+    /// Returns the row that the offsets count from; the offsets of the rows, and that of the last one again up to a multiple
+    /// of [`GROUP`]; and the offsets of as many rows that come next, or of the same rows if none does.
     #[inline(always)]
     fn look_up(
         &mut self,

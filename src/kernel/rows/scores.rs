@@ -88,8 +88,8 @@ const fn fits<L: Lanes>(n_classes: usize, vectors: usize) -> bool {
     n_classes * (L::LANES / 2 + vectors) + 2 * vectors < L::REGISTERS
 }
 
-/// The short rows of a block, and the weights of all classes. What is added up across the lanes stays in registers: kept
-/// in memory, as that of longer rows is, it takes a third more time with two classes and 32 features.
+/// The short rows of a block, and the weights of all classes. The sums stay in registers until they are added up across the
+/// lanes: if they are kept in memory, as those of longer rows are, an evaluation of 2048 × 32 × 2 takes a tenth more.
 struct ShortRows<'a, 'x, T> {
     rows: &'a RowBlock<'x, T>,
     ahead: &'a mut LinesAhead<'x>,
@@ -116,7 +116,7 @@ impl<T: Element> TileKernel<T> for ShortRows<'_, '_, T> {
             }
         }
         for first in (0..rows.len()).step_by(L::LANES) {
-            // Not in a loop: of that, the compiler would keep them in memory.
+            // Written out, as the compiler keeps the pairs in memory if this is a loop.
             let mut pairs = [[zero; MAX_LANES / 2]; K];
             macro_rules! pairs {
                 ($($i:literal)*) => {
@@ -140,7 +140,7 @@ impl<T: Element> TileKernel<T> for ShortRows<'_, '_, T> {
 }
 
 /// For each class, the first round of the sums across the lanes of two rows: those from `first` on, or the last two. Asks
-/// for half as many lines of the next block.
+/// for half the lines of two rows of the next block; the gradient asks for the others.
 #[inline(always)]
 fn pair<L: Lanes, const K: usize, const V: usize>(
     proof: L::Proof,
