@@ -327,9 +327,11 @@ impl<T: Scalar> Evaluator<T> {
                 }
             } else if gradient {
                 let workspaces = &*workspaces;
+                let last = round + schedule.round_rows() >= n_samples;
                 for_each_chunk(dw, fold_classes * d, |i, dw| {
                     let classes = i * fold_classes..c.min((i + 1) * fold_classes);
-                    if !T::fold(isa, Fold { workspaces, shared, classes, n_features: d, dw }) {
+                    if !T::fold(isa, Fold { workspaces, shared, classes, n_features: d, dw, last })
+                    {
                         finite.store(false, Relaxed);
                     }
                 });

@@ -15,7 +15,8 @@ use core::{
 };
 
 /// The gradient of some classes: the sum of the tasks' own gradients or, if they share one, what it is before with
-/// the blocks added that the tasks hold. Returns whether it is finite.
+/// the blocks added that the tasks hold. Returns whether it is finite, if this is the last round: sums that are not
+/// finite stay so.
 pub struct Fold<'a, T> {
     pub(crate) workspaces: &'a [Workspace<T>],
     pub(crate) shared: bool,
@@ -23,6 +24,7 @@ pub struct Fold<'a, T> {
     pub(crate) n_features: usize,
     /// The gradient from the first of the classes on.
     pub(crate) dw: &'a mut [f64],
+    pub(crate) last: bool,
 }
 
 impl<T: Element> Run<T> for Fold<'_, T> {
@@ -30,7 +32,7 @@ impl<T: Element> Run<T> for Fold<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) -> bool {
-        let Self { workspaces, shared, classes, n_features: d, dw } = self;
+        let Self { workspaces, shared, classes, n_features: d, dw, last } = self;
         if shared {
             let held = workspaces.iter().map(|task| (&task.copies, &task.scores, &task.gradient));
             add_held::<L>(proof, held, classes, d, dw);
@@ -42,7 +44,7 @@ impl<T: Element> Run<T> for Fold<'_, T> {
                 }
             }
         }
-        dw.iter().fold(true, |all, sum| all & sum.is_finite())
+        !last || dw.iter().fold(true, |all, sum| all & sum.is_finite())
     }
 }
 
