@@ -29,10 +29,12 @@ impl<T: Copy + Default> Buffer<T> {
         self.start = if offset > ALIGNMENT / size_of::<T>() { 0 } else { offset };
     }
 
+    #[inline]
     pub(crate) fn as_slice(&self) -> &[T] {
         &self.data[self.start..][..self.len]
     }
 
+    #[inline]
     pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
         &mut self.data[self.start..][..self.len]
     }

@@ -160,6 +160,17 @@ impl<'a, T> RowBlock<'a, T> {
         core::array::from_fn(|i| self.start.wrapping_add(offsets[i]))
     }
 
+    /// Where a feature of some rows is, whole groups of them: the offsets of each group, and what they count from.
+    #[inline(always)]
+    pub(super) fn groups(
+        &self,
+        rows: Range<usize>,
+        feature: usize,
+    ) -> (core::slice::ChunksExact<'a, usize>, *const T) {
+        // Within the slice of the matrix, as every row is.
+        (self.rows[rows].chunks_exact(GROUP), self.start.wrapping_add(feature))
+    }
+
     /// Row `i` of the next block (or of this one, if it is the last), to be prefetched.
     ///
     /// # Panics
@@ -233,5 +244,27 @@ impl LinesAhead<'_> {
         prefetch(self.next);
         self.next = self.next.wrapping_add(LINE);
         self.left -= 1;
+    }
+
+    /// Asks for the next `n` lines, if so many are left: with one branch for all, unless a row ends.
+    #[inline(always)]
+    pub(super) fn request_lines(&mut self, n: usize) {
+        if self.left < n {
+            if self.left > 0 || !self.rows.is_empty() {
+                *self = self.requested_across_rows(n);
+            }
+            return;
+        }
+        (0..n).for_each(|i| prefetch(self.next.wrapping_add(i * LINE)));
+        self.next = self.next.wrapping_add(n * LINE);
+        self.left -= n;
+    }
+
+    /// Not inlined, and by value, so that callers keep the lines in registers.
+    #[cold]
+    #[inline(never)]
+    fn requested_across_rows(mut self, n: usize) -> Self {
+        (0..n).for_each(|_| self.request());
+        self
     }
 }

@@ -23,8 +23,9 @@ impl<T: Element, K: TileKernel<T>, const M: usize, const V: usize> Run<T> for Sh
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        // Where the table has tiles that no instruction set with so few registers asks for, they are not compiled.
-        if const { M * V + V < L::REGISTERS } {
+        // Where the table has tiles that no instruction set with so few registers asks for, they are not compiled. Besides
+        // the sums, there are a vector for each class or for each column, whichever are fewer, and one more.
+        if const { M * V + if M < V { M } else { V } < L::REGISTERS } {
             self.0.run::<L, M, V>(proof);
         } else {
             unreachable!("a tile of {M} × {V} vectors");
@@ -74,6 +75,8 @@ tiles! {
     many {
         2: 1 2;
         4: 1 2 3;
+        5: 1 2;
+        6: 1 2;
         8: 1 2 3;
     }
     /// Runs the kernel for lines of sparse entries: with tiles of the given chains × vectors.
@@ -85,24 +88,26 @@ tiles! {
 }
 
 /// How many tiles cover a few classes, as evenly as possible, and how many vectors a tile has at most. The sums, a
-/// vector for each column of the tile and one more fit the registers. One tile for all classes is best, as each
-/// line of X is then read once; with few classes, longer tiles make up for the loads of what is broadcast. Of 13 classes,
+/// vector for each column of the tile, or for each class if they are fewer, and one more fit the registers. One tile for
+/// all classes is best, as each line of X is then read once; with few classes, longer tiles make up for the loads of what is
+/// broadcast, and have as many sums as keep both FMA units busy: ten where an FMA takes five cycles. Of 13 classes,
 /// whose sums and vectors would just fit 32 registers, the compiler keeps some in memory.
 pub(super) const fn few_tiles<L: Lanes>(n_classes: usize) -> (usize, usize) {
     match (L::REGISTERS, n_classes) {
         (32.., ..=6) => (1, 4),
         (32.., _) => (n_classes.div_ceil(12), 2),
-        (16.., _) => (n_classes.div_ceil(6), 2),
+        (16.., 3) | (15.., ..=2) => (1, 4),
+        (15.., _) => (n_classes.div_ceil(6), 2),
         _ => (n_classes.div_ceil(2), 2),
     }
 }
 
 /// The largest tile for many classes: MR × NR, NR in vectors. The sums, the vectors of a step and one
-/// broadcast element fill 28 of 32, 16 of 16 and 7 of 8 registers.
+/// broadcast element fill 28 of 32, 15 of 16 and 7 of 8 registers.
 pub(super) const fn largest_many<L: Lanes>() -> (usize, usize) {
     match L::REGISTERS {
         32.. => (8, 3),
-        16.. => (4, 2),
+        15.. => (6, 2),
         _ => (2, 2),
     }
 }
@@ -112,7 +117,7 @@ pub(super) const fn largest_many<L: Lanes>() -> (usize, usize) {
 pub(super) const fn largest_line<L: Lanes>() -> usize {
     match L::REGISTERS {
         32.. => 8,
-        16.. => 4,
+        15.. => 4,
         _ => 2,
     }
 }

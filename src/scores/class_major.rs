@@ -140,6 +140,7 @@ impl<T: Element> ScoreBlock for ClassMajor<'_, T> {
             return super::swap_labels(self, labels, label_scores);
         }
         let one = L::splat(proof, T::from_f64(1.0));
+        let least = L::splat(proof, T::from_f64(f64::NEG_INFINITY));
         for first in (0..labels.len()).step_by(L::LANES) {
             let label = L::from_slice(proof, &label_numbers[first..]);
             let place = &mut label_scores[first..];
@@ -147,7 +148,10 @@ impl<T: Element> ScoreBlock for ClassMajor<'_, T> {
             let before = L::from_slice(proof, place);
             let mut after = before;
             for scores in self.scores[first..].chunks_mut(self.stride) {
-                let (score, own) = (L::from_slice(proof, scores), class.eq(label));
+                // The maximum is the score, but for the compiler, which turns a selection from what was loaded from the
+                // same place into a masked store: on processors of AMD, one takes 20 cycles and more.
+                let score = least.max(L::from_slice(proof, scores));
+                let own = class.eq(label);
                 after = L::select(own, score, after);
                 L::select(own, before, score).write_to(scores);
                 class = class + one;

@@ -8,10 +8,10 @@ use crate::{
     simd::{Lanes, MAX_LANES},
 };
 
-/// The rows that a panel has room for: whole vectors and whole register tiles on every instruction set, and one
-/// more, as panels at multiples of a power of two compete for the same places in L1.
+/// The rows that a panel has room for: whole vectors and whole register tiles, of up to 8 rows, on every instruction
+/// set. An odd number, as panels at multiples of a power of two compete for the same places in L1.
 pub(crate) fn panel_rows(n_samples: usize) -> usize {
-    n_samples.next_multiple_of(MAX_LANES) + 1
+    n_samples.next_multiple_of(MAX_LANES) + 5
 }
 
 /// The score of sample i for class k is `scores[(k / width * panel_rows + i) * width + k % width]`.

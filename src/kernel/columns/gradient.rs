@@ -109,12 +109,26 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                         prefetch_near(block.at(row, (feature + f).wrapping_sub(F)));
                     }
                 }
-                for k in 0..K {
-                    let ds = ds.as_ptr().wrapping_add(k * stride + row);
-                    // SAFETY: `ds` has whole vectors for all rows, as asserted.
-                    let ds = unsafe { L::load(proof, ds) };
+                let place = |k: usize| ds.as_ptr().wrapping_add(k * stride + row);
+                if K < F {
+                    // So few that they stay in registers, while one feature after the other is read.
+                    let mut of_classes = [sums[0][0]; K];
+                    for k in 0..K {
+                        // SAFETY: `ds` has whole vectors for all rows, as asserted.
+                        of_classes[k] = unsafe { L::load(proof, place(k)) };
+                    }
                     for f in 0..F {
-                        sums[k][f] = ds.mul_add(x[f], sums[k][f]);
+                        for k in 0..K {
+                            sums[k][f] = of_classes[k].mul_add(x[f], sums[k][f]);
+                        }
+                    }
+                } else {
+                    for k in 0..K {
+                        // SAFETY: `ds` has whole vectors for all rows, as asserted.
+                        let ds = unsafe { L::load(proof, place(k)) };
+                        for f in 0..F {
+                            sums[k][f] = ds.mul_add(x[f], sums[k][f]);
+                        }
                     }
                 }
             }

@@ -111,12 +111,25 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                     }
                 };
             }
-            for k in 0..K {
-                // SAFETY: there are `K` weights for each feature, as asserted.
-                let weight = unsafe { *tile.weights.get_unchecked(feature * K + k) };
-                let weight = L::splat(proof, weight);
+            // SAFETY: there are `K` weights for each feature, as asserted.
+            let weight = |k: usize| unsafe { *tile.weights.get_unchecked(feature * K + k) };
+            if K < R {
+                // So few that they stay in registers, while one vector after the other is read.
+                let mut weights = [sums[0][0]; K];
+                for k in 0..K {
+                    weights[k] = L::splat(proof, weight(k));
+                }
                 for r in 0..R {
-                    sums[k][r] = x[r].mul_add(weight, sums[k][r]);
+                    for k in 0..K {
+                        sums[k][r] = x[r].mul_add(weights[k], sums[k][r]);
+                    }
+                }
+            } else {
+                for k in 0..K {
+                    let weight = L::splat(proof, weight(k));
+                    for r in 0..R {
+                        sums[k][r] = x[r].mul_add(weight, sums[k][r]);
+                    }
                 }
             }
         }

@@ -20,7 +20,7 @@ use super::{
     block::LinesAhead,
     gradient_stride,
     read::{Read, Unscaled, read},
-    rows_within,
+    rows_within, tile_start,
     tiles::largest_many,
 };
 use crate::{
@@ -138,6 +138,25 @@ impl Plan for Panels {
 /// NR: the columns of a panel, the vectors of the widest tile.
 const fn panel_width<L: Lanes>() -> usize {
     largest_many::<L>().1 * L::LANES
+}
+
+/// The tiles of the gradient that share the classes of a panel.
+const fn tiles_in_panel<L: Lanes>() -> usize {
+    panel_width::<L>().div_ceil(largest_many::<L>().0)
+}
+
+/// The first class of tile `i` of the gradient: those of a panel take its classes as evenly as possible.
+#[inline(always)]
+fn tile_class<L: Lanes>(i: usize) -> usize {
+    let (n, width) = (tiles_in_panel::<L>(), panel_width::<L>());
+    i / n * width + tile_start(width, n, i % n)
+}
+
+/// Tiles of the gradient for `n` classes.
+#[inline(always)]
+fn n_tiles<L: Lanes>(n: usize) -> usize {
+    let panels = n / panel_width::<L>() * tiles_in_panel::<L>();
+    (panels..).find(|&tile| tile_class::<L>(tile) >= n).expect("one of the next panel")
 }
 
 /// Panels for `n` columns.

@@ -19,9 +19,15 @@ use crate::{
 use core::ops::Range;
 
 /// What of a panel of W is walked over at a time, for all rows of a block: it stays in L1, or next to it, while the
-/// rows pass through. With half as much, an evaluation of 20000 × 1024 × 1000 takes a twentieth more; with more, the
-/// sums of so many terms would lose digits.
-const WEIGHT_BYTES: usize = 32 << 10;
+/// rows pass through. With half as much, an evaluation of 20000 × 1024 × 1000 takes a twentieth more (AVX-512); with twice as
+/// much where L1 has 32 KiB, and L2 no room for all features of a block, one of 2000 × 1024 × 1000 takes 3 % more (AVX2); with
+/// more, the sums of so many terms would lose digits.
+const fn weight_bytes<L: Lanes>() -> usize {
+    match L::REGISTERS {
+        32.. => 32 << 10,
+        _ => 16 << 10,
+    }
+}
 
 /// Writes the scores of a block. Classes that fill up the last panel get the score 0; rows up to the next multiple
 /// of MR are written too, with whatever the panels of X hold.
@@ -35,7 +41,7 @@ pub(super) fn compute<L: Lanes>(
     let (c, d, width) = (weights.n_classes, weights.n_features, panel_width::<L>());
     assert_eq!((d, scores.panel_rows()), (block.n_features, block.panel_rows));
     let in_vectors = in_vectors::<L>(c);
-    let part = WEIGHT_BYTES / size_of::<L::Elem>() / width / width * width;
+    let part = weight_bytes::<L>() / size_of::<L::Elem>() / width / width * width;
     for first in (0..d).step_by(part.max(width)) {
         let features = first..d.min(first + part.max(width));
         let panels = scores.as_mut_slice().chunks_exact_mut(block.panel_rows * width);
@@ -144,10 +150,10 @@ fn add_dots<L: Lanes>(
 }
 
 /// The tile for `vectors` of classes: as high as the gradient's, or higher where it is narrower, since it takes
-/// eight sums to keep both FMA units busy.
+/// eight sums and more to keep both FMA units busy.
 const fn score_tile<L: Lanes>(vectors: usize) -> (usize, usize) {
     match (largest_many::<L>().0, vectors) {
-        (4, 1) => (8, 1),
+        (6, 1) => (8, 1),
         (mr, _) => (mr, vectors),
     }
 }

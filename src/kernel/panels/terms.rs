@@ -1,11 +1,11 @@
 //! What is left of a block for the gradient: its panels, and for each tile of classes the rows that count. It
 //! outlives the task's work on the block, so that all threads can add the blocks of all tasks to one gradient.
 
-use super::{gradient::accumulate, panel_width};
+use super::{gradient::accumulate, n_tiles, panel_width, tile_class};
 use crate::{
     buffer::Buffer,
     element::Element,
-    kernel::{Copies, TaskGradient, tiles::largest_many},
+    kernel::{Copies, TaskGradient},
     scores::{SampleMajor, ScoreBlock},
     simd::{Lanes, Run},
 };
@@ -39,7 +39,7 @@ impl RowLists {
         self.panel_rows = panel_rows;
         if sparse {
             self.stride = panel_rows + 1;
-            self.lists.resize(ds.n_classes().div_ceil(largest_many::<L>().0) * self.stride, 0);
+            self.lists.resize(n_tiles::<L>(ds.n_classes()) * self.stride, 0);
             let (lists, stride, ds) = (&mut *self.lists, self.stride, ds.as_slice());
             L::call(proof, ListRows { ds, n_rows: n, panel_rows, lists, stride });
         } else {
@@ -72,13 +72,14 @@ impl<T: Element> Run<T> for ListRows<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, _: L::Proof) {
         let Self { ds, n_rows, panel_rows, lists, stride } = self;
-        let (mr, width) = (largest_many::<L>().0, panel_width::<L>());
+        let width = panel_width::<L>();
         for (tile, list) in lists.chunks_exact_mut(stride).enumerate() {
-            let panel = &ds[tile * mr / width * panel_rows * width..][..n_rows * width];
+            let (class, end) = (tile_class::<L>(tile), tile_class::<L>(tile + 1));
+            let panel = &ds[class / width * panel_rows * width..][..n_rows * width];
             let (count, rows) = list.split_first_mut().expect("room for the number of rows");
             let mut n = 0;
             for (row, ds) in panel.chunks_exact(width).enumerate() {
-                let ds = &ds[tile * mr % width..][..mr];
+                let ds = &ds[class % width..][..end - class];
                 rows[n] = row as u16;
                 n += usize::from(ds.iter().fold(false, |any, ds| any | (*ds != T::default())));
             }
@@ -105,6 +106,12 @@ impl<'a, T> Terms<'a, T> {
         self.panel_rows
     }
 
+    /// Whether all rows count, one after the other, for every tile.
+    #[inline(always)]
+    pub(super) fn has_all_rows(&self) -> bool {
+        self.stride == 0
+    }
+
     /// The rows that count for a tile of classes, each less than [`panel_rows`](Self::panel_rows).
     #[inline(always)]
     pub(super) fn rows_of_tile(&self, tile: usize) -> &'a [u16] {
@@ -117,7 +124,7 @@ impl<'a, T> Terms<'a, T> {
 pub(crate) const MAX_HELD: usize = 64;
 
 /// Adds the terms of the blocks that tasks hold, in their order, to the gradient of some classes, which start at
-/// a multiple of 8. A task that holds none has no lists.
+/// a multiple of [`MAX_LANES`]. A task that holds none has no lists.
 #[inline(always)]
 pub(crate) fn add_held<'a, L: Lanes>(
     proof: L::Proof,

@@ -10,7 +10,7 @@ pub(super) type Tile<L, const M: usize, const V: usize> = [[L; V]; M];
 
 /// A vector in memory, aligned as the widest there is: the compiler likes to keep sums that do not fit
 /// the registers where they are going to be stored.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(align(64))]
 pub(super) struct Stored<T>(pub(super) [T; MAX_LANES]);
 

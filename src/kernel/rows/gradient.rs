@@ -105,21 +105,26 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
         let Sum { x, rows, chain, first, features, ds, sums, stride } = self;
         let mut ahead = x.ahead;
         // Half the lines of the next block, or all of a tile that comes soon.
-        let requests = if first { GROUP * V.div_ceil(2) } else { 0 };
-        let soon = if first { (V * L::LANES * size_of::<T>()).div_ceil(LINE) } else { 0 };
+        let bytes = const { V * L::LANES * size_of::<T>() };
+        let requests = const { (GROUP * V * L::LANES * size_of::<T>()).div_ceil(2 * LINE) };
+        let soon = bytes.div_ceil(LINE);
         let soon = (0..soon).map(|line| TILES_AHEAD * V * L::LANES + line * LINE / size_of::<T>());
         let n_features = x.rows.n_features();
         let tail = if V == 1 { L::LANES - 1 } else { 0 };
         assert!(features.end <= n_features + tail);
+        assert!(V == 1 || features.len().is_multiple_of(V * L::LANES));
         assert!(rows.end.is_multiple_of(GROUP) && ds.len() >= (K - 1) * STRIDE + rows.end);
+        let end = features.start + features.len().next_multiple_of(L::LANES);
+        assert!(sums.len() >= (K - 1) * stride + end);
 
         let step = const { n_chains::<L>(K, V) } * chain;
         for feature in features.step_by(V * L::LANES) {
             for start in rows.clone().step_by(step) {
                 let rows = start..rows.end.min(start + step);
-                let ask = |starts: [*const T; GROUP]| match x.long {
-                    false => (0..requests).for_each(|_| ahead.request()),
-                    true => starts.iter().for_each(|start| {
+                let ask = |starts: [*const T; GROUP]| match (first, x.long) {
+                    (false, _) => {}
+                    (true, false) => ahead.request_lines(requests),
+                    (true, true) => starts.iter().for_each(|start| {
                         soon.clone().for_each(|l| prefetch(start.wrapping_add(l)));
                     }),
                 };
@@ -130,8 +135,10 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
                 };
                 for k in 0..K {
                     for v in 0..V {
-                        let sums = &mut sums[k * stride + feature + v * L::LANES..];
-                        (L::from_slice(proof, sums) + tile[k][v]).write_to(sums);
+                        let place =
+                            sums.as_mut_ptr().wrapping_add(k * stride + feature + v * L::LANES);
+                        // SAFETY: there are places for whole vectors of the features of each class, as asserted.
+                        unsafe { (L::load(proof, place) + tile[k][v]).store(place) };
                     }
                 }
             }
@@ -146,7 +153,7 @@ const fn n_chains<L: Lanes>(k: usize, v: usize) -> usize {
     let fit = L::REGISTERS.saturating_sub(v + 1) / (k * v);
     match k * v {
         ..=2 if fit >= 4 => 4,
-        ..=4 if fit >= 2 => 2,
+        ..=6 if fit >= 2 => 2,
         _ => 1,
     }
 }
@@ -170,8 +177,9 @@ unsafe fn sum<L: Lanes, const K: usize, const V: usize>(
     let zero = L::splat(proof, L::Elem::default());
     let n_chains = const { n_chains::<L>(K, V) };
     let mut tiles = [[[zero; V]; K]; GROUP];
-    for group in rows.step_by(GROUP) {
-        let starts = x.group(group).map(|start| start.wrapping_add(feature));
+    let (groups, start) = x.groups(rows.clone(), feature);
+    for (offsets, group) in groups.zip(rows.step_by(GROUP)) {
+        let starts: [_; GROUP] = core::array::from_fn(|i| start.wrapping_add(offsets[i]));
         ask(starts);
         for i in 0..GROUP {
             let mut vectors = [zero; V];
@@ -186,13 +194,26 @@ unsafe fn sum<L: Lanes, const K: usize, const V: usize>(
                     }
                 };
             }
-            for k in 0..K {
-                // SAFETY: the caller grants places for all rows.
-                let ds = unsafe { *ds.get_unchecked(k * STRIDE + group + i) };
-                let ds = L::splat(proof, ds);
-                let tile = &mut tiles[i % n_chains];
+            let tile = &mut tiles[i % n_chains];
+            // SAFETY: the caller grants places for all rows.
+            let ds = |k: usize| unsafe { *ds.get_unchecked(k * STRIDE + group + i) };
+            if K < V {
+                // So few that they stay in registers, while one vector after the other is read.
+                let mut of_classes = [zero; K];
+                for k in 0..K {
+                    of_classes[k] = L::splat(proof, ds(k));
+                }
                 for v in 0..V {
-                    tile[k][v] = ds.mul_add(vectors[v], tile[k][v]);
+                    for k in 0..K {
+                        tile[k][v] = of_classes[k].mul_add(vectors[v], tile[k][v]);
+                    }
+                }
+            } else {
+                for k in 0..K {
+                    let ds = L::splat(proof, ds(k));
+                    for v in 0..V {
+                        tile[k][v] = ds.mul_add(vectors[v], tile[k][v]);
+                    }
                 }
             }
         }

@@ -7,8 +7,8 @@ pub(super) mod pack;
 mod scores;
 
 use super::{
-    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, block::LinesAhead, plan::SHORT_ROW,
-    rows_within,
+    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, block::LinesAhead, half_of_l2,
+    plan::SHORT_ROW, rows_within,
 };
 use crate::{
     LinearModel, batch::SampleRange, buffer::Buffer, element::Element, scores::ClassMajor,
@@ -27,16 +27,6 @@ const LEAST_ROWS: usize = 32;
 /// read again: with 32 rows instead, an evaluation of 1000 × 100000 × 10 takes a third more.
 const LONG_BYTES: usize = 512 << 10;
 const LEAST_LONG_ROWS: usize = 16;
-
-/// Half of the L2 of a processor with the registers: 1 MiB or more with AVX-512, 512 KiB or less on many others. On one with
-/// 512 KiB, an evaluation of 10000 × 3072 × 10, whose blocks take up 384 KiB, takes nine tenths of the time so, and one of
-/// 1000 × 100000 × 10 half.
-const fn half_of_l2<L: Lanes>() -> usize {
-    match L::REGISTERS {
-        32.. => 512 << 10,
-        _ => 256 << 10,
-    }
-}
 
 /// The most rows of a block. The losses ask for nothing from memory, so that long blocks of short rows leave it idle:
 /// with 128 rows instead, an evaluation of 500000 × 100 × 3 takes a twentieth more.

@@ -55,12 +55,12 @@ pub(super) fn compute<L: Lanes>(
     let of_class = kept_rows / 2 * L::LANES;
     sums.resize(weights.n_classes * of_class);
     for part in (0..n_parts).map(part_of) {
-        // Half the lines of the next block, or all of this part of the next rows.
+        // For two steps: half the lines of the next block, or all of this part of the next rows.
         let lines = most * L::LANES * size_of::<L::Elem>() / LINE;
-        let mut requests = lines.div_ceil(2);
+        let mut requests = lines;
         if *long {
             *ahead = rows.lines_from(ROWS_AHEAD, part.start * L::LANES..part.end * L::LANES);
-            requests = lines;
+            requests = 2 * lines;
         }
         for tile in tiles::<L>(weights) {
             let shape = (tile.bias.len(), most);
@@ -73,6 +73,7 @@ pub(super) fn compute<L: Lanes>(
                 1 => few::<L>(proof, shape, Asking::<_, 1>(block)),
                 2 => few::<L>(proof, shape, Asking::<_, 2>(block)),
                 4 => few::<L>(proof, shape, Asking::<_, 4>(block)),
+                8 => few::<L>(proof, shape, Asking::<_, 8>(block)),
                 _ => unreachable!("{requests} requests"),
             }
             requests = 0;
@@ -201,7 +202,7 @@ impl<T: Element, const REQUESTS: usize> TileKernel<T> for Asking<Block<'_, '_, T
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
         // More than a step has lines are not compiled.
-        if const { REQUESTS > (R * L::LANES * size_of::<T>()).div_ceil(LINE) } {
+        if const { REQUESTS > 2 * (R * L::LANES * size_of::<T>()).div_ceil(LINE) } {
             unreachable!("{REQUESTS} requests for {R} vectors");
         }
         let Block { rows, ahead: lines_ahead, tile, part, kept, scores, stride } = self.0;
@@ -226,7 +227,7 @@ impl<T: Element, const REQUESTS: usize> TileKernel<T> for Asking<Block<'_, '_, T
                 let mut sums = [[L::splat(proof, T::default()); R]; K];
                 for v in part.start..part.end.min(whole) {
                     let mut vectors = [sums[0][0]; R];
-                    (0..REQUESTS).for_each(|_| ahead.request());
+                    (0..(REQUESTS + v % 2) / 2).for_each(|_| ahead.request());
                     for r in 0..R {
                         // SAFETY: a row is valid for reading its `whole` vectors.
                         vectors[r] = unsafe { L::load(proof, starts[r].add(v * L::LANES)) };
@@ -285,11 +286,26 @@ unsafe fn add_products<L: Lanes, const K: usize, const R: usize>(
     weights: *const L::Elem,
     v: usize,
 ) {
-    for k in 0..K {
-        // SAFETY: the caller grants the vectors.
-        let w = unsafe { L::load(proof, weights.add((v * K + k) * L::LANES)) };
+    let place = |k: usize| weights.wrapping_add((v * K + k) * L::LANES);
+    if K < R {
+        // So few that they stay in registers, while one row after the other is read.
+        let mut w = [x[0]; K];
+        for k in 0..K {
+            // SAFETY: the caller grants the vectors.
+            w[k] = unsafe { L::load(proof, place(k)) };
+        }
         for r in 0..R {
-            sums[k][r] = x[r].mul_add(w, sums[k][r]);
+            for k in 0..K {
+                sums[k][r] = x[r].mul_add(w[k], sums[k][r]);
+            }
+        }
+    } else {
+        for k in 0..K {
+            // SAFETY: the caller grants the vectors.
+            let w = unsafe { L::load(proof, place(k)) };
+            for r in 0..R {
+                sums[k][r] = x[r].mul_add(w, sums[k][r]);
+            }
         }
     }
 }
