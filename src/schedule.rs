@@ -66,8 +66,8 @@ impl Schedule {
             let per_thread = if threads.is_multiple_of(THIRD_LEVEL) { 1 } else { THIRD_LEVEL };
             let n_tasks = threads.saturating_mul(per_thread).min(MAX_HELD);
             // Whole register tiles on every instruction set, as evenly as possible.
-            let per_thread = (n_classes / threads + MAX_LANES / 2) / MAX_LANES * MAX_LANES;
-            let fold_classes = per_thread.max(MAX_LANES);
+            let of_thread = (n_classes / threads + MAX_LANES / 2) / MAX_LANES * MAX_LANES;
+            let fold_classes = if threads == 1 { n_classes } else { of_thread.max(MAX_LANES) };
             return Self { n_samples, n_tasks, task_rows: block_rows, shared, fold_classes };
         }
         let worth = n_samples.saturating_mul(weights) / MIN_TASK_WORK;
