@@ -5,6 +5,8 @@
 //! ([`Lanes::call`]), so that registers are allocated for it alone. A kernel is written once, generic over
 //! the shape ([`TileKernel`]); the functions of the table choose the instance.
 
+#![allow(clippy::needless_range_loop, reason = "register tiles stay in registers when indexed")]
+
 use crate::{
     Element,
     simd::{Lanes, Run},
@@ -119,5 +121,47 @@ pub(super) const fn largest_line<L: Lanes>() -> usize {
         32.. => 8,
         15.. => 4,
         _ => 2,
+    }
+}
+
+/// One step of a tile of few classes: adds the products of `x` and a factor of each class, which is the vector at
+/// `first + k * distance`, or, if `SPLAT`, the number there in all lanes.
+///
+/// # Safety
+/// The places of all `K` classes must be valid for reading a vector or, if `SPLAT`, a number.
+#[inline(always)]
+pub(super) unsafe fn add_products<L: Lanes, const K: usize, const V: usize, const SPLAT: bool>(
+    proof: L::Proof,
+    sums: &mut [[L; V]; K],
+    x: [L; V],
+    first: *const L::Elem,
+    distance: usize,
+) {
+    // A macro, as closures that return lanes are not always inlined.
+    macro_rules! factor {
+        ($k:ident) => {{
+            let place = first.wrapping_add($k * distance);
+            // SAFETY: the caller grants the place of each class.
+            unsafe { if SPLAT { L::splat(proof, *place) } else { L::load(proof, place) } }
+        }};
+    }
+    if K < V {
+        // So few classes that their factors stay in registers, while one vector of `x` after the other is read.
+        let mut factors = [x[0]; K];
+        for k in 0..K {
+            factors[k] = factor!(k);
+        }
+        for v in 0..V {
+            for k in 0..K {
+                sums[k][v] = factors[k].mul_add(x[v], sums[k][v]);
+            }
+        }
+    } else {
+        for k in 0..K {
+            let factor = factor!(k);
+            for v in 0..V {
+                sums[k][v] = factor.mul_add(x[v], sums[k][v]);
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         ColumnBlock, MOST_ROWS,
         columns::Stretches,
         gradient_stride, sum_lanes, tile_start,
-        tiles::{TileKernel, few, few_tiles},
+        tiles::{TileKernel, add_products, few, few_tiles},
     },
     scores::{ClassMajor, ScoreBlock},
     simd::{Lanes, prefetch, prefetch_near},
@@ -109,28 +109,9 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                         prefetch_near(block.at(row, (feature + f).wrapping_sub(F)));
                     }
                 }
-                let place = |k: usize| ds.as_ptr().wrapping_add(k * stride + row);
-                if K < F {
-                    // So few that they stay in registers, while one feature after the other is read.
-                    let mut of_classes = [sums[0][0]; K];
-                    for k in 0..K {
-                        // SAFETY: `ds` has whole vectors for all rows, as asserted.
-                        of_classes[k] = unsafe { L::load(proof, place(k)) };
-                    }
-                    for f in 0..F {
-                        for k in 0..K {
-                            sums[k][f] = of_classes[k].mul_add(x[f], sums[k][f]);
-                        }
-                    }
-                } else {
-                    for k in 0..K {
-                        // SAFETY: `ds` has whole vectors for all rows, as asserted.
-                        let ds = unsafe { L::load(proof, place(k)) };
-                        for f in 0..F {
-                            sums[k][f] = ds.mul_add(x[f], sums[k][f]);
-                        }
-                    }
-                }
+                let ds = ds.as_ptr().wrapping_add(row);
+                // SAFETY: `ds` has whole vectors for all rows, as asserted.
+                unsafe { add_products::<L, K, F, false>(proof, &mut sums, x, ds, stride) };
             }
             let totals = sum_lanes(sums);
             for k in 0..K {

@@ -12,7 +12,7 @@ use crate::{
         ColumnBlock, PackedWeights,
         columns::Stretches,
         rows::pack::{ClassTile, tiles},
-        tiles::{TileKernel, few, few_tiles},
+        tiles::{TileKernel, add_products, few, few_tiles},
     },
     scores::ClassMajor,
     simd::{LINE, Lanes, prefetch_near},
@@ -111,27 +111,9 @@ impl<T: Element> TileKernel<T> for Sum<'_, T> {
                     }
                 };
             }
+            let weights = tile.weights.as_ptr().wrapping_add(feature * K);
             // SAFETY: there are `K` weights for each feature, as asserted.
-            let weight = |k: usize| unsafe { *tile.weights.get_unchecked(feature * K + k) };
-            if K < R {
-                // So few that they stay in registers, while one vector after the other is read.
-                let mut weights = [sums[0][0]; K];
-                for k in 0..K {
-                    weights[k] = L::splat(proof, weight(k));
-                }
-                for r in 0..R {
-                    for k in 0..K {
-                        sums[k][r] = x[r].mul_add(weights[k], sums[k][r]);
-                    }
-                }
-            } else {
-                for k in 0..K {
-                    let weight = L::splat(proof, weight(k));
-                    for r in 0..R {
-                        sums[k][r] = x[r].mul_add(weight, sums[k][r]);
-                    }
-                }
-            }
+            unsafe { add_products::<L, K, R, true>(proof, &mut sums, x, weights, 1) };
         }
         for k in 0..K {
             for r in 0..R {

@@ -12,7 +12,7 @@ use crate::{
         RowBlock, TaskGradient,
         block::GROUP,
         tile_start,
-        tiles::{TileKernel, few, few_tiles},
+        tiles::{TileKernel, add_products, few, few_tiles},
     },
     scores::{ClassMajor, NEAR_STRIDE, ScoreBlock},
     simd::{LINE, Lanes, prefetch},
@@ -195,27 +195,9 @@ unsafe fn sum<L: Lanes, const K: usize, const V: usize>(
                 };
             }
             let tile = &mut tiles[i % n_chains];
+            let ds = ds.as_ptr().wrapping_add(group + i);
             // SAFETY: the caller grants places for all rows.
-            let ds = |k: usize| unsafe { *ds.get_unchecked(k * STRIDE + group + i) };
-            if K < V {
-                // So few that they stay in registers, while one vector after the other is read.
-                let mut of_classes = [zero; K];
-                for k in 0..K {
-                    of_classes[k] = L::splat(proof, ds(k));
-                }
-                for v in 0..V {
-                    for k in 0..K {
-                        tile[k][v] = of_classes[k].mul_add(vectors[v], tile[k][v]);
-                    }
-                }
-            } else {
-                for k in 0..K {
-                    let ds = L::splat(proof, ds(k));
-                    for v in 0..V {
-                        tile[k][v] = ds.mul_add(vectors[v], tile[k][v]);
-                    }
-                }
-            }
+            unsafe { add_products::<L, K, V, true>(proof, tile, vectors, ds, STRIDE) };
         }
     }
     let mut total = tiles[0];

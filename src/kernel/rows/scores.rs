@@ -17,7 +17,7 @@ use crate::{
         PackedWeights, RowBlock,
         block::{GROUP, LinesAhead},
         tile_start,
-        tiles::{TileKernel, few, few_tiles},
+        tiles::{TileKernel, add_products, few, few_tiles},
     },
     scores::ClassMajor,
     simd::{LINE, Lanes, MAX_LANES},
@@ -210,7 +210,7 @@ impl<T: Element, const REQUESTS: usize> TileKernel<T> for Asking<Block<'_, '_, T
         let d = rows.n_features();
         let (vectors, whole, rest) = (d.div_ceil(L::LANES), d / L::LANES, d % L::LANES);
         assert!(part.end <= vectors && tile.weights.len() >= part.end * K * L::LANES);
-        let weights = tile.weights.as_ptr();
+        let weights = |v: usize| tile.weights.as_ptr().wrapping_add(v * K * L::LANES);
         // Sums of the rows of a vector of scores: for each class, a vector of two rows each.
         let of_rows = K * L::LANES / 2 * L::LANES;
 
@@ -233,7 +233,15 @@ impl<T: Element, const REQUESTS: usize> TileKernel<T> for Asking<Block<'_, '_, T
                         vectors[r] = unsafe { L::load(proof, starts[r].add(v * L::LANES)) };
                     }
                     // SAFETY: there are `K` vectors of weights for each of features, as asserted.
-                    unsafe { add_products(proof, &mut sums, vectors, weights, v) };
+                    unsafe {
+                        add_products::<L, K, R, false>(
+                            proof,
+                            &mut sums,
+                            vectors,
+                            weights(v),
+                            L::LANES,
+                        );
+                    }
                 }
                 if part.end > whole {
                     let mut vectors = [sums[0][0]; R];
@@ -243,7 +251,15 @@ impl<T: Element, const REQUESTS: usize> TileKernel<T> for Asking<Block<'_, '_, T
                         vectors[r] = unsafe { L::load_first(proof, last, rest) };
                     }
                     // SAFETY: as above.
-                    unsafe { add_products(proof, &mut sums, vectors, weights, whole) };
+                    unsafe {
+                        add_products::<L, K, R, false>(
+                            proof,
+                            &mut sums,
+                            vectors,
+                            weights(whole),
+                            L::LANES,
+                        );
+                    }
                 }
 
                 for k in 0..K {
@@ -271,41 +287,5 @@ impl<T: Element, const REQUESTS: usize> TileKernel<T> for Asking<Block<'_, '_, T
             }
         }
         *lines_ahead = ahead;
-    }
-}
-
-/// Adds the products of a vector of each row and vector `v` of the weights of each class.
-///
-/// # Safety
-/// Of `weights`, the `K` vectors from `K * v` on must be valid for reading.
-#[inline(always)]
-unsafe fn add_products<L: Lanes, const K: usize, const R: usize>(
-    proof: L::Proof,
-    sums: &mut [[L; R]; K],
-    x: [L; R],
-    weights: *const L::Elem,
-    v: usize,
-) {
-    let place = |k: usize| weights.wrapping_add((v * K + k) * L::LANES);
-    if K < R {
-        // So few that they stay in registers, while one row after the other is read.
-        let mut w = [x[0]; K];
-        for k in 0..K {
-            // SAFETY: the caller grants the vectors.
-            w[k] = unsafe { L::load(proof, place(k)) };
-        }
-        for r in 0..R {
-            for k in 0..K {
-                sums[k][r] = x[r].mul_add(w[k], sums[k][r]);
-            }
-        }
-    } else {
-        for k in 0..K {
-            // SAFETY: the caller grants the vectors.
-            let w = unsafe { L::load(proof, place(k)) };
-            for r in 0..R {
-                sums[k][r] = x[r].mul_add(w, sums[k][r]);
-            }
-        }
     }
 }
