@@ -152,14 +152,6 @@ impl<'a, T> RowBlock<'a, T> {
         self.start.wrapping_add(offset)
     }
 
-    /// The starts of the rows from `first` on, as [`row`](Self::row) returns them.
-    #[inline(always)]
-    pub(super) fn group(&self, first: usize) -> [*const T; GROUP] {
-        let offsets = &self.rows[first..][..GROUP];
-        // Within the slice of the matrix, as every row is.
-        core::array::from_fn(|i| self.start.wrapping_add(offsets[i]))
-    }
-
     /// Where a feature of some rows is, whole groups of them: the offsets of each group, and what they count from.
     #[inline(always)]
     pub(super) fn groups(

@@ -106,9 +106,9 @@ impl<T: Element> TileKernel<T> for Sum<'_, '_, T> {
         let mut ahead = x.ahead;
         // Half the lines of the next block, or all of a tile that comes soon.
         let bytes = const { V * L::LANES * size_of::<T>() };
-        let requests = const { (GROUP * V * L::LANES * size_of::<T>()).div_ceil(2 * LINE) };
-        let soon = bytes.div_ceil(LINE);
-        let soon = (0..soon).map(|line| TILES_AHEAD * V * L::LANES + line * LINE / size_of::<T>());
+        let requests = (GROUP * bytes).div_ceil(2 * LINE);
+        let soon = (0..bytes.div_ceil(LINE))
+            .map(|line| TILES_AHEAD * V * L::LANES + line * LINE / size_of::<T>());
         let n_features = x.rows.n_features();
         let tail = if V == 1 { L::LANES - 1 } else { 0 };
         assert!(features.end <= n_features + tail);

@@ -214,10 +214,11 @@ impl<T: Element, const REQUESTS: usize> TileKernel<T> for Asking<Block<'_, '_, T
         // Sums of the rows of a vector of scores: for each class, a vector of two rows each.
         let of_rows = K * L::LANES / 2 * L::LANES;
 
-        for group in (0..rows.len()).step_by(GROUP) {
-            let group_starts = rows.group(group);
+        let (groups, start) = rows.groups(0..rows.padded_len(), 0);
+        for (group, offsets) in (0..).step_by(GROUP).zip(groups) {
             for offset in (0..GROUP).step_by(R) {
-                let starts: [_; R] = core::array::from_fn(|r| group_starts[offset + r]);
+                let starts: [_; R] =
+                    core::array::from_fn(|r| start.wrapping_add(offsets[offset + r]));
                 // One vector of scores after the other, or all in the same place.
                 let kept = match kept.len() > of_rows {
                     true => &mut kept[group / L::LANES * of_rows..][..of_rows],
