@@ -6,7 +6,7 @@ use crate::{
     simd::math::{Apply, Function},
 };
 
-/// e^x for every x, in place.
+/// e^x for every x ≤ 0, in place.
 pub fn exp<T: Scalar>(isa: Isa, values: &mut [T]) {
     T::apply(isa, Apply { function: Function::Exp, values });
 }

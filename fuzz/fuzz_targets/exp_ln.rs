@@ -22,9 +22,11 @@ fn distance<T: Scalar>(a: T, b: T) -> u64 {
     }
 }
 
-fn check<T: Scalar>(values: &[T], bound: u64) {
+fn check<T: Scalar>(all: &[T], bound: u64) {
     for isa in Isa::available() {
-        let mut got = values.to_vec();
+        // Its domain, and NaN.
+        let values: Vec<T> = all.iter().filter(|x| !(x.to_f64() > 0.0)).copied().collect();
+        let mut got = values.clone();
         elementary::exp(isa, &mut got);
         for (x, got) in values.iter().zip(got) {
             let expected = T::from_f64(x.to_f64().exp());
@@ -32,7 +34,7 @@ fn check<T: Scalar>(values: &[T], bound: u64) {
         }
         // Its domain, up to where 1 + x is an integer anyway.
         let domain = |x: &&T| (0.0..=1e15).contains(&x.to_f64());
-        let values: Vec<T> = values.iter().filter(domain).copied().collect();
+        let values: Vec<T> = all.iter().filter(domain).copied().collect();
         let mut got = values.clone();
         elementary::ln_1p(isa, &mut got);
         for (x, got) in values.iter().zip(got) {

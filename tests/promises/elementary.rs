@@ -1,5 +1,5 @@
 //! e^x and ln(1 + x) against their documented errors, in units in the last place (ULP) of the exact
-//! result: f32 for every float there is, f64 at millions of points, most of them near the hard places.
+//! result: f32 for every float of the domain, f64 at millions of points, most of them near the hard places.
 //! This takes some tens of seconds of all processors.
 
 use crate::common::{Random, for_each_isa};
@@ -80,21 +80,16 @@ fn check<T: Scalar>(what: &str, worst: Vec<(Isa, f64, T)>, bound: f64) {
     }
 }
 
+/// Every f32 that is not positive, and every NaN with a sign.
 #[test]
 fn exp_of_every_f32() {
     let exact = |x: f64| match x.abs() {
         // Where the library would take its time for what f32 cannot tell apart.
         tiny if tiny < 1e-9 => 1.0 + x,
-        large if large > 200.0 => {
-            if x > 0.0 {
-                f64::INFINITY
-            } else {
-                0.0
-            }
-        }
+        large if large > 200.0 => 0.0,
         _ => x.exp(),
     };
-    check("exp, f32", worst_f32(elementary::exp, exact, 0..1 << 32), F32_BOUND);
+    check("exp, f32", worst_f32(elementary::exp, exact, 1 << 31..1 << 32), F32_BOUND);
 }
 
 /// Every f32 from 0 to 2^32, which no sum of exponentials that are at most 1 exceeds.
@@ -246,15 +241,12 @@ const POINTS: usize = 5_000_000;
 /// where results are subnormal.
 #[test]
 fn exp_of_many_f64() {
-    let uniform = |random: &mut Random| random.unit() * 1455.0 - 745.2;
+    let uniform = |random: &mut Random| random.unit() * -745.2;
     let borders = |random: &mut Random| {
-        let k = random.below(2099) as f64 - 1075.0;
+        let k = random.below(1075) as f64 - 1075.0;
         (k + 0.5) * std::f64::consts::LN_2 * (1.0 + 1e-9 * random.normal())
     };
-    let small = |random: &mut Random| {
-        let x = (random.unit() * -60.0).exp2();
-        if random.below(2) == 0 { x } else { -x }
-    };
+    let small = |random: &mut Random| -(random.unit() * -60.0).exp2();
     let subnormal = |random: &mut Random| -707.0 - 39.0 * random.unit();
     let test = |points: &str, point: &(dyn Fn(&mut Random) -> f64 + Sync)| {
         let worst = worst_f64(elementary::exp, exact_exp, error_exp, POINTS / 2, point);
@@ -297,16 +289,9 @@ fn special_values<T: Scalar>(tiny: T) {
                 function(isa, &mut values);
                 values
             };
-            for (x, y) in [
-                (zero, one),
-                (-zero, one),
-                (tiny, one),
-                (-tiny, one),
-                (infinity, infinity),
-                (-infinity, zero),
-                (T::MAX, infinity),
-                (-T::MAX, zero),
-            ] {
+            for (x, y) in
+                [(zero, one), (-zero, one), (-tiny, one), (-infinity, zero), (-T::MAX, zero)]
+            {
                 for got in apply(elementary::exp, x) {
                     assert!(same(got, y), "exp({x}) is {got} on {isa}");
                 }
