@@ -8,7 +8,7 @@
 //! R − 1 + e^{s_y − m} is what is added to 1. The derivative at the label is −R / (R + e^{s_y − m}),
 //! without a cancellation.
 
-use super::{SampleLoss, SmoothLoss};
+use super::{Logistic, SampleLoss, SmoothLoss};
 use crate::{
     element::Element,
     scores::SampleScores,
@@ -36,6 +36,9 @@ impl SampleLoss for CrossEntropy {
         weight: L,
         gradient: bool,
     ) -> (L, L) {
+        if scores.n_classes() == 2 {
+            return Logistic.evaluate(p, scores, label, weight, gradient);
+        }
         let zero = L::splat(p, L::Elem::default());
         let exponentials = exponentials(p, self, &mut scores, label, gradient);
         let scale = weight / exponentials.sum;

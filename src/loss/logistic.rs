@@ -35,16 +35,17 @@ impl SampleLoss for Logistic {
         let one = L::splat(p, L::Elem::from_f64(1.0));
         // Subnormal derivatives are of no consequence, but would slow down the product to come.
         let tiny = L::splat(p, L::Elem::MIN_POSITIVE);
-        let [loss, derivative] =
-            scores.update(p, [], [label, weight], gradient, |score, [], [label, weight]| {
-                let z = score - label;
-                let e = math::exp(p, z.min(zero - z));
-                let positive = z.gt(zero);
-                let ds = L::select(positive, one, e) * (weight / (one + e));
-                let ds = L::select(tiny.gt(ds), zero, ds);
-                (ds, [z.max(zero) + math::ln_1p(p, e), ds])
-            });
-        (loss, zero - derivative)
+        // The score of the other class, be it the only one or beside a label of −∞.
+        let other = scores.max(p, L::splat(p, L::Elem::from_f64(f64::NEG_INFINITY)));
+        let z = other - label;
+        let e = math::exp(p, z.min(zero - z));
+        let loss = z.max(zero) + math::ln_1p(p, e);
+        let ds = L::select(z.gt(zero), one, e) * (weight / (one + e));
+        let ds = L::select(tiny.gt(ds), zero, ds);
+        if gradient {
+            let [] = scores.update(p, [], [ds], true, |_, [], [ds]| (ds, []));
+        }
+        (loss, zero - ds)
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct ClassMajor<'a, T> {
     scores: &'a mut [T],
     stride: usize,
     n_samples: usize,
+    n_classes: usize,
 }
 
 impl<'a, T: Element> ClassMajor<'a, T> {
@@ -36,7 +37,7 @@ impl<'a, T: Element> ClassMajor<'a, T> {
             _ => n_samples.next_multiple_of(MAX_LANES) + MAX_LANES,
         };
         memory.resize(n_classes * stride);
-        Self { scores: memory.as_mut_slice(), stride, n_samples }
+        Self { scores: memory.as_mut_slice(), stride, n_samples, n_classes }
     }
 
     /// The distance between classes: the samples, up to whole vectors on every instruction set.
@@ -63,7 +64,7 @@ impl<T: Element> ScoreBlock for ClassMajor<'_, T> {
     }
 
     fn n_classes(&self) -> usize {
-        self.scores.len() / self.stride
+        self.n_classes
     }
 
     #[inline(always)]
@@ -98,7 +99,8 @@ impl<T: Element> ScoreBlock for ClassMajor<'_, T> {
 
     #[inline(always)]
     fn vector<L: Lanes<Elem = T>>(&mut self, first: usize) -> impl SampleScores<L> {
-        Vector { scores: &mut self.scores[first..], stride: self.stride }
+        let Self { scores, stride, n_classes, .. } = self;
+        Vector { scores: &mut scores[first..], stride: *stride, n_classes: *n_classes }
     }
 
     #[inline(always)]
@@ -176,12 +178,13 @@ impl<T: Element> ScoreBlock for ClassMajor<'_, T> {
 struct Vector<'a, T> {
     scores: &'a mut [T],
     stride: usize,
+    n_classes: usize,
 }
 
 impl<L: Lanes> SampleScores<L> for Vector<'_, L::Elem> {
     #[inline(always)]
     fn n_classes(&self) -> usize {
-        self.scores.len().div_ceil(self.stride)
+        self.n_classes
     }
 
     #[inline(always)]
