@@ -57,7 +57,7 @@ impl Levels {
     pub(crate) const fn of_vectors<L: Lanes>(n_features: usize) -> Self {
         let first = match n_features {
             ..=FEW_FEATURES => FIRST_LEVEL / 4 * L::LANES,
-            _ => FIRST_LEVEL * L::LANES,
+            _ => ROWS * L::LANES,
         };
         Self { first, second: first }
     }
