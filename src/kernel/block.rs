@@ -138,6 +138,13 @@ impl<'a, T> RowBlock<'a, T> {
         self.x.cols()
     }
 
+    /// Whether the distance between rows is a multiple of 4096 bytes, or nearly so. Then the same features of some rows
+    /// compete for the same few places in L1, and none stays there until its neighbours are read.
+    #[inline(always)]
+    pub(super) fn compete(&self) -> bool {
+        (self.x.row_stride() * size_of::<T>() + LINE / 2 - 1) % 4096 < LINE - 1
+    }
+
     /// The start of row `i` of the block, valid for reading [`n_features`](Self::n_features) elements. Past the
     /// last row comes the last row again, up to a multiple of [`GROUP`].
     ///

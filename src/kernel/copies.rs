@@ -3,7 +3,7 @@
 
 use super::{
     ColumnBlock, RowBlock,
-    block::{LinesAhead, RowOffsets},
+    block::{GROUP, LinesAhead, RowOffsets},
     read::{Read, Reading, Scale, read},
     transpose,
 };
@@ -30,27 +30,69 @@ pub(crate) struct Copies<T> {
 }
 
 impl<T: Element> Copies<T> {
-    /// Samples as rows, where they lie or in a copy, the lines of the next ones where those lie, and memory for sums.
+    /// Samples as rows, where they lie or in a copy.
     #[inline(always)]
     pub(super) fn as_rows<'a, L: Lanes<Elem = T>>(
         &'a mut self,
         proof: L::Proof,
         samples: &SampleRange<'a, T>,
-    ) -> (RowBlock<'a, T>, LinesAhead<'a>, &'a mut Buffer<T>) {
+    ) -> SampleRows<'a, T> {
         let Self { reading, rows, offsets, sums, .. } = self;
+        let (n, d) = (samples.len(), samples.features().cols());
         if !samples.in_place() {
-            let (n, d) = (samples.len(), samples.features().cols());
-            let stride = row_stride(d);
-            rows.resize(n * stride);
-            let target = rows.as_mut_slice();
+            let mut copy = RowCopy::new(rows, offsets, n, d);
+            let (target, stride) = copy.places();
             let ahead = read::<L>(proof, samples, reading, CopyRows { target, stride });
-            let copy = MatrixView::with_row_stride(rows.as_slice(), n, d, stride);
-            let copy = copy.expect("room for the rows");
-            return (RowBlock::new(copy, &RowRange::first(n), offsets), ahead, sums);
+            return SampleRows { rows: copy.into_rows(), ahead, copy: None, sums };
         }
-        let rows = reading.rows_in_place(samples).expect("rows in place");
-        let ahead = rows.lines_ahead();
-        (rows, ahead, sums)
+        let in_place = reading.rows_in_place(samples).expect("rows in place");
+        let ahead = in_place.lines_ahead();
+        let copy = in_place.compete().then(|| RowCopy::new(rows, offsets, n, d));
+        SampleRows { rows: in_place, ahead, copy, sums }
+    }
+}
+
+/// Samples as rows.
+pub(super) struct SampleRows<'a, T> {
+    pub(super) rows: RowBlock<'a, T>,
+    /// The lines of the next ones, where those lie.
+    pub(super) ahead: LinesAhead<'a>,
+    /// If the rows [compete](RowBlock::compete), where they can be copied.
+    pub(super) copy: Option<RowCopy<'a, T>>,
+    /// Memory for the sums of scores.
+    pub(super) sums: &'a mut Buffer<T>,
+}
+
+/// Memory for a copy of rows, in whole vectors.
+pub(super) struct RowCopy<'a, T> {
+    places: &'a mut Buffer<T>,
+    offsets: &'a mut RowOffsets,
+    n_rows: usize,
+    n_features: usize,
+    stride: usize,
+}
+
+impl<'a, T: Element> RowCopy<'a, T> {
+    fn new(
+        places: &'a mut Buffer<T>,
+        offsets: &'a mut RowOffsets,
+        n_rows: usize,
+        n_features: usize,
+    ) -> Self {
+        Self { places, offsets, n_rows, n_features, stride: row_stride(n_features) }
+    }
+
+    /// Makes room for the rows, up to a multiple of [`GROUP`]. Returns it, and the distance between rows.
+    pub(super) fn places(&mut self) -> (&mut [T], usize) {
+        self.places.resize(self.n_rows.next_multiple_of(GROUP) * self.stride);
+        (self.places.as_mut_slice(), self.stride)
+    }
+
+    /// The rows, once they are copied.
+    pub(super) fn into_rows(self) -> RowBlock<'a, T> {
+        let Self { places, offsets, n_rows, n_features, stride } = self;
+        let copy = MatrixView::with_row_stride(places.as_slice(), n_rows, n_features, stride);
+        RowBlock::new(copy.expect("room for the rows"), &RowRange::first(n_rows), offsets)
     }
 }
 

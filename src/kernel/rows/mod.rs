@@ -7,8 +7,12 @@ pub(super) mod pack;
 mod scores;
 
 use super::{
-    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient, block::LinesAhead, half_of_l2,
-    plan::SHORT_ROW, rows_within,
+    Copies, PackedWeights, Plan, RowBlock, Shape, TaskGradient,
+    block::LinesAhead,
+    copies::{RowCopy, SampleRows},
+    half_of_l2,
+    plan::SHORT_ROW,
+    rows_within,
 };
 use crate::{
     LinearModel, batch::SampleRange, buffer::Buffer, element::Element, scores::ClassMajor,
@@ -72,9 +76,9 @@ impl Plan for Rows {
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
     ) -> RowsInPlace<'a, L::Elem> {
-        let (rows, ahead, sums) = copies.as_rows::<L>(proof, samples);
+        let SampleRows { rows, ahead, copy, sums } = copies.as_rows::<L>(proof, samples);
         let bytes = rows.len() * rows.n_features() * size_of::<L::Elem>();
-        RowsInPlace { rows, long: bytes > half_of_l2::<L>(), ahead, sums }
+        RowsInPlace { rows, long: bytes > half_of_l2::<L>(), ahead, copy, sums }
     }
 
     #[inline(always)]
@@ -111,6 +115,8 @@ pub(crate) struct RowsInPlace<'a, T> {
     long: bool,
     /// What is left of the next block to be asked for: by the scores one half, by the gradient the other.
     ahead: LinesAhead<'a>,
+    /// If the rows [compete](RowBlock::compete), where the scores can copy them for the gradient.
+    copy: Option<RowCopy<'a, T>>,
     /// For the scores: sums whose lanes are not yet added up.
     sums: &'a mut Buffer<T>,
 }
