@@ -165,6 +165,17 @@ fn same_bits_on_any_number_of_threads() {
     same_bits::<f64>();
 }
 
+/// Rows that are copied on the way of the scores are scored twice.
+#[test]
+fn same_bits_however_far_rows_are_apart() {
+    let (case, direction) = problem::<f32>(smooth()[0], Shape { n: 70, d: 40, c: 20 }, 4);
+    for_each_isa(|isa| {
+        let expected = product(isa, &case, &direction);
+        let got = product(isa, &case.clone().padded(1024 - 40), &direction);
+        assert_eq!(got.parameters(), expected.parameters(), "{isa}");
+    });
+}
+
 /// The sample is surely of its class: the product is small, and right to its last digits.
 #[test]
 fn sure_samples() {

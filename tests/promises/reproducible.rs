@@ -85,6 +85,33 @@ fn cross_entropy_f64() {
     same_bits::<f64>(Objective::cross_entropy(), &SHAPES);
 }
 
+/// However far apart the rows lie: rows at multiples of 4096 bytes, or nearly so, may be copied on the way.
+fn distant_rows<T: Scalar>() {
+    let page = 4096 / size_of::<T>();
+    for (n, d, c) in [(70, 65, 10), (70, 65, 17), (131, 300, 37), (9, 40, 20), (65, 1, 30)] {
+        let shape = Shape { n, d, c };
+        let case = Case::<T>::random(Objective::cross_entropy().with_l2(1e-3), shape, 41);
+        let case = case.randomly_weighted(42).selected(43).repeated(9, 44);
+        for_each_isa(|isa| {
+            let expected = evaluate(isa, &case).bits();
+            for distance in [page - 1, page, page + 1, 2 * page] {
+                let got = evaluate(isa, &case.clone().padded(distance - d)).bits();
+                assert!(got == expected, "{shape}, {distance} numbers apart, on {isa}");
+            }
+        });
+    }
+}
+
+#[test]
+fn distant_rows_f32() {
+    distant_rows::<f32>();
+}
+
+#[test]
+fn distant_rows_f64() {
+    distant_rows::<f64>();
+}
+
 /// One evaluator for all shapes, up, down and up again, gives the bits of a new one for each.
 fn reused<T: Scalar>() {
     let objective = Objective::cross_entropy().with_l2(1e-3);
