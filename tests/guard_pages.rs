@@ -99,6 +99,8 @@ fn shapes() -> Vec<Shape> {
     // More than one block, more than one task, and one gradient for all tasks.
     shapes.extend([shape(1000, 33, 5), shape(600, 130, 70), shape(9000, 50, 4)]);
     shapes.extend([shape(430, 521, 511)]);
+    // Rows that are copied on the way, as their distance is a multiple of 4096 bytes, or nearly so.
+    shapes.extend([shape(5, 1023, 13), shape(34, 1024, 20), shape(67, 1025, 37)]);
     shapes
 }
 
