@@ -161,7 +161,8 @@ impl<T: Element> Workspace<T> {
         targets
             .load(batch, block.clone(), classes, pass.objective.loss().is_binary())
             .map_err(|(i, label)| fault(i, Error::Label { row: row(i), label, classes }))?;
-        let mut x = plan.load::<L>(proof, &batch.samples(block.clone(), ahead), copies);
+        let samples = batch.samples(block.clone(), ahead);
+        let mut x = plan.load::<L>(proof, &samples, copies, pass.gradient);
         let mut s = plan.scores::<L>(proof, &mut x, weights, scores);
         if let Some(i) = s.first_not_finite() {
             return Err(fault(i, diagnose::score(model, batch, row(i))));

@@ -236,7 +236,8 @@ impl<T: Element, P: Plan> Run<T> for Planned<'_, '_, P, T> {
         for first in job.samples.clone().step_by(block_rows) {
             let block = first..job.samples.end.min(first + block_rows);
             let ahead = job.samples.end.min(block.end + block_rows);
-            let mut x = plan.load::<L>(proof, &batch.samples(block.clone(), ahead), &mut copies);
+            let samples = batch.samples(block.clone(), ahead);
+            let mut x = plan.load::<L>(proof, &samples, &mut copies, false);
             let mut scores = plan.scores::<L>(proof, &mut x, weights, &mut memory);
             if let Some(i) = scores.first_not_finite() {
                 job.not_finite = Some(first + i);

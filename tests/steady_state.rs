@@ -86,7 +86,8 @@ fn steady_state<T: Scalar>(objective: Objective, shapes: &[(usize, usize, usize)
             let scattered = whole.clone().randomly_weighted(42).selected(43).padded(3);
             let columns = whole.clone().column_major(1);
             let sparse = scattered.clone().thinned(0.3, 44).sparse(45);
-            [whole, scattered, columns, sparse].map(|case| {
+            let distant = whole.clone().padded(1024 - d % 1024);
+            [whole, scattered, distant, columns, sparse].map(|case| {
                 let bytes = case.stored::<u8>();
                 (case, bytes)
             })
@@ -124,7 +125,7 @@ fn main() {
     assert!(elsewhere >= 1, "on other threads too");
 
     for objective in losses().map(|objective| objective.with_l2(0.1)) {
-        let shapes = [(20, 17, 5), (3000, 100, 10), (270, 40, 130), (70, 520, 510)];
+        let shapes = [(20, 17, 5), (3000, 100, 10), (70, 40, 20), (270, 40, 130), (70, 520, 510)];
         steady_state::<f32>(objective, &shapes);
         steady_state::<f64>(objective, &shapes);
     }

@@ -120,7 +120,12 @@ impl Spec {
         });
         // Whatever is selected has a weight.
         case.sample_weights.iter_mut().for_each(|weights| weights[0] = T::from_f64(1.0));
-        case.padded(usize::from(self.padding) % 20).bare()
+        // Up to 20 numbers between rows, or so many that rows lie 4096 bytes apart, or nearly so.
+        let padding = match usize::from(self.padding) {
+            padding @ ..192 => padding % 20,
+            padding => 1023 + padding % 3 - shape.d,
+        };
+        case.padded(padding).bare()
     }
 }
 

@@ -1,4 +1,4 @@
-//! e^x and ln(1 + x) of any bits, in vectors of any length, against the standard library's in `f64`.
+//! e^x and ln(1 + x) of any bits in their domains, in vectors of any length, against the standard library's in `f64`.
 
 #![no_main]
 

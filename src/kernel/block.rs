@@ -142,7 +142,7 @@ impl<'a, T> RowBlock<'a, T> {
     /// compete for the same few places in L1, and none stays there until its neighbours are read.
     #[inline(always)]
     pub(super) fn compete(&self) -> bool {
-        (self.x.row_stride() * size_of::<T>() + LINE / 2 - 1) % 4096 < LINE - 1
+        (self.x.row_stride() % 4096 * size_of::<T>() + LINE / 2 - 1) % 4096 < LINE - 1
     }
 
     /// The start of row `i` of the block, valid for reading [`n_features`](Self::n_features) elements. Past the

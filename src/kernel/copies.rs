@@ -30,12 +30,13 @@ pub(crate) struct Copies<T> {
 }
 
 impl<T: Element> Copies<T> {
-    /// Samples as rows, where they lie or in a copy.
+    /// Samples as rows, where they lie or in a copy; perhaps to be read `again`, once they are scored.
     #[inline(always)]
     pub(super) fn as_rows<'a, L: Lanes<Elem = T>>(
         &'a mut self,
         proof: L::Proof,
         samples: &SampleRange<'a, T>,
+        again: bool,
     ) -> SampleRows<'a, T> {
         let Self { reading, rows, offsets, sums, .. } = self;
         let (n, d) = (samples.len(), samples.features().cols());
@@ -47,7 +48,7 @@ impl<T: Element> Copies<T> {
         }
         let in_place = reading.rows_in_place(samples).expect("rows in place");
         let ahead = in_place.lines_ahead();
-        let copy = in_place.compete().then(|| RowCopy::new(rows, offsets, n, d));
+        let copy = (again && in_place.compete()).then(|| RowCopy::new(rows, offsets, n, d));
         SampleRows { rows: in_place, ahead, copy, sums }
     }
 }
@@ -57,7 +58,7 @@ pub(super) struct SampleRows<'a, T> {
     pub(super) rows: RowBlock<'a, T>,
     /// The lines of the next ones, where those lie.
     pub(super) ahead: LinesAhead<'a>,
-    /// If the rows [compete](RowBlock::compete), where they can be copied.
+    /// If the rows are read again and [compete](RowBlock::compete), where they can be copied.
     pub(super) copy: Option<RowCopy<'a, T>>,
     /// Memory for the sums of scores.
     pub(super) sums: &'a mut Buffer<T>,

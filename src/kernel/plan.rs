@@ -42,12 +42,14 @@ pub(crate) trait Plan: Copy {
         packed: &mut PackedWeights<L::Elem>,
     );
 
-    /// Brings samples into the order in which the kernels read them: where they lie, or in copies.
+    /// Brings samples into the order in which the kernels read them: where they lie, or in copies. `again`
+    /// says whether anything reads them once they are scored.
     fn load<'a, L: Lanes>(
         self,
         proof: L::Proof,
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
+        again: bool,
     ) -> Self::Block<'a, L::Elem>;
 
     /// Computes the scores of a block, in `memory`. On the way it may copy the block for the gradient.

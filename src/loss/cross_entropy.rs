@@ -36,6 +36,7 @@ impl SampleLoss for CrossEntropy {
         weight: L,
         gradient: bool,
     ) -> (L, L) {
+        // Of two classes it is the logistic loss, with fewer exponentials.
         if scores.n_classes() == 2 {
             return Logistic.evaluate(p, scores, label, weight, gradient);
         }

@@ -1,7 +1,7 @@
 //! The logistic loss, of two classes: ln(1 + e^z), where z is the score of the other class less that of the label.
 //!
 //! With e = e^{−|z|} it is max(0, z) + ln(1 + e), and its derivative 1 / (1 + e) or, where z is not positive, e / (1 + e):
-//! neither overflows, nor cancels. That is cross-entropy of two classes with one exponential instead of two.
+//! neither overflows, nor cancels. Cross-entropy of two classes is evaluated so, too: with one exponential instead of three.
 
 use super::{CrossEntropy, SampleLoss, SmoothLoss};
 use crate::{
@@ -43,6 +43,8 @@ impl SampleLoss for Logistic {
         let ds = L::select(z.gt(zero), one, e) * (weight / (one + e));
         let ds = L::select(tiny.gt(ds), zero, ds);
         if gradient {
+            // In the place of the label, too: what stands there is exchanged. There are no other places, as scores of one class
+            // or two are kept class by class.
             let [] = scores.update(p, [], [ds], true, |_, [], [ds]| (ds, []));
         }
         (loss, zero - ds)

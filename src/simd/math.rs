@@ -119,7 +119,7 @@ const F64: Constants<f64> = Constants {
     ],
 };
 
-/// e^x for x ≤ 0. −∞ gives 0, NaN gives NaN; subnormal results are rounded twice.
+/// e^x for x ≤ 0. −∞ gives 0, NaN gives NaN.
 #[inline(always)]
 pub(crate) fn exp<L: Lanes>(p: L::Proof, x: L) -> L {
     let m = &L::Elem::CONSTANTS;
@@ -184,12 +184,17 @@ pub(crate) fn ln_1p<L: Lanes>(p: L::Proof, x: L) -> L {
 fn polynomial<L: Lanes>(p: L::Proof, x: L, coefficients: &'static [L::Elem]) -> L {
     let square = x * x;
     let (first, pairs) = coefficients.split_at(2 - coefficients.len() % 2);
-    let pair = |pair: &[L::Elem]| x.mul_add(L::splat(p, pair[0]), L::splat(p, pair[1]));
-    let mut sum = if let [c] = first { L::splat(p, *c) } else { pair(first) };
+    let mut sum = if let [c] = first { L::splat(p, *c) } else { line(p, x, first) };
     for two in pairs.chunks_exact(2) {
-        sum = sum.mul_add(square, pair(two));
+        sum = sum.mul_add(square, line(p, x, two));
     }
     sum
+}
+
+/// c₀ x + c₁.
+#[inline(always)]
+fn line<L: Lanes>(p: L::Proof, x: L, c: &'static [L::Elem]) -> L {
+    x.mul_add(L::splat(p, c[0]), L::splat(p, c[1]))
 }
 
 /// 2^n for an integer n within the range of normal exponents: n plus the bias, put into the

@@ -172,7 +172,8 @@ pub trait Lanes:
     /// The bits of the lanes, shifted right (filling with zeros) by the width of a mantissa.
     fn shr_mantissa(self) -> Self;
 
-    /// x 2^n for x from ½ to 2 and an integer n, rounded once.
+    /// x 2^n for x from ½ to 2 and an integer n ≤ 0, rounded once: 0 from [`SCALE_ZERO`](math::Elementary::SCALE_ZERO) on
+    /// down. NaN stays NaN.
     #[inline(always)]
     fn scale(proof: Self::Proof, x: Self, n: Self) -> Self {
         math::scale(proof, x, n)

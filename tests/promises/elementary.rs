@@ -183,9 +183,7 @@ fn power_of_two(n: i32) -> f64 {
 
 fn error_exp(got: f64, (k, m): (i32, Double)) -> f64 {
     if !got.is_finite() {
-        // Where e^x rounds to infinity.
-        let rounded = m.0 * power_of_two(k - 10) * 1024.0;
-        return if got == f64::INFINITY && rounded == got { 0.0 } else { f64::INFINITY };
+        return f64::INFINITY;
     }
     let exponent = k + if m.0 < 1.0 { -1 } else { 0 };
     let ulp = power_of_two(exponent.max(-1022) - 52 - k);

@@ -57,6 +57,22 @@ fn rows_far_apart() {
     check(&batch.select(&[1, 0]).unwrap());
 }
 
+/// The distance from one row to the next is any, where there is one row.
+#[test]
+fn one_row_at_any_distance() {
+    let x: Vec<f32> = (0..40).map(|l| (l % 7) as f32 - 3.0).collect();
+    let (model, mut gradient) = (LinearModel::<f32>::zeros(20, 40), LinearModel::zeros(20, 40));
+    for_each_isa(|isa| {
+        for stride in [40, 1024, 1 << 62, usize::MAX] {
+            let x = MatrixView::with_row_stride(&x, 1, 40, stride).unwrap();
+            let batch = Batch::new(x, &[7]).unwrap();
+            let mut evaluator = Evaluator::new(Objective::cross_entropy()).with_isa(isa);
+            evaluator.loss_and_gradient(&model, &batch, &mut gradient).unwrap();
+            assert!((gradient.weights()[0] - x.row(0).unwrap()[0] / 20.0).abs() < 1e-6);
+        }
+    });
+}
+
 /// The last two of 2^32 − 1 rows.
 #[test]
 #[cfg(target_os = "linux")]

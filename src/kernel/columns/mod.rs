@@ -54,6 +54,7 @@ impl Plan for Columns {
         proof: L::Proof,
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
+        _: bool,
     ) -> Stretches<'a, L::Elem> {
         Stretches::load::<L>(proof, samples, copies)
     }

@@ -81,6 +81,7 @@ impl Plan for Panels {
         proof: L::Proof,
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
+        _: bool,
     ) -> PackedBlock<'a, L::Elem> {
         let (n_rows, n_features) = (samples.len(), samples.features().cols());
         let panel_rows = panel_rows(n_rows);

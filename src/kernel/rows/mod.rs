@@ -75,8 +75,9 @@ impl Plan for Rows {
         proof: L::Proof,
         samples: &SampleRange<'a, L::Elem>,
         copies: &'a mut Copies<L::Elem>,
+        again: bool,
     ) -> RowsInPlace<'a, L::Elem> {
-        let SampleRows { rows, ahead, copy, sums } = copies.as_rows::<L>(proof, samples);
+        let SampleRows { rows, ahead, copy, sums } = copies.as_rows::<L>(proof, samples, again);
         let bytes = rows.len() * rows.n_features() * size_of::<L::Elem>();
         RowsInPlace { rows, long: bytes > half_of_l2::<L>(), ahead, copy, sums }
     }

@@ -64,17 +64,18 @@ pub(super) fn compute<L: Lanes>(
             *ahead = rows.lines_from(ROWS_AHEAD, part.start * L::LANES..part.end * L::LANES);
             requests = 2 * lines;
         }
-        let mut copied = places.is_some();
         for tile in tiles::<L>(weights) {
             let shape = (tile.bias.len(), most);
             let kept = &mut sums.as_mut_slice()[tile.start * of_class..][..shape.0 * of_class];
             let scores = &mut scores[tile.start * stride..];
             let (part, tile) = (part.clone(), &tile);
-            let copy = places.as_mut().map(|(places, stride)| (&mut **places, *stride));
+            // The first tile copies the rows for all.
+            let copied = places.as_mut().filter(|_| requests > 0);
+            let copy = copied.map(|(places, stride)| (&mut **places, *stride));
             let block = Block { rows, ahead, tile, part, kept, copy, scores, stride };
             macro_rules! asking {
                 ($($n:literal)*) => {
-                    match (requests, copied) {
+                    match (requests, block.copy.is_some()) {
                         $(
                             ($n, false) => few::<L>(proof, shape, Asking::<_, $n, false>(block)),
                             ($n, true) => few::<L>(proof, shape, Asking::<_, $n, true>(block)),
@@ -84,7 +85,7 @@ pub(super) fn compute<L: Lanes>(
                 };
             }
             asking!(0 1 2 4 8);
-            (requests, copied) = (0, false);
+            requests = 0;
         }
     }
     if let Some(copy) = copy {
@@ -220,9 +221,11 @@ impl<T: Element, const REQUESTS: usize, const COPY: bool> TileKernel<T>
 {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
-        // More than a step has lines are not compiled, nor a copy by a tile that is not the first.
+        // More than a step has lines are not compiled; nor a copy by a tile that is not the first, or of fewer classes than
+        // are copied.
         if const {
-            REQUESTS > 2 * (R * L::LANES * size_of::<T>()).div_ceil(LINE) || REQUESTS == 0 && COPY
+            REQUESTS > 2 * (R * L::LANES * size_of::<T>()).div_ceil(LINE)
+                || COPY && (REQUESTS == 0 || R != few_tiles::<L>(MOST_UNCOPIED + 1).1)
         } {
             unreachable!("{REQUESTS} requests for {R} vectors");
         }

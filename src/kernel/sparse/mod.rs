@@ -104,6 +104,7 @@ macro_rules! sparse_plan {
                 _: L::Proof,
                 samples: &SampleRange<'a, L::Elem>,
                 _: &'a mut Copies<L::Elem>,
+                _: bool,
             ) -> SparseBlock<'a, L::Elem> {
                 SparseBlock::new(samples)
             }
