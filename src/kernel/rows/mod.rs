@@ -77,8 +77,10 @@ impl Plan for Rows {
         copies: &'a mut Copies<L::Elem>,
         again: bool,
     ) -> RowsInPlace<'a, L::Elem> {
+        let bytes = samples.len() * samples.features().cols() * size_of::<L::Elem>();
+        // A copy that is not in L2 takes longer than it saves.
+        let again = again && bytes <= 2 * half_of_l2::<L>();
         let SampleRows { rows, ahead, copy, sums } = copies.as_rows::<L>(proof, samples, again);
-        let bytes = rows.len() * rows.n_features() * size_of::<L::Elem>();
         RowsInPlace { rows, long: bytes > half_of_l2::<L>(), ahead, copy, sums }
     }
 
