@@ -208,6 +208,59 @@ fn the_same_bits_on_any_number_of_ranks() {
     }
 }
 
+/// Rank 0 takes the steps, the others evaluate with it.
+#[test]
+fn solvers_of_one_sample_after_the_other() {
+    if !available() {
+        return;
+    }
+    let folder = data();
+    let [x, wide, y, sparse] =
+        ["x.npy", "wide.npy", "y.npy", "sparse.svm"].map(|name| path(&folder, name));
+    let dual = ["--data", &x, "--labels", &y, "--loss", "hinge", "--tolerance", "1e-2"];
+    let dual = [&dual[..], &["--l2", "1e-2"]].concat();
+    let of_wide = ["--data", &wide, "--labels", &y, "--solver", "dual", "--standardize"];
+    let of_wide = [&of_wide[..], &["--loss", "crammer-singer", "--l2", "1e-2"]].concat();
+    let sgd = ["--data", &wide, "--labels", &y, "--solver", "sgd", "--epochs", "3"];
+    let lazy = ["--data", &sparse, "--solver", "sgd", "--epochs", "3", "--l2", "1e-3"];
+    let held_out = ["--loss", "hinge", "--validation", "0.3", "--patience", "2"];
+    let held_out = [&lazy[..], &held_out].concat();
+    let folds = ["--data", &sparse, "--loss", "hinge", "--cv", "2", "--l2-path", "0.1,1"];
+    let folds = [&folds[..], &["--epochs", "8"]].concat();
+    for (case, (arguments, steps_alike)) in [
+        (&dual[..], false),
+        (&of_wide, false),
+        (&folds, false),
+        (&sgd, true),
+        (&lazy, true),
+        (&held_out, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let train = [&["train"], arguments].concat();
+        let object = same_on_any_number(&folder, case, &train);
+        let out = path(&folder, &format!("alone-{case}"));
+        let alone = json(&[&train[..], &["--json", "--out", &out]].concat());
+        let [here, there] = [&object, &alone].map(|object| object["objective"].as_f64().unwrap());
+        let difference = (here - there).abs();
+        if steps_alike {
+            assert!(difference <= 1e-6 * there, "case {case}: {difference:e}");
+            let parameters = |model: &str| {
+                let file = fs::read(model).expect("a model");
+                file[file.len() - 4 * C as usize * (D + 1)..].to_vec()
+            };
+            let model = path(&folder, &format!("model-{case}-3"));
+            assert!(parameters(&model) == parameters(&out), "case {case}: other bits");
+        } else {
+            let gaps = [&object, &alone].map(|object| object["gap"].as_f64().expect("a bound"));
+            assert_eq!(object["l2"], alone["l2"], "case {case}");
+            assert_eq!(object["stop_reason"], alone["stop_reason"], "case {case}");
+            assert!(difference <= gaps[0] + gaps[1], "case {case}: {difference:e}");
+        }
+    }
+}
+
 /// Of three chunks, so that some of seven ranks have no rows.
 #[test]
 fn early_stopping_on_any_number_of_ranks() {
@@ -478,7 +531,9 @@ fn a_bad_value_of_one_rank_ends_all() {
         for ranks in [1, 2, 4] {
             let words = [name, "row 15000, feature 3", "NaN is not finite"];
             fails(&[(ranks, &train)], &words);
-            fails(&[(ranks, &[&train[..], &["--standardize"]].concat())], &words);
+            for more in [&["--standardize"][..], &["--solver", "sgd"], &["--loss", "hinge"]] {
+                fails(&[(ranks, &[&train[..], more].concat())], &words);
+            }
         }
     }
     assert_eq!(fs::read(&out).expect("a file"), b"precious");
@@ -531,13 +586,8 @@ fn what_is_not_for_many_is_said_before_anything_is_read() {
         return;
     }
     let missing = ["--data", "missing.npy", "--labels", "missing.npy"];
-    for (arguments, words) in [
-        (&["--solver", "sgd"][..], &["solver", "lbfgs", "newton"][..]),
-        (&["--solver", "dual"], &["solver", "lbfgs", "newton"]),
-        (&["--loss", "hinge"], &["--loss hinge", "dual", "--solver lbfgs", "squared-hinge"]),
-    ] {
-        fails(&[(2, &[&["train"], &missing[..], arguments].concat())], words);
-    }
+    let path = ["--solver", "sgd", "--cv", "3"];
+    fails(&[(2, &[&["train"], &missing[..], &path].concat())], &["--cv", "sgd does not"]);
     fails(&[(2, &["train", "--data", "-", "--labels", "y.npy"])], &["standard input"]);
     fails(&[(2, &["predict", "--model", "missing"])], &["only train", "2"]);
 }

@@ -113,6 +113,11 @@ impl<T: Scalar> Sums<'_, T> {
     }
 }
 
+/// Whether a shorter step would do: one that is too long leads to where scores are not finite.
+pub(super) fn is_of_a_step(error: &Error) -> bool {
+    matches!(error, Error::NonFinite { .. } | Error::Overflow { .. })
+}
+
 /// What is evaluated.
 pub(super) enum Data<'a, 'b, T> {
     Batch(&'a Batch<'b, T>),
@@ -157,8 +162,8 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
         }
     }
 
-    /// Checks the samples that the curvature is to be learnt from, where they are not those that are evaluated: nothing
-    /// else would tell that they are not finite.
+    /// Checks samples that a solver reads itself, where they are not those that are evaluated: nothing else would tell that
+    /// they are not finite, or not for this model.
     pub(super) fn check_sample(
         &self,
         model: &LinearModel<T>,
@@ -182,7 +187,7 @@ impl<'a, 'b, T: Scalar> Cost<'a, 'b, T> {
     pub(super) fn evaluate(&mut self, point: &mut Point<T>) -> Result<(), Error> {
         let result = self.loss_and_gradient(&point.model, &mut point.gradient);
         if let Err(error) = &result
-            && !matches!(error, Error::NonFinite { .. } | Error::Overflow { .. })
+            && !is_of_a_step(error)
         {
             self.error = Some(error.clone());
         }

@@ -3,14 +3,14 @@
 
 use super::{
     GRADIENT_TOLERANCE, Progress, StopReason, Summary, check, check_l2,
-    cost::{Cost, Data},
+    cost::{Cost, Data, Sums, is_of_a_step},
     gap,
     lazy::Lazy,
     max_norm,
     principal::Principal,
     shuffle,
 };
-use crate::{Batch, Error, Evaluator, LinearModel, Objective, Scalar};
+use crate::{Batch, Error, Evaluator, LinearModel, Objective, Partial, Scalar};
 use core::ops::{ControlFlow, Range};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
@@ -140,10 +140,40 @@ impl Sgd {
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         batch: &Batch<'_, T>,
+        on_step: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        self.minimize(Cost::new(evaluator, Data::Batch(batch)), model, batch, on_step)
+    }
+
+    /// As [`fit`](Self::fit), with the evaluations of all samples left to others: `accumulate` is asked for their sums, as
+    /// [`Lbfgs::fit_partials`](super::Lbfgs::fit_partials) asks for them, once before the first epoch and once after each.
+    /// The steps are taken here, over `batch`, which has all samples.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit). An [`Error::NonFinite`] of `accumulate`, after the first evaluation, tells that steps were too
+    /// long; any other error of it ends the fit.
+    pub fn fit_partials<T: Scalar>(
+        &self,
+        evaluator: &mut Evaluator<T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
+        mut accumulate: impl FnMut(&Sums<'_, T>, &mut Partial<T>) -> Result<u64, Error>,
+        on_step: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        let cost = Cost::new(evaluator, Data::Partials(&mut accumulate));
+        self.minimize(cost, model, batch, on_step)
+    }
+
+    fn minimize<T: Scalar>(
+        &self,
+        mut cost: Cost<'_, '_, T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
         mut on_step: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         self.validate()?;
-        check_l2::<T>(evaluator.objective().l2())?;
+        let (whole, isa) = (cost.evaluator.objective(), cost.evaluator.isa());
+        check_l2::<T>(whole.l2())?;
         let n = batch.n_samples();
         let batch_size = self.batch_size.min(n);
         if batch.features().rows() > u32::MAX as usize {
@@ -157,7 +187,8 @@ impl Sgd {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(self.seed);
         let mut gradient = LinearModel::zeros(model.n_classes(), model.n_features());
 
-        let objective = evaluator.loss_and_gradient(model, batch, &mut gradient)?;
+        cost.check_sample(model, batch)?;
+        let objective = cost.loss_and_gradient(model, &mut gradient)?;
         let gradient_norm = max_norm(gradient.parameters());
         let first =
             Progress { iteration: 0, objective, gradient_norm, evaluations: 1, samples: n as u64 };
@@ -170,10 +201,9 @@ impl Sgd {
         let mut stop_reason = StopReason::MaxIterations;
         let n_steps = self.epochs as f64 * n.div_ceil(batch_size) as f64;
         let mut lazy = Lazy::of(batch, model.n_classes());
-        let mut steps = Steps::new(self, evaluator.objective(), model, batch, lazy.is_some());
+        let mut steps = Steps::new(self, whole, model, batch, lazy.is_some());
         // The L2 term is added by the steps.
-        let plain = evaluator.objective().with_l2(0.0);
-        let mut of_minibatch = Evaluator::new(plain).with_isa(evaluator.isa());
+        let mut of_minibatch = Evaluator::new(whole.with_l2(0.0)).with_isa(isa);
         'epochs: for epoch in 1..=self.epochs {
             shuffle(&mut order, &mut random);
             for rows in order.chunks(batch_size) {
@@ -210,11 +240,12 @@ impl Sgd {
             steps.write_answer(model, &mut answer);
             now = Progress { iteration: epoch, evaluations: now.evaluations + 1, ..now };
             now.samples += n as u64;
-            match evaluator.loss_and_gradient(&answer, batch, &mut gradient) {
+            match cost.loss_and_gradient(&answer, &mut gradient) {
                 Ok(objective) if objective <= first.objective => {
                     now.objective = objective;
                     now.gradient_norm = max_norm(gradient.parameters());
                 }
+                Err(error) if !is_of_a_step(&error) => return Err(error),
                 _ if steps.start_again(&best_model, model) => {
                     answer.parameters_mut().copy_from_slice(best_model.parameters());
                     (now.objective, now.gradient_norm) = (best.objective, best.gradient_norm);
@@ -242,7 +273,7 @@ impl Sgd {
         let progress =
             Progress { objective: best.objective, gradient_norm: best.gradient_norm, ..now };
         let summary = Summary { progress, stop_reason, gap: None };
-        Ok(gap::after_fit(summary, &mut Cost::new(evaluator, Data::Batch(batch)), model))
+        Ok(gap::after_fit(summary, &mut cost, model))
     }
 
     fn validate(&self) -> Result<(), Error> {

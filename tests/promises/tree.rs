@@ -179,8 +179,8 @@ mod train {
     use super::*;
     use crate::common::binary_losses;
     use softmargin::{
-        NonFinite, Objective,
-        train::{Lbfgs, NewtonCg, Sums, optimality_gap},
+        MatrixView, NonFinite, Objective,
+        train::{DualAscent, Lbfgs, NewtonCg, Sgd, StopReason, Sums, optimality_gap},
     };
     use std::ops::ControlFlow;
 
@@ -284,6 +284,57 @@ mod train {
                 let of_whole = solver.fit(&mut evaluator, &mut model, &whole, go_on).unwrap();
                 let gap = (of_whole.progress.objective - alone.0.progress.objective).abs();
                 assert!(gap < 1e-12, "{gap}");
+            }
+        }
+    }
+
+    /// These see all samples, but have others evaluate them.
+    #[test]
+    fn dual_ascent_and_sgd_have_the_same_bits_on_any_number_of_processes() {
+        let hinge = Objective::hinge(1.0).with_l2(1e-2);
+        let binary = Objective::binary_hinge(1.0).with_l2(1e-2);
+        for (objective, c) in [(hinge, SHAPE.c), (binary, 1)] {
+            let case = Case::<f64>::random(objective, Shape { c, ..SHAPE }, 7);
+            let (dual, sgd) = (DualAscent::default(), Sgd { epochs: 5, ..Sgd::default() });
+            let fit = |processes: u64, steps: bool| {
+                let mut model = case.model.clone();
+                let mut evaluator = Evaluator::new(case.objective);
+                let mut asked = 0;
+                let sum = |sums: &Sums<'_, f64>, partial: &mut Partial<f64>| {
+                    asked += 1;
+                    *partial = total(&case, sums, processes)?;
+                    Ok(SHAPE.n as u64)
+                };
+                let (evaluator, batch) = (&mut evaluator, &case.batch());
+                let summary = match steps {
+                    true => sgd.fit_partials(evaluator, &mut model, batch, sum, go_on),
+                    false => dual.fit_partials(evaluator, &mut model, batch, sum, go_on),
+                };
+                (summary.unwrap(), model, asked)
+            };
+            for steps in [true, false] {
+                let alone = fit(1, steps);
+                for processes in PROCESSES {
+                    assert_eq!(fit(processes, steps), alone, "{processes} processes");
+                }
+                let (summary, model, asked) = alone;
+                let (mut evaluator, mut whole) =
+                    (Evaluator::new(case.objective), case.model.clone());
+                let of_whole = match steps {
+                    true => sgd.fit(&mut evaluator, &mut whole, &case.batch(), go_on),
+                    false => dual.fit(&mut evaluator, &mut whole, &case.batch(), go_on),
+                };
+                let of_whole = of_whole.unwrap();
+                let difference = of_whole.progress.objective - summary.progress.objective;
+                if steps {
+                    // All steps are those of the fit in one piece; what is evaluated decides on none of them here.
+                    assert_eq!(model, whole);
+                    assert!(asked > sgd.epochs && difference.abs() < 1e-12, "{difference:e}");
+                } else {
+                    assert!(summary.stop_reason == StopReason::Gap && asked > 2, "{summary:?}");
+                    let gap = summary.gap.zip(of_whole.gap).map(|(a, b)| a + b).expect("bounds");
+                    assert!(difference.abs() <= gap, "{difference:e} and {gap:e}");
+                }
             }
         }
     }
@@ -399,6 +450,57 @@ mod train {
                 go_on,
             );
             assert_eq!((result, evaluations), (Err(lost.clone()), at));
+        }
+        // Of those that take the steps here: of SGD before an epoch and after each, but not for the bound.
+        let case = Case::<f64>::random(Objective::hinge(1.0).with_l2(1e-2), SHAPE, 3);
+        for (at, error, ends) in [
+            (1, &too_long, true),
+            (1, &lost, true),
+            (3, &too_long, false),
+            (3, &lost, true),
+            (6, &lost, true),
+        ] {
+            for steps in [true, false] {
+                let (mut evaluations, mut model) = (0, LinearModel::zeros(SHAPE.c, SHAPE.d));
+                let evaluator = &mut Evaluator::new(case.objective);
+                let (batch, sum) = (&case.batch(), failing(&case, at, error, &mut evaluations));
+                let result = match steps {
+                    true => {
+                        let sgd = Sgd { epochs: 5, ..Sgd::default() };
+                        sgd.fit_partials(evaluator, &mut model, batch, sum, go_on)
+                    }
+                    false => {
+                        let dual = DualAscent { tolerance: 1e-9, ..DualAscent::default() };
+                        dual.fit_partials(evaluator, &mut model, batch, sum, go_on)
+                    }
+                };
+                let what = format!("{error:?} at {at}, SGD: {steps}");
+                match ends {
+                    true => assert_eq!((result, evaluations), (Err(error.clone()), at), "{what}"),
+                    false => assert!(!result.unwrap().stop_reason.failed(), "{what}"),
+                }
+            }
+        }
+        // What they step over is not what is evaluated, and is looked at for itself.
+        let nan = [0.0, f64::NAN, 0.0, 0.0, 0.0];
+        for (features, d, label, word) in [
+            (&[0.0; 5][..], 5, 9, "label"),
+            (&[0.0; 4], 4, 0, "features"),
+            (&nan, 5, 0, "feature 1"),
+        ] {
+            let (features, labels) = ([features, features].concat(), [label, 0]);
+            let batch = Batch::new(MatrixView::new(&features, 2, d).unwrap(), &labels).unwrap();
+            let evaluator = &mut Evaluator::new(case.objective);
+            let zeros = || LinearModel::zeros(SHAPE.c, SHAPE.d);
+            let mut evaluations = 0;
+            let sum = failing(&case, 0, &lost, &mut evaluations);
+            let of_dual =
+                DualAscent::default().fit_partials(evaluator, &mut zeros(), &batch, sum, go_on);
+            let sum = failing(&case, 0, &lost, &mut evaluations);
+            let of_sgd = Sgd::default().fit_partials(evaluator, &mut zeros(), &batch, sum, go_on);
+            for error in [of_dual, of_sgd].map(Result::unwrap_err) {
+                assert!(error.to_string().contains(word), "{error}");
+            }
         }
         // A partial that is for other models is no sum of theirs.
         let result = Lbfgs::default().fit_partials(

@@ -391,6 +391,14 @@ impl Dataset {
         self.for_each_chunk_of(iter::once(0..self.n_samples), f)
     }
 
+    /// How many rows of a file are converted at a time.
+    pub fn rows_at_once(&self) -> usize {
+        match self.stored {
+            Stored::Sparse(_) => usize::MAX,
+            _ => (CHUNK_BYTES / size_of::<f32>() / self.n_features).max(1),
+        }
+    }
+
     /// The same for some ranges of the samples, one after the other. No others are read.
     ///
     /// # Errors
@@ -411,8 +419,7 @@ impl Dataset {
             }
             Stored::Memory(_) | Stored::File(_) => self.dense()?,
         };
-        let d = self.n_features;
-        let step = (CHUNK_BYTES / size_of::<f32>() / d).max(1);
+        let (d, step) = (self.n_features, self.rows_at_once());
         let first = self.share.as_ref().map_or(0, |share| share.rows.start);
         let stored = |rows: &Range<usize>| {
             Some(rows.start.checked_sub(first)?..rows.end.checked_sub(first)?)

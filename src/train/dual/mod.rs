@@ -48,14 +48,15 @@ use self::{
 };
 use super::{
     Lbfgs, Progress, StopReason, Summary, check, check_l2,
-    cost::{Cost, Data},
+    cost::{Cost, Data, Sums, is_of_a_step},
     margins::Margins,
     max_norm,
     shifted::Shifted,
     shuffle,
 };
 use crate::{
-    Batch, Error, Evaluator, LinearModel, Scalar, buffer::Buffer, element::Element, simd::MAX_LANES,
+    Batch, Error, Evaluator, LinearModel, Partial, Scalar, buffer::Buffer, element::Element,
+    simd::MAX_LANES,
 };
 use core::ops::ControlFlow;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
@@ -132,34 +133,63 @@ impl DualAscent {
         batch: &Batch<'_, T>,
         mut on_epoch: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        check("tolerance", self.tolerance, self.tolerance >= 0.0, "at least 0")?;
-        let two_rows = evaluator.objective().to_two_rows();
-        // Of the logistic loss, cross-entropy has no margin.
-        let Some(objective) = two_rows.filter(|two_rows| two_rows.loss().margin().is_some()) else {
-            return self.ascend(evaluator, model, batch, &mut on_epoch);
-        };
-        evaluator.check(model)?;
-        let mut evaluator = Evaluator::new(objective).with_isa(evaluator.isa());
-        let mut of_two_rows = model.to_two_rows()?;
-        let summary =
-            self.ascend(&mut evaluator, &mut of_two_rows, batch, &mut |progress, best| {
-                // The rows are each other's negatives.
-                *model = best.to_one_row().expect("two rows");
-                on_epoch(progress, model)
-            })?;
-        *model = of_two_rows.to_one_row()?;
-        Ok(summary)
+        self.minimize(Cost::new(evaluator, Data::Batch(batch)), model, batch, &mut on_epoch)
     }
 
-    /// [`fit`](Self::fit), of models of a row a class.
-    fn ascend<T: Scalar>(
+    /// As [`fit`](Self::fit), with the evaluations of all samples left to others: `accumulate` is asked for their sums, as
+    /// [`Lbfgs::fit_partials`] asks for them, by the iterations of L-BFGS and once after each epoch. The ascent itself is
+    /// done here, over `batch`, which has all samples.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit). An [`Error::NonFinite`] of `accumulate`, after the first evaluation, tells that a model is none
+    /// to keep; any other error of it ends the fit.
+    pub fn fit_partials<T: Scalar>(
         &self,
         evaluator: &mut Evaluator<T>,
         model: &mut LinearModel<T>,
         batch: &Batch<'_, T>,
+        mut accumulate: impl FnMut(&Sums<'_, T>, &mut Partial<T>) -> Result<u64, Error>,
+        mut on_epoch: impl FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        let cost = Cost::new(evaluator, Data::Partials(&mut accumulate));
+        self.minimize(cost, model, batch, &mut on_epoch)
+    }
+
+    fn minimize<T: Scalar>(
+        &self,
+        mut cost: Cost<'_, '_, T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
         on_epoch: OnEpoch<'_, T>,
     ) -> Result<Summary, Error> {
-        let objective = evaluator.objective();
+        check("tolerance", self.tolerance, self.tolerance >= 0.0, "at least 0")?;
+        let two_rows = cost.evaluator.objective().to_two_rows();
+        // Of the logistic loss, cross-entropy has no margin.
+        let Some(objective) = two_rows.filter(|two_rows| two_rows.loss().margin().is_some()) else {
+            return self.ascend(cost, model, batch, on_epoch);
+        };
+        cost.evaluator.check(model)?;
+        let mut evaluator = Evaluator::new(objective).with_isa(cost.evaluator.isa());
+        let mut of_two_rows = model.to_two_rows()?;
+        let cost = cost.with(&mut evaluator);
+        let summary = self.ascend(cost, &mut of_two_rows, batch, &mut |progress, best| {
+            // The rows are each other's negatives.
+            *model = best.to_one_row().expect("two rows");
+            on_epoch(progress, model)
+        })?;
+        *model = of_two_rows.to_one_row()?;
+        Ok(summary)
+    }
+
+    /// [`minimize`](Self::minimize), for models of a row a class.
+    fn ascend<T: Scalar>(
+        &self,
+        mut cost: Cost<'_, '_, T>,
+        model: &mut LinearModel<T>,
+        batch: &Batch<'_, T>,
+        on_epoch: OnEpoch<'_, T>,
+    ) -> Result<Summary, Error> {
+        let objective = cost.evaluator.objective();
         check_l2::<T>(objective.l2())?;
         let (c, d) = (model.n_classes(), model.n_features());
         let in_range = objective.l2() > 0.0 && T::from_f64(0.5 / objective.l2()).is_finite();
@@ -168,7 +198,7 @@ impl DualAscent {
         if u32::try_from(batch.features().rows().max(batch.n_samples())).is_err() {
             return Err(Error::SizeOverflow { rows: batch.n_samples(), row_stride: d });
         }
-        let mut cost = Cost::new(evaluator, Data::Batch(batch));
+        cost.check_sample(model, batch)?;
         let margins = Margins::new(&mut cost, [c, d])?;
         let margins = margins.ok_or(Error::NoDual { loss: objective.loss().name() })?;
         let mut means = vec![0.0; d];
@@ -183,12 +213,11 @@ impl DualAscent {
         if summary.stop_reason == StopReason::Interrupted {
             return Ok(summary);
         }
-        let Progress { objective, gradient_norm, iteration, evaluations, samples } =
-            summary.progress;
+        let Progress { objective, gradient_norm, iteration, .. } = summary.progress;
         let point = Point::start(&problem, &shifted, model);
         let mut fit = Fit {
             solver: self,
-            evaluator,
+            cost: &mut cost,
             batch,
             problem: &problem,
             shifted: &shifted,
@@ -202,8 +231,7 @@ impl DualAscent {
             bound: 0.0,
             fell_to: (f64::INFINITY, iteration),
             epoch: iteration,
-            samples,
-            evaluations,
+            visited: 0,
         };
         let stop_reason = fit.run(on_epoch)?;
         let gap = Some((fit.best.objective - fit.bound).max(0.0));
@@ -222,10 +250,10 @@ struct Best {
 type OnEpoch<'a, T> = &'a mut dyn FnMut(&Progress, &LinearModel<T>) -> ControlFlow<()>;
 
 /// A fit under way.
-struct Fit<'a, 'b, T> {
+struct Fit<'a, 'c, 'b, T> {
     solver: &'a DualAscent,
-    evaluator: &'a mut Evaluator<T>,
-    batch: &'a Batch<'b, T>,
+    cost: &'a mut Cost<'c, 'b, T>,
+    batch: &'a Batch<'a, T>,
     problem: &'a Problem<'a, T>,
     shifted: &'a Shifted,
     point: Point<T>,
@@ -239,11 +267,11 @@ struct Fit<'a, 'b, T> {
     /// The gap, when it last fell by enough, and the epoch.
     fell_to: (f64, usize),
     epoch: usize,
-    samples: u64,
-    evaluations: usize,
+    /// Samples that the passes met, again and again.
+    visited: u64,
 }
 
-impl<T: Scalar> Fit<'_, '_, T> {
+impl<T: Scalar> Fit<'_, '_, '_, T> {
     fn run(&mut self, on_epoch: OnEpoch<'_, T>) -> Result<StopReason, Error> {
         let n = self.batch.n_samples();
         let counts = |&i: &u32| self.problem.label_and_weight(i as usize).1 > 0.0;
@@ -266,7 +294,7 @@ impl<T: Scalar> Fit<'_, '_, T> {
                 (left, active) = self.pass(&mut active, &mut random);
             }
             self.epoch += 1;
-            let dual = Dual::new(self.evaluator.isa(), self.problem, &mut self.point);
+            let dual = Dual::new(self.cost.evaluator.isa(), self.problem, &mut self.point);
             self.bound = self.bound.max(dual.bound(self.problem));
             dual.set_weights(self.problem, &mut self.point);
             self.evaluate()?;
@@ -296,25 +324,23 @@ impl<T: Scalar> Fit<'_, '_, T> {
             scratch: &mut self.scratch,
             active: &mut active,
         };
-        let distance = T::ascend(self.evaluator.isa(), ascend);
-        self.samples += order.len() as u64;
+        let distance = T::ascend(self.cost.evaluator.isa(), ascend);
+        self.visited += order.len() as u64;
         (distance, active)
     }
 
     /// Keeps the model of the point if it is the best one.
     fn evaluate(&mut self) -> Result<(), Error> {
         self.point.write_model(self.problem, self.shifted, &mut self.candidate);
-        self.evaluations += 1;
-        self.samples += self.batch.n_samples() as u64;
-        let Self { evaluator, candidate, batch, gradient, .. } = self;
-        match evaluator.loss_and_gradient(candidate, batch, gradient) {
+        let Self { cost, candidate, gradient, .. } = self;
+        match cost.loss_and_gradient(candidate, gradient) {
             Ok(objective) if objective < self.best.objective => {
                 let gradient_norm = max_norm(gradient.parameters());
                 self.best = Best { objective, gradient_norm };
                 self.model.parameters_mut().copy_from_slice(candidate.parameters());
             }
-            Ok(_) | Err(Error::NonFinite { .. } | Error::Overflow { .. }) => {}
-            Err(error) => return Err(error),
+            Err(error) if !is_of_a_step(&error) => return Err(error),
+            _ => {}
         }
         Ok(())
     }
@@ -324,8 +350,8 @@ impl<T: Scalar> Fit<'_, '_, T> {
             iteration: self.epoch,
             objective: self.best.objective,
             gradient_norm: self.best.gradient_norm,
-            evaluations: self.evaluations,
-            samples: self.samples,
+            evaluations: self.cost.evaluations,
+            samples: self.cost.samples + self.visited,
         }
     }
 

@@ -148,14 +148,24 @@ impl Train {
         let objective = self.objective.objective(None).with_l2(l2);
         let evaluator = &mut Evaluator::new(objective).with_isa(self.compute.isa());
         let report = go_on_unless(interrupted);
-        unless_interrupted(over_sums(samples, self.evaluator(), |sample, sum| {
-            if self.solver() == Solver::Newton {
-                let solver = self.newton().for_folds();
-                return solver.fit_partials(evaluator, model, sample, sum, report);
+        let summed = self.evaluator();
+        let summary = match self.solver() {
+            Solver::Dual => {
+                let (solver, all) = (self.dual().for_folds(), samples.training_batch()?);
+                over_sums(samples, summed, |_, sum| {
+                    solver.fit_partials(evaluator, model, &all, sum, report)
+                })
             }
-            let solver = self.lbfgs().for_folds();
-            solver.fit_partials_with_curvature(curvature, evaluator, model, sample, sum, report)
-        })?)
+            Solver::Newton => over_sums(samples, summed, |sample, sum| {
+                let solver = self.newton().for_folds();
+                solver.fit_partials(evaluator, model, sample, sum, report)
+            }),
+            Solver::Lbfgs | Solver::Sgd => over_sums(samples, summed, |sample, sum| {
+                let solver = self.lbfgs().for_folds();
+                solver.fit_partials_with_curvature(curvature, evaluator, model, sample, sum, report)
+            }),
+        };
+        unless_interrupted(summary?)
     }
 }
 

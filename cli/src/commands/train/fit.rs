@@ -74,7 +74,7 @@ impl Samples<'_> {
     }
 
     /// Those that are trained on, of which the features are in memory.
-    fn training_batch(&self) -> Result<Batch<'_, f32>> {
+    pub(super) fn training_batch(&self) -> Result<Batch<'_, f32>> {
         let batch = self.batch()?;
         Ok(self.rows_of(Part::Training).map_or(Ok(batch), |rows| batch.select(rows))?)
     }
@@ -206,11 +206,10 @@ impl Train {
             Solver::Sgd => (self.sgd().epochs, "epoch"),
             Solver::Dual => (self.dual().max_epochs, "epoch"),
         };
-        match self.solver() {
-            Solver::Sgd | Solver::Dual => samples.data.load_rows()?,
-            // The ranks have parts of them.
-            _ if self.cv.is_none() || samples.leader.is_some() => {}
-            _ => samples.data.load()?,
+        if !self.solver().takes_sums() {
+            samples.data.load_rows()?;
+        } else if self.cv.is_some() && samples.leader.is_none() {
+            samples.data.load()?;
         }
         let interrupted = interrupt::watch()?;
         let start = Instant::now();
@@ -372,8 +371,7 @@ impl Train {
 
     /// Whether the solver has the features of all samples at hand, and not just sums over them.
     fn sees_all(&self, samples: &Samples<'_>) -> bool {
-        let takes_sums = matches!(self.solver(), Solver::Lbfgs | Solver::Newton);
-        !takes_sums || (samples.leader.is_none() && samples.data.is_in_place())
+        samples.leader.is_none() && (!self.solver().takes_sums() || samples.data.is_in_place())
     }
 
     /// The mean loss of the held-out samples, from sums over chunks of them, or over those of all ranks.
@@ -421,23 +419,36 @@ impl Train {
         let objective = self.objective.objective(None).with_l2(l2);
         let mut evaluator = Evaluator::new(objective).with_isa(self.compute.isa());
         let evaluator = &mut evaluator;
-        let batch = || samples.training_batch();
-        Ok(match self.solver() {
-            Solver::Dual => self.dual().fit(evaluator, model, &batch()?, report)?,
-            Solver::Newton if self.sees_all(samples) => {
-                self.newton().fit(evaluator, model, &batch()?, report)?
-            }
-            Solver::Newton => over_sums(samples, self.evaluator(), |sample, sum| {
-                self.newton().fit_partials(evaluator, model, sample, sum, report)
-            })?,
-            Solver::Sgd => self.sgd().fit(evaluator, model, &batch()?, report)?,
-            Solver::Lbfgs if self.sees_all(samples) => {
-                lbfgs.fit(evaluator, model, &batch()?, report)?
-            }
-            Solver::Lbfgs => over_sums(samples, self.evaluator(), |sample, sum| {
+        if self.sees_all(samples) {
+            let batch = &samples.training_batch()?;
+            return Ok(match self.solver() {
+                Solver::Lbfgs => lbfgs.fit(evaluator, model, batch, report)?,
+                Solver::Newton => self.newton().fit(evaluator, model, batch, report)?,
+                Solver::Dual => self.dual().fit(evaluator, model, batch, report)?,
+                Solver::Sgd => self.sgd().fit(evaluator, model, batch, report)?,
+            });
+        }
+        let summed = self.evaluator();
+        match self.solver() {
+            Solver::Lbfgs => over_sums(samples, summed, |sample, sum| {
                 lbfgs.fit_partials(evaluator, model, sample, sum, report)
-            })?,
-        })
+            }),
+            Solver::Newton => over_sums(samples, summed, |sample, sum| {
+                self.newton().fit_partials(evaluator, model, sample, sum, report)
+            }),
+            Solver::Dual => {
+                let all = samples.training_batch()?;
+                over_sums(samples, summed, |_, sum| {
+                    self.dual().fit_partials(evaluator, model, &all, sum, report)
+                })
+            }
+            Solver::Sgd => {
+                let all = samples.training_batch()?;
+                over_sums(samples, summed, |_, sum| {
+                    self.sgd().fit_partials(evaluator, model, &all, sum, report)
+                })
+            }
+        }
     }
 }
 

@@ -193,6 +193,11 @@ const OF_SOLVERS: [(&str, &[Solver]); 12] = [
 ];
 
 impl Solver {
+    /// Whether sums over all samples are all that it takes of them; others take one sample after the other.
+    fn takes_sums(self) -> bool {
+        matches!(self, Self::Lbfgs | Self::Newton)
+    }
+
     /// As it is asked for.
     fn name(self) -> String {
         self.to_possible_value().expect("no solver is hidden").get_name().to_owned()
@@ -350,7 +355,8 @@ impl Train {
             Some(leader) => said(leader.read(&self)?),
             None => self.data.read(Split::Train)?,
         };
-        let solver = self.solver.unwrap_or_else(|| self.default_solver(&data));
+        let in_memory = data.view().is_some();
+        let solver = self.solver.unwrap_or_else(|| self.default_solver(in_memory));
         self.solver = Some(solver);
         self.warn_of_arguments_without_effect(solver);
         self.checkpoint.check(solver)?;
@@ -593,8 +599,8 @@ impl Train {
         }
     }
 
-    /// The best for the loss.
-    fn default_solver(&self, data: &Dataset) -> Solver {
+    /// The best for the loss, and for data that is in memory or not.
+    fn default_solver(&self, in_memory: bool) -> Solver {
         let objective = self.objective.objective(None);
         let kinked = !objective.is_smooth();
         let above_zero = match self.cv.is_some() || !self.l2_path.is_empty() {
@@ -602,7 +608,7 @@ impl Train {
             false => objective.l2() > 0.0,
         };
         // Cross-validation brings the features to memory.
-        let takes_dual = above_zero && (self.cv.is_some() || data.view().is_some());
+        let takes_dual = above_zero && (self.cv.is_some() || in_memory);
         match kinked && takes_dual {
             true => Solver::Dual,
             false => Solver::Lbfgs,

@@ -6,7 +6,7 @@
 //! [`PartialTree`]: the bits of the model are the same on any number of ranks.
 
 use super::{
-    Prepared, Solver, Train,
+    Prepared, Train,
     fit::{Part, Samples},
 };
 use crate::{
@@ -283,20 +283,8 @@ impl Train {
     /// # Errors
     /// If it is not for many.
     pub(super) fn divide(&mut self) -> Result<()> {
-        let objective = self.objective.objective(None);
-        match self.solver {
-            Some(Solver::Lbfgs | Solver::Newton) => {}
-            None if objective.is_smooth() => self.solver = Some(Solver::Lbfgs),
-            None => bail!(
-                "under mpirun, the solvers are lbfgs and newton, and --loss {} takes dual unless --solver lbfgs is \
-                 given; squared-hinge has no kinks",
-                objective.loss().name().replace('_', "-")
-            ),
-            Some(Solver::Sgd | Solver::Dual) => bail!(
-                "under mpirun, the solvers are lbfgs and newton (--solver): sgd and dual take one sample after the \
-                 other, each from where the last one has led"
-            ),
-        }
+        // How the data is read depends on it.
+        self.solver = Some(self.solver.unwrap_or_else(|| self.default_solver(true)));
         if self.data.files().any(|path| path == Path::new("-")) {
             bail!(
                 "standard input is not for processes that mpirun started: run one, without mpirun"
@@ -326,8 +314,8 @@ impl Train {
     fn read_share(&self, world: &World, ready: Result<()>) -> Result<Dataset> {
         let options = self.data.options(Split::Train, None);
         let open = || match &self.data.data {
-            Some(path) => Divisible::open(path, &options),
-            None => Ok(None),
+            Some(path) if self.solver().takes_sums() => Divisible::open(path, &options),
+            _ => Ok(None),
         };
         let (divisible, what) = match ready.and_then(|()| open()) {
             Ok(Some(divisible)) => {
@@ -492,7 +480,14 @@ fn sum_chunks<A>(
     let chunks = Chunks::of(data.n_samples);
     let own = chunks.of_rank(world.rank(), world.size());
     let mut tree = PartialTree::new();
-    data.for_each_chunk_of(own.map(|chunk| chunks.rows(chunk)), |rows, x| {
+    // In the same pieces whether they are in memory, as on rank 0 perhaps, or converted.
+    let step = data.rows_at_once();
+    let pieces = own.flat_map(|chunk| {
+        let rows = chunks.rows(chunk);
+        let end = rows.end;
+        rows.step_by(step).map(move |start| start..end.min(start.saturating_add(step)))
+    });
+    data.for_each_chunk_of(pieces, |rows, x| {
         let (chunk, end) = (rows.start / chunks.rows, rows.end);
         add(sums, rows, x)?;
         if end == chunks.rows(chunk).end {
