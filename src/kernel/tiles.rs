@@ -25,23 +25,18 @@ impl<T: Element, K: TileKernel<T>, const M: usize, const V: usize> Run<T> for Sh
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, proof: L::Proof) {
-        // Where the table has tiles that no instruction set with so few registers asks for, they are not compiled. Besides
-        // the sums, there are a vector for each class or for each column, whichever are fewer, and one more.
-        if const { M * V + if M < V { M } else { V } < L::REGISTERS } {
-            self.0.run::<L, M, V>(proof);
-        } else {
-            unreachable!("a tile of {M} × {V} vectors");
-        }
+        self.0.run::<L, M, V>(proof);
     }
 }
 
+/// Each table names the tiles that an instruction set asks for; no others are compiled for it.
 macro_rules! tiles {
-    ($($(#[$doc:meta])* $name:ident { $($m:literal: $($v:literal)*;)* })*) => {
+    ($($(#[$doc:meta])* $name:ident, if $asked:ident { $($m:literal: $($v:literal)*;)* })*) => {
         $(
             $(#[$doc])*
             ///
             /// # Panics
-            /// If the shape is not in the table.
+            /// If the shape is not in the table, or not asked for.
             #[inline(always)]
             pub(super) fn $name<L: Lanes>(
                 proof: L::Proof,
@@ -49,7 +44,11 @@ macro_rules! tiles {
                 kernel: impl TileKernel<L::Elem>,
             ) {
                 match shape {
-                    $($(($m, $v) => L::call(proof, Shaped::<_, $m, $v>(kernel)),)*)*
+                    $($(
+                        ($m, $v) if const { $asked::<L>($m, $v) } => {
+                            L::call(proof, Shaped::<_, $m, $v>(kernel))
+                        }
+                    )*)*
                     shape => unreachable!("a tile of {shape:?}"),
                 }
             }
@@ -57,9 +56,34 @@ macro_rules! tiles {
     };
 }
 
+/// Whether the sums of a tile fit the registers, with a vector for each class or for each column, whichever are fewer, and
+/// one more.
+const fn fits<L: Lanes>(m: usize, v: usize) -> bool {
+    m * v + if m < v { m } else { v } < L::REGISTERS
+}
+
+/// Whether [`few_tiles`] covers some number of classes by tiles of `m` of them, with `v` vectors at most.
+pub(super) const fn covers<L: Lanes>(m: usize, v: usize) -> bool {
+    let mut n_classes = 1;
+    // More of them are covered by tiles of the same sizes.
+    while n_classes <= 24 {
+        let (n_tiles, most) = few_tiles::<L>(n_classes);
+        if most == v && (n_classes / n_tiles == m || n_classes.div_ceil(n_tiles) == m) {
+            return true;
+        }
+        n_classes += 1;
+    }
+    false
+}
+
+/// Whether a tile is one of those, or of what is left beside them.
+const fn covers_or_ends<L: Lanes>(m: usize, v: usize) -> bool {
+    covers::<L>(m, 4) || v <= 2 && covers::<L>(m, 2)
+}
+
 tiles! {
     /// Runs a kernel for few classes: with tiles of the given classes × vectors (or rows).
-    few {
+    few, if covers_or_ends {
         1: 1 2 4;
         2: 1 2 4;
         3: 1 2 4;
@@ -74,7 +98,7 @@ tiles! {
         12: 1 2;
     }
     /// Runs a kernel for many classes: with tiles of the given broadcast elements × vectors.
-    many {
+    many, if fits {
         2: 1 2;
         4: 1 2 3;
         5: 1 2;
@@ -82,7 +106,7 @@ tiles! {
         8: 1 2 3;
     }
     /// Runs the kernel for lines of sparse entries: with tiles of the given chains × vectors.
-    line {
+    line, if fits {
         1: 5 6 7 8;
         2: 2 3 4;
         4: 1;
@@ -163,5 +187,42 @@ pub(super) unsafe fn add_products<L: Lanes, const K: usize, const V: usize, cons
                 sums[k][v] = factor.mul_add(x[v], sums[k][v]);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{covers, covers_or_ends, few_tiles};
+    use crate::{
+        kernel::tile_start,
+        simd::{Backends, Lanes},
+    };
+
+    /// Of instruction sets that this machine lacks, too.
+    #[test]
+    fn all_tiles_that_are_asked_for_are_compiled() {
+        fn check<L: Lanes>() {
+            for n_classes in 1..1000 {
+                let (n_tiles, most) = few_tiles::<L>(n_classes);
+                let start = |tile| tile_start(n_classes, n_tiles, tile);
+                for m in (0..n_tiles).map(|tile| start(tile + 1) - start(tile)) {
+                    assert!(covers::<L>(m, most), "{m} of {n_classes} classes");
+                    for v in [1, 2, most] {
+                        assert!(covers_or_ends::<L>(m, v), "{m} of {n_classes} classes × {v}");
+                    }
+                }
+            }
+        }
+        fn check_all<T: Backends>() {
+            check::<T::Portable>();
+            #[cfg(target_arch = "x86_64")]
+            check::<T::Avx2>();
+            #[cfg(target_arch = "x86_64")]
+            check::<T::Avx512>();
+            #[cfg(target_arch = "aarch64")]
+            check::<T::Neon>();
+        }
+        check_all::<f32>();
+        check_all::<f64>();
     }
 }

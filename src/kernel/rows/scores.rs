@@ -17,7 +17,7 @@ use crate::{
         PackedWeights, RowBlock,
         block::{GROUP, LinesAhead},
         tile_start,
-        tiles::{TileKernel, add_products, few, few_tiles},
+        tiles::{TileKernel, add_products, covers, few, few_tiles},
     },
     scores::ClassMajor,
     simd::{LINE, Lanes, MAX_LANES},
@@ -58,7 +58,7 @@ pub(super) fn compute<L: Lanes>(
     let mut places = copy.as_mut().map(RowCopy::places);
     for part in (0..n_parts).map(part_of) {
         // For two steps: half the lines of the next block, or all of this part of the next rows.
-        let lines = most * L::LANES * size_of::<L::Elem>() / LINE;
+        let lines = lines_of_step::<L>(most);
         let mut requests = lines;
         if *long {
             *ahead = rows.lines_from(ROWS_AHEAD, part.start * L::LANES..part.end * L::LANES);
@@ -76,21 +76,31 @@ pub(super) fn compute<L: Lanes>(
             macro_rules! asking {
                 ($($n:literal)*) => {
                     match (requests, block.copy.is_some()) {
+                        (0, _) => few::<L>(proof, shape, Asking::<_, 0, false>(block)),
                         $(
-                            ($n, false) => few::<L>(proof, shape, Asking::<_, $n, false>(block)),
-                            ($n, true) => few::<L>(proof, shape, Asking::<_, $n, true>(block)),
+                            ($n, false) if const { $n <= 2 * lines_of_step::<L>(4) } => {
+                                few::<L>(proof, shape, Asking::<_, $n, false>(block));
+                            }
+                            ($n, true) if const { $n <= 2 * lines_of_step::<L>(4) } => {
+                                few::<L>(proof, shape, Asking::<_, $n, true>(block));
+                            }
                         )*
                         _ => unreachable!("{requests} requests"),
                     }
                 };
             }
-            asking!(0 1 2 4 8);
+            asking!(1 2 4 8);
             requests = 0;
         }
     }
     if let Some(copy) = copy {
         *rows = copy.into_rows();
     }
+}
+
+/// The whole lines that a step of so many rows reads.
+const fn lines_of_step<L: Lanes>(rows: usize) -> usize {
+    rows * L::LANES * size_of::<L::Elem>() / LINE
 }
 
 /// Up to so many classes, a copy of rows that compete takes as long as it saves. With 37 classes and 1023 features an
@@ -221,10 +231,12 @@ impl<T: Element, const REQUESTS: usize, const COPY: bool> TileKernel<T>
 {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>, const K: usize, const R: usize>(self, proof: L::Proof) {
-        // More than a step has lines are not compiled; nor a copy by a tile that is not the first, or of fewer classes than
-        // are copied.
+        // What is never asked for is not compiled: so many requests; fewer rows than a tile has; and a copy by a tile that is
+        // not the first, or of fewer classes than are copied.
         if const {
-            REQUESTS > 2 * (R * L::LANES * size_of::<T>()).div_ceil(LINE)
+            let lines = lines_of_step::<L>(R);
+            REQUESTS != 0 && REQUESTS != lines && REQUESTS != 2 * lines
+                || !covers::<L>(K, R)
                 || COPY && (REQUESTS == 0 || R != few_tiles::<L>(MOST_UNCOPIED + 1).1)
         } {
             unreachable!("{REQUESTS} requests for {R} vectors");
