@@ -140,6 +140,31 @@ impl DualAscent {
     /// [`Lbfgs::fit_partials`] asks for them, by the iterations of L-BFGS and once after each epoch. The ascent itself is
     /// done here, over `batch`, which has all samples.
     ///
+    /// ```
+    /// use core::ops::ControlFlow;
+    /// use softmargin::{Batch, Evaluator, LinearModel, MatrixView, Objective, train::DualAscent};
+    ///
+    /// # fn main() -> Result<(), softmargin::Error> {
+    /// let features = [0.0_f64, 1.0, 1.0, 0.0, -1.0, 0.5, 2.0, 2.0];
+    /// let batch = Batch::new(MatrixView::new(&features, 4, 2)?, &[0, 1, 2, 1])?;
+    /// let objective = Objective::hinge(1.0).with_l2(1e-2);
+    /// let (mut model, mut evaluator) = (LinearModel::zeros(3, 2), Evaluator::new(objective));
+    /// let summary = DualAscent::default().fit_partials(
+    ///     &mut Evaluator::new(objective),
+    ///     &mut model,
+    ///     &batch,
+    ///     |sums, partial| {
+    ///         // In your case, by other processes, each for its part.
+    ///         sums.add(&mut evaluator, &batch, partial)?;
+    ///         Ok(4)
+    ///     },
+    ///     |_, _| ControlFlow::Continue(()),
+    /// )?;
+    /// assert!(summary.gap.expect("a bound") <= 1e-4 * summary.progress.objective);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`fit`](Self::fit). An [`Error::NonFinite`] of `accumulate`, after the first evaluation, tells that a model is none
     /// to keep; any other error of it ends the fit.
